@@ -1,0 +1,65 @@
+/* Every tunable number, in one table: name, default, range that the simulator draws from, why it exists.
+ *
+ * Units are in the names. A process sets one with --knob-NAME=V. Knobs hang off the env; nothing else is tunable. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/bytes.h"
+
+/* X(name, default, simulated minimum, simulated maximum, why) */
+#define KNOB_TABLE(X)                                                                                                     \
+    X(rpc_ping_interval_us, 1000000, 200000, 2000000, "silence on a connection somebody waits on before a ping goes out")  \
+    X(rpc_ping_timeout_us, 2000000, 1000000, 5000000, "silence after which a connection counts as dead")                  \
+    X(rpc_connect_timeout_us, 2000000, 500000, 4000000, "a connection that is not established by then has failed")        \
+    X(rpc_reconnect_delay_us, 20000, 1000, 100000, "first pause before dialling a peer that just failed; doubles")        \
+    X(rpc_reconnect_delay_max_us, 500000, 100000, 1000000, "where the doubling ends")                                     \
+    X(rpc_unsent_bytes_max, 268435456, 33554432, 268435456, "a connection whose queue passes this is closed")             \
+    X(rpc_encode_local, 0, 0, 1, "1: encode and decode messages between roles of one process as well")                    \
+    X(raft_heartbeat_us, 100000, 20000, 150000, "a leader's empty appends; detection is by closed connection first")      \
+    X(raft_election_timeout_us, 600000, 300000, 1000000, "minimum; each wait is drawn from this to twice this")           \
+    X(raft_compact_entries, 1000, 10, 1000, "entries after which the coordinator writes its state as a snapshot")         \
+    X(controller_adopt_timeout_us, 250000, 50000, 1000000, "how long a new leader waits for the living epoch's roles")    \
+    X(controller_recruit_wait_us, 100000, 10000, 1000000, "how long recruitment waits for better processes to register")  \
+    X(controller_retry_delay_us, 50000, 1000, 200000, "pause before a failed recovery starts again")                      \
+    X(worker_register_retry_us, 100000, 10000, 500000, "pause before a worker looks for the controller again")            \
+    X(commit_slots, 2, 1, 4, "batches of a proxy between GET_VERSION and the end of LOG")                                 \
+    X(commit_batch_bytes_max, 4194304, 1000, 16777216, "a batch closes at this size at the latest")                       \
+    X(commit_batch_count_max, 32768, 1, 60000, "and at this many transactions; a stamp has 16 bits for them")             \
+    X(commit_queue_bytes_max, 134217728, 1048576, 134217728, "commits waiting at a proxy beyond this get 1042")           \
+    X(commit_empty_interval_us, 1000000, 200000, 1500000, "an idle proxy commits an empty batch this often")              \
+    X(grv_queue_max, 100000, 100, 100000, "read-version requests waiting at a proxy beyond this get 1078")                \
+    X(log_segment_bytes, 16777216, 262144, 16777216, "disk queue segments: preallocated, zero-filled, recycled")          \
+    X(log_memory_bytes_max, 134217728, 65536, 134217728, "versions kept in memory; older ones are peeked from disk")      \
+    X(log_disk_reserve_bytes, 67108864, 0, 0, "free disk below which a log takes no more pushes")                         \
+    X(log_peek_bytes_max, 2097152, 1000, 4194304, "a peek reply ends after the version that reaches this")                \
+    X(storage_memory_bytes_max, 268435456, 262144, 268435456, "multi-version window; beyond it old versions go early")    \
+    X(storage_commit_interval_us, 1000000, 50000, 3000000, "how often the engine commits")                                \
+    X(storage_commit_bytes_max, 33554432, 100000, 33554432, "or when this much is waiting for it")                        \
+    X(storage_future_version_wait_us, 1000000, 100000, 1000000, "a read ahead of the server waits this long, then 1009")  \
+    X(storage_range_bytes_max, 1048576, 100, 1048576, "a range reply ends after the pair that reaches this")              \
+    X(storage_engine_map_bytes, 1099511627776, 1073741824, 1073741824, "address space of the LMDB map")                   \
+    X(storage_read_job_bytes, 1073741824, 1048576, 1073741824, "an engine file above this is read off the loop")          \
+    X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
+    X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \
+    X(client_location_cache_max, 100000, 2, 100000, "shard locations remembered")                                         \
+    X(client_grv_batch_max, 10000, 1, 10000, "read-version requests that travel in one message")                          \
+    X(trace_roll_bytes, 10485760, 10485760, 10485760, "a trace file ends at this size")                                   \
+    X(trace_files_max, 10, 10, 10, "and the oldest beyond this many go")                                                  \
+    X(slow_op_us, 1000000, 1000000, 1000000, "an op older than this when it ends leaves a trace line")                    \
+    X(loop_spin_us, 0, 0, 0, "how long the loop may spin before it sleeps")
+
+struct knobs {
+#define X(name, value, sim_min, sim_max, why) int64_t name;
+    KNOB_TABLE(X)
+#undef X
+};
+
+void knobs_init(struct knobs *knobs);
+/* 0, ERROR_INVALID_OPTION (no such knob) or ERROR_INVALID_OPTION_VALUE (not an integer). */
+int knobs_set(struct knobs *knobs, struct bytes name, struct bytes value);
+/* For every knob: draw(ctx) gives a random number; half of the knobs keep their default. */
+void knobs_randomize(struct knobs *knobs, uint64_t (*draw)(void *ctx), void *ctx);
+/* The i-th knob, or NULL: for --help and status. */
+const char *knobs_describe(size_t index, int64_t *ret_default, const char **ret_why);

@@ -1,0 +1,163 @@
+/* Requests and replies between roles, over frames on TCP or handed over inside one process.
+ *
+ * One struct rpc a process. It owns its connections: one that it dials to each peer it calls (kept while calls or watches
+ * need it, closed after idling), and those that peers dialled. A frame is
+ *
+ *   offset  size  field
+ *        0     4  length of what follows (little-endian), at least 28, at most RPC_FRAME_BYTES_MAX
+ *        4     8  XXH3-64 of everything after it
+ *       12     2  message type      (little-endian, like all below)
+ *       14     2  flags: 1 reply, 2 error reply (body: one msgpack integer, the error code)
+ *       16     8  endpoint id (0 in replies)
+ *       24     8  request id (0: one way, no reply)
+ *       32     .  msgpack body
+ *
+ * valid if and only if length and hash fit, the type is known, the sender may send it, and the body decodes to its end. The
+ * first frame each way is a hello (type 1: protocol version, cluster id, client or server, the sender's public address). A
+ * frame that is not valid closes the connection and is counted; a hello of another protocol version or another cluster fails
+ * the peer's calls with ERROR_INCOMPATIBLE_PROTOCOL_VERSION or ERROR_INVALID_CLUSTER_ID.
+ *
+ * Failure: a closed connection fails its calls at once: ERROR_CONNECTION_FAILED when the request was not sent,
+ * ERROR_REQUEST_MAYBE_DELIVERED when it was. Silence on a connection that somebody waits on is pinged, and counts as closed
+ * after rpc_ping_timeout_us. Dialling again backs off; a call made during the pause waits for its end.
+ *
+ * A message to the process's own address is handed over (same turn, no encoding) unless the knob rpc_encode_local is set. */
+#pragma once
+
+#include "net/env.h"
+#include "net/message.h"
+#include "net/op.h"
+
+enum { RPC_FRAME_HEADER_BYTES = 32, RPC_FRAME_BYTES_MAX = 64 * 1024 * 1024 };
+#define QUOIN_PROTOCOL_VERSION UINT64_C(0x0001000000000001)
+
+struct rpc;
+
+struct uid {
+    uint64_t high, low;
+};
+static inline bool uid_equal(struct uid a, struct uid b)
+{
+    return a.high == b.high && a.low == b.low;
+}
+static inline bool uid_is_none(struct uid a)
+{
+    return a.high == 0 && a.low == 0;
+}
+
+/* Where a role instance is reached: the process and the instance's random id (or a well-known one). */
+struct endpoint {
+    struct address address;
+    uint64_t id;
+};
+
+struct rpc_options {
+    struct address public_address; /* none for a client */
+    struct address listen_address; /* none: public_address */
+    struct uid cluster_id;         /* none: not known yet; set later with rpc_set_cluster_id */
+    const struct message_type *const *types; /* indexed by message id; borrowed for the rpc's life */
+    size_t type_count;
+    bool client;
+};
+
+struct rpc_counters {
+    uint64_t frames_in, frames_out, bytes_in, bytes_out, calls, local;
+    uint64_t bad_frames, bad_hash, bad_length, bad_type, bad_body, bad_sender, wrong_version, wrong_cluster, no_endpoint;
+    uint64_t accepted, dialled, dial_failures, ping_timeouts, closed_overfull;
+};
+
+/* Does not listen yet. */
+int rpc_create(struct env *env, const struct rpc_options *options, struct rpc **ret_rpc);
+/* 0, ERROR_ADDRESS_IN_USE, ERROR_BIND_FAILED. */
+int rpc_listen(struct rpc *rpc);
+/* Every call must have been cancelled and every request answered or dropped before (destroy the roles first). */
+void rpc_destroy(struct rpc *rpc);
+struct env *rpc_env(struct rpc *rpc);
+struct address rpc_address(const struct rpc *rpc);
+/* Closes connections that said another cluster id. */
+void rpc_set_cluster_id(struct rpc *rpc, struct uid cluster_id);
+struct uid rpc_cluster_id(const struct rpc *rpc);
+const struct rpc_counters *rpc_counters(const struct rpc *rpc);
+
+/* ---- serving ---- */
+
+/* A request (or a one-way message). The handler owns it until it calls exactly one of rpc_reply, rpc_fail, rpc_drop. */
+struct rpc_request {
+    struct message *message; /* borrowed: lives as long as the request, unless ref'ed */
+    struct address peer;     /* the sender's public address; none for a client */
+    bool from_client;
+    bool one_way;            /* replies are ignored */
+    struct list link;        /* the owner's, for its queues */
+    void *owner_data;        /* the owner's */
+    /* what follows is the rpc's */
+    struct rpc *rpc;
+    struct rpc_conn *conn;   /* NULL: local, or the connection has gone */
+    struct list conn_link;
+    uint64_t request_id;
+    struct rpc_call *local_call; /* NULL: remote, or the caller has gone */
+    struct ready ready;
+    uint64_t endpoint_id;
+};
+
+typedef void rpc_handler(void *ctx, struct rpc_request *request);
+
+/* Ids below 100 are well known (txn/messages.h); others are random. Registering an id twice asserts. */
+void rpc_register(struct rpc *rpc, uint64_t endpoint_id, rpc_handler *handler, void *ctx);
+/* Requests to an unknown id are answered with ERROR_BROKEN_PROMISE. */
+void rpc_unregister(struct rpc *rpc, uint64_t endpoint_id);
+
+/* Takes one reference on `reply` (a message of the request type's reply type). */
+void rpc_reply(struct rpc_request *request, struct message *reply);
+void rpc_fail(struct rpc_request *request, int error);
+/* Forgets it without an answer (one-way messages; a remote caller would wait for its time-out). */
+void rpc_drop(struct rpc_request *request);
+
+/* ---- calling ---- */
+
+/* A wait (see op.h). Zeroed is idle. After it completed: error is 0 and reply is owned by the call, or error is the
+ * reason. Both stay until rpc_call_clear(), rpc_call_take() or the next start. */
+struct rpc_call {
+    struct wait wait;
+    int error;
+    struct message *reply; /* owned */
+    /* the rpc's */
+    struct rpc *rpc;
+    struct rpc_peer *peer;
+    struct list link;
+    uint64_t request_id;
+    struct message *request; /* until it is sent */
+    struct rpc_request *local_request;
+    struct env_timer timeout;
+    uint64_t endpoint_id;
+    bool sent;
+    int64_t started_us;
+};
+
+/* Takes one reference on `request`. timeout_us 0: none beyond the connection's own. Completes with ok = (error == 0). */
+void rpc_call_start(struct rpc_call *call, struct op *op, struct rpc *rpc, const struct endpoint *to, struct message *request,
+                    int64_t timeout_us);
+/* Cancels if under way and drops the reply. */
+void rpc_call_clear(struct rpc_call *call);
+/* The reply now belongs to the caller. */
+struct message *rpc_call_take(struct rpc_call *call);
+
+/* One way, no answer, lost if the connection fails. Takes one reference. */
+void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *message);
+
+/* ---- watching a peer ---- */
+
+/* failed() is called once, through the ready queue, when the connection to the peer closes, can't be established, or goes
+ * silent; start it again to go on. A watch dials. The own address never fails. */
+struct rpc_watch {
+    struct list link;
+    struct rpc_peer *peer;
+    struct address address;
+    void (*failed)(struct rpc_watch *watch, int error);
+    struct ready ready; /* the rpc's */
+    int error;          /* the rpc's */
+};
+void rpc_watch_start(struct rpc *rpc, struct rpc_watch *watch, struct address address);
+void rpc_watch_cancel(struct rpc_watch *watch); /* accepts an idle one */
+
+/* True when a request's caller can still hear the answer. */
+bool rpc_request_alive(const struct rpc_request *request);

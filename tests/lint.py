@@ -1,0 +1,125 @@
+"""What a compiler does not check: includes by floor, allocation, clocks and system calls above the ground floor.
+
+Each rule is one test; it prints every line that breaks it.
+"""
+import os
+import re
+import sys
+
+FLOORS = {"net": 0, "txn": 1, "storage": 2, "roles": 3, "sim": 4, "tools": 5}
+PURE_NET = {"net/bytes.h", "net/arena.h", "net/list.h", "net/mem.h", "net/error.h"}
+PURE_OPEN = ("txn/client/", "txn/layers/", "txn/fdb_c/")  # parts of txn/ that may see the whole of net/
+HOSTS = ("roles/worker/", "roles/embedded/")  # may include the faces of other roles
+RAFT = "roles/coordinator/raft/"
+# A clock, a socket, a file or a thread comes through struct env everywhere above net/.
+OS_HEADERS = re.compile(
+    r"<(time|unistd|fcntl|poll|pthread|threads|signal|dirent|dlfcn)\.h>"
+    r"|<sys/(time|socket|stat|epoll|eventfd|timerfd|signalfd|mman|random|file|uio|statvfs|wait)\.h>"
+    r"|<(netinet|arpa|event2)/")
+# LMDB's own I/O, the client's threads, the C API's process-wide network, a cluster inside a program, and the seam's twin.
+OS_ALLOWED = ("storage/lmdb", "storage/engine_lmdb", "txn/client/", "txn/fdb_c/", "roles/embedded/", "sim/env_sim", "sim/main")
+ALLOCATION = re.compile(r"(?<![\w.>])(malloc|calloc|realloc|free|strdup|strndup|asprintf|posix_memalign|aligned_alloc)\s*\(")
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+FILE_LINES_MAX = 900  # the style asks for a split at about 800
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
+
+
+def sources(top):
+    for folder in list(FLOORS) + ["tests"]:
+        for where, _, names in os.walk(os.path.join(top, folder)):
+            for name in sorted(names):
+                if name.endswith((".c", ".h")):
+                    yield os.path.relpath(os.path.join(where, name), top)
+
+
+def strip_comments(text):
+    """Blanks comments and string literals, keeping line numbers."""
+    def blank(match):
+        kept = match.group(0)
+        return re.sub(r"[^\n]", " ", kept) if kept[0] == "/" else '""'
+    return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', blank, text, flags=re.S)
+
+
+def is_pure(path):
+    return path.startswith(RAFT) or (path.startswith("txn/") and not path.startswith(PURE_OPEN))
+
+
+def role_of(path):
+    parts = path.split("/")
+    return parts[1] if parts[0] == "roles" and len(parts) > 2 else None
+
+
+def include_problem(path, quote, included, top):
+    """What is wrong with one include, or None."""
+    if quote == "<":
+        return None
+    if not os.path.exists(os.path.join(top, included)):
+        return None if path.startswith("tests/") else "is not a path from the root"
+    mine, theirs = path.split("/")[0], included.split("/")[0]
+    if mine == "tests":
+        return None
+    if theirs == "tests":
+        return "product code includes a test"
+    if FLOORS[theirs] > FLOORS[mine]:
+        return f"points up, from {mine} to {theirs}"
+    if is_pure(path) and theirs == "net" and included not in PURE_NET:
+        return "pure code sees bytes, arenas, lists and errors alone of net/"
+    if is_pure(path) and theirs == "txn" and included.startswith(PURE_OPEN):
+        return "the core of txn/ does not include what is built on it"
+    here, there = role_of(path), role_of(included)
+    if here and there and here != there and not path.startswith(HOSTS):
+        return f"the role {here} includes the role {there}; roles share messages alone"
+    return None
+
+
+def check(top):
+    rules = {
+        "includes point down": [],
+        "no clock, file, socket or thread above net/ but through env": [],
+        "allocation goes through net/mem.h": [],
+        "nothing is left unfinished": [],
+        f"no file is longer than {FILE_LINES_MAX} lines": [],
+    }
+    floors, system, allocation, unfinished, length = rules.values()
+    count = 0
+    for path in sources(top):
+        count += 1
+        with open(os.path.join(top, path), encoding="utf-8") as file:
+            text = file.read()
+        code = strip_comments(text)
+        lines = text.split("\n")
+        if len(lines) > FILE_LINES_MAX and not path.startswith("tests/"):
+            length.append(f"{path}: {len(lines)} lines")
+        above_net = not path.startswith(("net/", "tools/", "tests/"))
+        for number, (line, bare) in enumerate(zip(lines, code.split("\n")), 1):
+            if UNFINISHED.search(line):
+                unfinished.append(f"{path}:{number}: {line.strip()}")
+            found = INCLUDE.match(line)
+            if found and bare.strip().startswith("#"):
+                problem = include_problem(path, found.group(1), found.group(2), top)
+                if problem:
+                    floors.append(f"{path}:{number}: {found.group(2)} {problem}")
+                if above_net and OS_HEADERS.search(line) and not path.startswith(OS_ALLOWED):
+                    system.append(f"{path}:{number}: {line.strip()}")
+            elif ALLOCATION.search(bare) and path != "net/mem.c" and not path.startswith("tests/"):
+                allocation.append(f"{path}:{number}: {line.strip()}")
+    return rules, count
+
+
+def main():
+    top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    rules, count = check(top)
+    failed = 0
+    for name, problems in rules.items():
+        print(f"{'FAIL' if problems else 'ok  '}  {name}")
+        for problem in problems:
+            print(f"      {problem}")
+        failed += bool(problems)
+    print(f"lint: {count} files")
+    print(f"{len(rules) - failed} passed, {failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

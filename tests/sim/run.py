@@ -1,0 +1,99 @@
+"""Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, 10 again under the sanitizers.
+
+The second run of the ten is by build/asan: equal hashes then also say that nothing depends on addresses or on what the
+allocator left behind. Each seed is one test. A failure prints the one command that repeats it.
+"""
+import concurrent.futures
+import glob
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OK = re.compile(r"^ok seed=(\d+) hash=([0-9a-fx]+) simulated=(\S+) real=(\S+)")
+FIXED, DRAWN, TWICE = 100, 50, 10
+SEED_TIMEOUT_S = 300
+
+
+def commit_seeds(count):
+    """Seeds that change with every commit, and that the printed commit reproduces."""
+    run = subprocess.run(["git", "rev-parse", "HEAD"], cwd=TOP, capture_output=True, text=True)
+    commit = run.stdout.strip() or "no-commit"
+    digest = [hashlib.sha256(f"{commit} {i}".encode()).digest() for i in range(count)]
+    return commit, [1_000_000 + int.from_bytes(d[:4], "big") for d in digest]
+
+
+def run_seed(type_, scenario, seed):
+    """Returns (hash or None, simulated seconds text, what it printed)."""
+    command = [f"build/{type_}/bin/quoin-sim", "--test", scenario, "--seed", str(seed)]
+    env = dict(os.environ, UBSAN_OPTIONS="print_stacktrace=1", ASAN_OPTIONS="detect_leaks=1")
+    try:
+        run = subprocess.run(command, cwd=TOP, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, timeout=SEED_TIMEOUT_S)
+    except subprocess.TimeoutExpired as expired:
+        text = (expired.stdout or b"").decode(errors="replace")
+        return None, "", f"{text}\nno end after {SEED_TIMEOUT_S} s\n"
+    text = run.stdout.decode(errors="replace")
+    last = OK.match(text.strip().rsplit("\n", 1)[-1])
+    if run.returncode != 0 or not last or int(last.group(1)) != seed:
+        return None, "", text + f"\nexit status {run.returncode}\n"
+    return last.group(2), last.group(3), text
+
+
+def report(name, type_, scenario, seed, text):
+    print(f"FAIL  {name} {scenario} seed {seed} ({type_})")
+    print("\n".join("      " + line for line in text.strip().split("\n")[-40:]))
+    print(f"      repeat: tools/build {type_} && build/{type_}/bin/quoin-sim --test {scenario} --seed {seed}", flush=True)
+
+
+def main():
+    factor = 5 if "--long" in sys.argv[1:] else 1
+    scenarios = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/*.ini")))
+    for type_ in ("release", "asan"):
+        if subprocess.run(["tools/build", type_], cwd=TOP).returncode != 0:
+            print(f"FAIL  build/{type_} does not build")
+            print("0 passed, 1 failed")
+            return True
+    if not os.path.exists(os.path.join(TOP, "build/release/bin/quoin-sim")) or not scenarios:
+        print("sim: NOTHING TO RUN YET: there is no quoin-sim or no tests/sim/*.ini")
+        print("0 passed, 0 failed")
+        return False
+
+    commit, drawn = commit_seeds(DRAWN * factor)
+    print(f"sim: commit {commit} draws the seeds {' '.join(map(str, drawn[:DRAWN]))}{' ...' if factor > 1 else ''}")
+    jobs = [("fixed", scenarios[i % len(scenarios)], 1 + i) for i in range(FIXED * factor)]
+    jobs += [("drawn", scenarios[i % len(scenarios)], seed) for i, seed in enumerate(drawn)]
+    # Every tenth of the fixed and drawn, so that all scenarios come up.
+    again = jobs[::max(1, len(jobs) // (TWICE * factor))][:TWICE * factor]
+    passed = failed = 0
+    hashes = {}
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        runs = [(job, pool.submit(run_seed, "release", job[1], job[2])) for job in jobs]
+        repeats = [(job, pool.submit(run_seed, "asan", job[1], job[2])) for job in again]
+        for (name, scenario, seed), run in runs:
+            hash_, _, text = run.result()
+            hashes[scenario, seed] = hash_
+            passed, failed = passed + (hash_ is not None), failed + (hash_ is None)
+            if hash_ is None:
+                report(name, "release", scenario, seed, text)
+        for (name, scenario, seed), run in repeats:
+            hash_, _, text = run.result()
+            first = hashes[scenario, seed]
+            same = hash_ is not None and (first is None or first == hash_)
+            passed, failed = passed + same, failed + (not same)
+            if hash_ is None:
+                report("again", "asan", scenario, seed, text)
+            elif not same:
+                report("again", "asan", scenario, seed, f"the hash was {first}, and now it is {hash_}")
+    print(f"sim: {len(jobs)} seeds and {len(again)} repeats over {len(scenarios)} scenarios "
+          f"in {time.monotonic() - began:.0f} s")
+    print(f"{passed} passed, {failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

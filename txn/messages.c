@@ -1,0 +1,265 @@
+/* The descriptors of every message, expanded from the tables of messages.h. */
+#include "txn/messages.h"
+
+#include <assert.h>
+
+#define SELF struct wire_endpoint
+SCHEMA_DEFINE(wire_endpoint, wire_endpoint_fields)
+#undef SELF
+#define SELF struct log_ref
+SCHEMA_DEFINE(log_ref, log_ref_fields)
+#undef SELF
+#define SELF struct generation
+SCHEMA_DEFINE(generation, generation_fields)
+#undef SELF
+#define SELF struct role_ref
+SCHEMA_DEFINE(role_ref, role_ref_fields)
+#undef SELF
+#define SELF struct description
+SCHEMA_DEFINE(description, description_fields)
+#undef SELF
+#define SELF struct coordinator_member
+SCHEMA_DEFINE(coordinator_member, coordinator_member_fields)
+#undef SELF
+#define SELF struct coordinated_state
+SCHEMA_DEFINE(coordinated_state, coordinated_state_fields)
+#undef SELF
+#define SELF struct raft_wire_entry
+SCHEMA_DEFINE(raft_wire_entry, raft_wire_entry_fields)
+#undef SELF
+#define SELF struct raft_wire
+SCHEMA_DEFINE(raft_wire, raft_wire_fields)
+#undef SELF
+#define SELF struct coordinator_create
+SCHEMA_DEFINE(coordinator_create, coordinator_create_fields)
+#undef SELF
+#define SELF struct coordinator_create_reply
+SCHEMA_DEFINE(coordinator_create_reply, coordinator_create_reply_fields)
+#undef SELF
+#define SELF struct get_leader
+SCHEMA_DEFINE(get_leader, get_leader_fields)
+#undef SELF
+#define SELF struct get_leader_reply
+SCHEMA_DEFINE(get_leader_reply, get_leader_reply_fields)
+#undef SELF
+#define SELF struct hosted_role
+SCHEMA_DEFINE(hosted_role, hosted_role_fields)
+#undef SELF
+#define SELF struct register_worker
+SCHEMA_DEFINE(register_worker, register_worker_fields)
+#undef SELF
+#define SELF struct register_worker_reply
+SCHEMA_DEFINE(register_worker_reply, register_worker_reply_fields)
+#undef SELF
+#define SELF struct get_description
+SCHEMA_DEFINE(get_description, get_description_fields)
+#undef SELF
+#define SELF struct create_database
+SCHEMA_DEFINE(create_database, create_database_fields)
+#undef SELF
+#define SELF struct done
+SCHEMA_DEFINE(done, done_fields)
+#undef SELF
+#define SELF struct get_status
+SCHEMA_DEFINE(get_status, get_status_fields)
+#undef SELF
+#define SELF struct get_status_reply
+SCHEMA_DEFINE(get_status_reply, get_status_reply_fields)
+#undef SELF
+#define SELF struct storage_durable
+SCHEMA_DEFINE(storage_durable, storage_durable_fields)
+#undef SELF
+#define SELF struct role_started
+SCHEMA_DEFINE(role_started, role_started_fields)
+#undef SELF
+#define SELF struct init_sequencer
+SCHEMA_DEFINE(init_sequencer, init_sequencer_fields)
+#undef SELF
+#define SELF struct init_grv_proxy
+SCHEMA_DEFINE(init_grv_proxy, init_grv_proxy_fields)
+#undef SELF
+#define SELF struct init_commit_proxy
+SCHEMA_DEFINE(init_commit_proxy, init_commit_proxy_fields)
+#undef SELF
+#define SELF struct init_resolver
+SCHEMA_DEFINE(init_resolver, init_resolver_fields)
+#undef SELF
+#define SELF struct init_log
+SCHEMA_DEFINE(init_log, init_log_fields)
+#undef SELF
+#define SELF struct init_storage
+SCHEMA_DEFINE(init_storage, init_storage_fields)
+#undef SELF
+#define SELF struct metric
+SCHEMA_DEFINE(metric, metric_fields)
+#undef SELF
+#define SELF struct role_status
+SCHEMA_DEFINE(role_status, role_status_fields)
+#undef SELF
+#define SELF struct get_worker_status
+SCHEMA_DEFINE(get_worker_status, get_worker_status_fields)
+#undef SELF
+#define SELF struct get_worker_status_reply
+SCHEMA_DEFINE(get_worker_status_reply, get_worker_status_reply_fields)
+#undef SELF
+#define SELF struct reboot_process
+SCHEMA_DEFINE(reboot_process, reboot_process_fields)
+#undef SELF
+#define SELF struct get_commit_version
+SCHEMA_DEFINE(get_commit_version, get_commit_version_fields)
+#undef SELF
+#define SELF struct get_commit_version_reply
+SCHEMA_DEFINE(get_commit_version_reply, get_commit_version_reply_fields)
+#undef SELF
+#define SELF struct report_committed
+SCHEMA_DEFINE(report_committed, report_committed_fields)
+#undef SELF
+#define SELF struct get_committed
+SCHEMA_DEFINE(get_committed, get_committed_fields)
+#undef SELF
+#define SELF struct get_committed_reply
+SCHEMA_DEFINE(get_committed_reply, get_committed_reply_fields)
+#undef SELF
+#define SELF struct get_read_version
+SCHEMA_DEFINE(get_read_version, get_read_version_fields)
+#undef SELF
+#define SELF struct get_read_version_reply
+SCHEMA_DEFINE(get_read_version_reply, get_read_version_reply_fields)
+#undef SELF
+#define SELF struct commit
+SCHEMA_DEFINE(commit, commit_fields)
+#undef SELF
+#define SELF struct commit_reply
+SCHEMA_DEFINE(commit_reply, commit_reply_fields)
+#undef SELF
+#define SELF struct get_key_locations
+SCHEMA_DEFINE(get_key_locations, get_key_locations_fields)
+#undef SELF
+#define SELF struct location
+SCHEMA_DEFINE(location, location_fields)
+#undef SELF
+#define SELF struct get_key_locations_reply
+SCHEMA_DEFINE(get_key_locations_reply, get_key_locations_reply_fields)
+#undef SELF
+#define SELF struct resolve_transaction
+SCHEMA_DEFINE(resolve_transaction, resolve_transaction_fields)
+#undef SELF
+#define SELF struct resolve
+SCHEMA_DEFINE(resolve, resolve_fields)
+#undef SELF
+#define SELF struct metadata_transaction
+SCHEMA_DEFINE(metadata_transaction, metadata_transaction_fields)
+#undef SELF
+#define SELF struct metadata_batch
+SCHEMA_DEFINE(metadata_batch, metadata_batch_fields)
+#undef SELF
+#define SELF struct resolve_reply
+SCHEMA_DEFINE(resolve_reply, resolve_reply_fields)
+#undef SELF
+#define SELF struct push_section
+SCHEMA_DEFINE(push_section, push_section_fields)
+#undef SELF
+#define SELF struct push
+SCHEMA_DEFINE(push, push_fields)
+#undef SELF
+#define SELF struct peek
+SCHEMA_DEFINE(peek, peek_fields)
+#undef SELF
+#define SELF struct peek_version
+SCHEMA_DEFINE(peek_version, peek_version_fields)
+#undef SELF
+#define SELF struct peek_reply
+SCHEMA_DEFINE(peek_reply, peek_reply_fields)
+#undef SELF
+#define SELF struct pop
+SCHEMA_DEFINE(pop, pop_fields)
+#undef SELF
+#define SELF struct lock_log
+SCHEMA_DEFINE(lock_log, lock_log_fields)
+#undef SELF
+#define SELF struct lock_log_reply
+SCHEMA_DEFINE(lock_log_reply, lock_log_reply_fields)
+#undef SELF
+#define SELF struct get_metadata
+SCHEMA_DEFINE(get_metadata, get_metadata_fields)
+#undef SELF
+#define SELF struct get_metadata_reply
+SCHEMA_DEFINE(get_metadata_reply, get_metadata_reply_fields)
+#undef SELF
+#define SELF struct confirm_epoch
+SCHEMA_DEFINE(confirm_epoch, confirm_epoch_fields)
+#undef SELF
+#define SELF struct get_value
+SCHEMA_DEFINE(get_value, get_value_fields)
+#undef SELF
+#define SELF struct get_values
+SCHEMA_DEFINE(get_values, get_values_fields)
+#undef SELF
+#define SELF struct value
+SCHEMA_DEFINE(value, value_fields)
+#undef SELF
+#define SELF struct get_values_reply
+SCHEMA_DEFINE(get_values_reply, get_values_reply_fields)
+#undef SELF
+#define SELF struct get_range
+SCHEMA_DEFINE(get_range, get_range_fields)
+#undef SELF
+#define SELF struct get_range_reply
+SCHEMA_DEFINE(get_range_reply, get_range_reply_fields)
+#undef SELF
+
+/* What the third column means; `none` is a one-way message or a reply. */
+#define REPLY_OF_commit_reply &message_type_commit_reply
+#define REPLY_OF_coordinator_create_reply &message_type_coordinator_create_reply
+#define REPLY_OF_description &message_type_description
+#define REPLY_OF_done &message_type_done
+#define REPLY_OF_get_commit_version_reply &message_type_get_commit_version_reply
+#define REPLY_OF_get_committed_reply &message_type_get_committed_reply
+#define REPLY_OF_get_key_locations_reply &message_type_get_key_locations_reply
+#define REPLY_OF_get_leader_reply &message_type_get_leader_reply
+#define REPLY_OF_get_metadata_reply &message_type_get_metadata_reply
+#define REPLY_OF_get_range_reply &message_type_get_range_reply
+#define REPLY_OF_get_read_version_reply &message_type_get_read_version_reply
+#define REPLY_OF_get_status_reply &message_type_get_status_reply
+#define REPLY_OF_get_values_reply &message_type_get_values_reply
+#define REPLY_OF_get_worker_status_reply &message_type_get_worker_status_reply
+#define REPLY_OF_lock_log_reply &message_type_lock_log_reply
+#define REPLY_OF_none NULL
+#define REPLY_OF_peek_reply &message_type_peek_reply
+#define REPLY_OF_register_worker_reply &message_type_register_worker_reply
+#define REPLY_OF_resolve_reply &message_type_resolve_reply
+#define REPLY_OF_role_started &message_type_role_started
+#define M(id, name, reply, senders, priority) \
+    const struct message_type message_type_##name = {id, #name, &schema_##name, REPLY_OF_##reply, senders, PRIORITY_##priority};
+MESSAGE_TABLE(M)
+#undef M
+
+const struct message_type *const message_types[MESSAGE_ID_END] = {
+#define M(id, name, reply, senders, priority) [id] = &message_type_##name,
+    MESSAGE_TABLE(M)
+#undef M
+};
+
+const void *message_body_checked(const struct message *message, const struct message_type *type)
+{
+    assert(message->type == type);
+    return message->body;
+}
+
+const char *role_kind_name(enum role_kind kind)
+{
+    static const char *const names[ROLE_KINDS] = {
+        [ROLE_NONE] = "none",           [ROLE_COORDINATOR] = "coordinator", [ROLE_CONTROLLER] = "cluster_controller",
+        [ROLE_SEQUENCER] = "master",    [ROLE_GRV_PROXY] = "grv_proxy",     [ROLE_COMMIT_PROXY] = "commit_proxy",
+        [ROLE_RESOLVER] = "resolver",   [ROLE_LOG] = "log",                 [ROLE_STORAGE] = "storage",
+    };
+
+    return (unsigned)kind < ROLE_KINDS ? names[kind] : "unknown";
+}
+
+const char *process_class_name(enum process_class process_class)
+{
+    static const char *const names[CLASS_COUNT] = {"unset", "coordinator", "stateless", "log", "storage"};
+
+    return (unsigned)process_class < CLASS_COUNT ? names[process_class] : "unknown";
+}

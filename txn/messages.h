@@ -1,0 +1,376 @@
+/* Every message between processes, declared once: struct, codec, printer, fuzz target and who may send it.
+ *
+ * X-macro tables, see net/message.h for F, S, A and L. A field is never removed or reordered: new ones go to the end, and
+ * their zero must mean what their absence meant. Ids are never reused. */
+#pragma once
+
+#include "net/message.h"
+#include "txn/types.h"
+
+/* ---- parts ---- */
+
+/* Where a role instance is reached. */
+#define FIELDS_wire_endpoint(F, S, A, L) S(wire_address, address) F(u64, id)
+SCHEMA_DECLARE(wire_endpoint)
+
+/* A log of a generation. endpoint.id is the log's own random id. */
+#define FIELDS_log_ref(F, S, A, L) S(wire_endpoint, endpoint) F(bytes, zone)
+SCHEMA_DECLARE(log_ref)
+
+/* The logs of one epoch; they hold versions in (begin, end]. end is VERSION_MAX while the epoch lives. Which logs hold a
+ * tag follows from the list's order alone: log_system_logs_of_tag() in txn/log_system.h. */
+#define FIELDS_generation(F, S, A, L) F(u64, epoch) F(i64, begin) F(i64, end) F(u32, replication) A(log_ref, logs)
+SCHEMA_DECLARE(generation)
+
+/* A stateless role of an epoch. resolver: begin is where its part of the key space starts. */
+#define FIELDS_role_ref(F, S, A, L) F(u32, kind) S(wire_endpoint, endpoint) F(bytes, begin)
+SCHEMA_DECLARE(role_ref)
+
+/* What workers and clients know of the cluster. Ordered by (epoch, term, number); a lower one is ignored. epoch is the
+ * written epoch; 0 when there is no database. */
+#define FIELDS_description(F, S, A, L)                                                                        \
+    F(u64, epoch) F(u64, term) F(u64, number) F(u64, cluster_high) F(u64, cluster_low) S(wire_endpoint, controller) \
+    F(i64, recovery_transaction_version) A(role_ref, roles) A(generation, generations)
+SCHEMA_DECLARE(description)
+
+/* The coordinated state: what Raft replicates. roles are those of the written epoch. The last generation is the newest. */
+#define FIELDS_coordinator_member(F, S, A, L) F(u64, member) S(wire_address, address)
+SCHEMA_DECLARE(coordinator_member)
+#define FIELDS_coordinated_state(F, S, A, L)                                                             \
+    F(u64, cluster_high) F(u64, cluster_low) F(u64, locked_epoch) F(u64, written_epoch)                 \
+    F(i64, recovery_transaction_version) A(role_ref, roles) A(generation, generations) F(u64, lock_id)
+SCHEMA_DECLARE(coordinated_state)
+
+/* ---- coordinators ---- */
+
+/* Raft: see roles/coordinator/raft/raft.h for what each field means to each type. */
+#define FIELDS_raft_wire_entry(F, S, A, L) F(u64, index) F(u64, term) F(u32, type) F(bytes, data)
+SCHEMA_DECLARE(raft_wire_entry)
+#define FIELDS_raft_wire(F, S, A, L)                                                                                    \
+    F(u32, type) F(u64, from) F(u64, to) F(u64, term) F(u64, index) F(u64, log_term) F(u64, commit) F(boolean, reject) \
+    F(u64, hint) A(raft_wire_entry, entries) F(bytes, snapshot) F(bytes, config) F(u64, extra)                          \
+    F(u64, cluster_high) F(u64, cluster_low)
+SCHEMA_DECLARE(raft_wire)
+
+/* `configure new`, step one: makes this coordinator a member. Persisted by an empty one; one that holds the same record says
+ * yes again; any other refuses and answers with the record it holds. */
+#define FIELDS_coordinator_create(F, S, A, L) F(u64, cluster_high) F(u64, cluster_low) A(coordinator_member, members)
+SCHEMA_DECLARE(coordinator_create)
+#define FIELDS_coordinator_create_reply(F, S, A, L) \
+    F(boolean, accepted) F(u64, cluster_high) F(u64, cluster_low) A(coordinator_member, members)
+SCHEMA_DECLARE(coordinator_create_reply)
+
+/* Who leads? Answered when the leader differs from (known_member, known_term), at once if it does already, and at the
+ * latest after wait_us. cluster ids are none when this coordinator has no record. */
+#define FIELDS_get_leader(F, S, A, L) F(u64, known_member) F(u64, known_term) F(i64, wait_us)
+SCHEMA_DECLARE(get_leader)
+#define FIELDS_get_leader_reply(F, S, A, L)                                                                     \
+    F(u64, cluster_high) F(u64, cluster_low) F(u64, leader_member) F(u64, term) S(wire_address, leader_address) \
+    A(coordinator_member, members)
+SCHEMA_DECLARE(get_leader_reply)
+
+/* ---- controller ---- */
+
+/* A role that a worker hosts. locked: of logs. tag, version: of storage servers (durable version). */
+#define FIELDS_hosted_role(F, S, A, L) \
+    F(u32, kind) F(u64, id) F(u64, epoch) F(boolean, locked) F(u32, tag) F(i64, version) F(bytes, error)
+SCHEMA_DECLARE(hosted_role)
+
+/* A worker says what it is and hosts: when it finds a controller, and whenever its roles change. The controller watches
+ * the worker's address from then on, and sends it descriptions. */
+#define FIELDS_register_worker(F, S, A, L)                                                                           \
+    S(wire_address, address) F(u64, worker_id) F(u32, process_class) F(bytes, zone) F(bytes, machine)                \
+    A(hosted_role, roles) F(u64, known_epoch) F(u64, known_term) F(u64, known_number) F(bytes, version_text)         \
+    F(bytes, command_line) F(u64, pid) F(u64, sequence)
+SCHEMA_DECLARE(register_worker)
+#define FIELDS_register_worker_reply(F, S, A, L) F(u64, term)
+SCHEMA_DECLARE(register_worker_reply)
+
+/* A long poll: answered with the newest description once it is newer than the one named. */
+#define FIELDS_get_description(F, S, A, L) F(u64, known_epoch) F(u64, known_term) F(u64, known_number)
+SCHEMA_DECLARE(get_description)
+
+/* `configure new`, step two. redundancy: 1, 2, 3. engine: enum engine_kind. Answered when commits are accepted;
+ * ERROR_CLIENT_INVALID_OPERATION if a database exists. */
+#define FIELDS_create_database(F, S, A, L) F(u32, redundancy) F(u32, engine)
+SCHEMA_DECLARE(create_database)
+#define FIELDS_done(F, S, A, L) F(u32, unused)
+SCHEMA_DECLARE(done)
+
+/* Status: the whole document in FoundationDB's JSON schema. */
+#define FIELDS_get_status(F, S, A, L) F(u32, unused)
+SCHEMA_DECLARE(get_status)
+#define FIELDS_get_status_reply(F, S, A, L) F(bytes, json)
+SCHEMA_DECLARE(get_status_reply)
+
+/* A storage server has made `version` durable; sent while old generations live. */
+#define FIELDS_storage_durable(F, S, A, L) F(u64, server_id) F(u32, tag) F(i64, version)
+SCHEMA_DECLARE(storage_durable)
+
+/* ---- worker ---- */
+
+/* The description, one way, controller to worker. */
+
+/* Recruitment. Each answers with role_started, or an error. role_id is the new role's endpoint id. */
+#define FIELDS_role_started(F, S, A, L) F(u64, role_id)
+SCHEMA_DECLARE(role_started)
+#define FIELDS_init_sequencer(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, recovery_version) F(boolean, locked) F(bytes, metadata_version)
+SCHEMA_DECLARE(init_sequencer)
+#define FIELDS_init_grv_proxy(F, S, A, L) F(u64, epoch) F(u64, role_id) S(wire_endpoint, sequencer) S(generation, logs)
+SCHEMA_DECLARE(init_grv_proxy)
+/* metadata: a mutation table of SETs, the metadata as of the recovery version. */
+#define FIELDS_init_commit_proxy(F, S, A, L)                                                              \
+    F(u64, epoch) F(u64, role_id) S(wire_endpoint, sequencer) A(role_ref, resolvers) S(generation, logs) \
+    F(i64, recovery_version) F(bytes, metadata) F(u32, proxy_count)
+SCHEMA_DECLARE(init_commit_proxy)
+#define FIELDS_init_resolver(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, recovery_version) F(u32, proxy_count)
+SCHEMA_DECLARE(init_resolver)
+/* Answered when the metadata snapshot is durable. */
+#define FIELDS_init_log(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, begin) F(bytes, metadata)
+SCHEMA_DECLARE(init_log)
+/* Answered when the server's empty store, with its record, is durable. */
+#define FIELDS_init_storage(F, S, A, L) F(u64, server_id) F(u32, tag) F(u32, engine) F(i64, version)
+SCHEMA_DECLARE(init_storage)
+
+/* One number of a role, for status: name in FoundationDB's words. */
+#define FIELDS_metric(F, S, A, L) F(bytes, name) F(i64, value)
+SCHEMA_DECLARE(metric)
+#define FIELDS_role_status(F, S, A, L) F(u32, kind) F(u64, id) F(u64, epoch) A(metric, metrics)
+SCHEMA_DECLARE(role_status)
+#define FIELDS_get_worker_status(F, S, A, L) F(u32, unused)
+SCHEMA_DECLARE(get_worker_status)
+#define FIELDS_get_worker_status_reply(F, S, A, L) A(metric, metrics) A(role_status, roles)
+SCHEMA_DECLARE(get_worker_status_reply)
+/* The shell's `kill`: the process ends (and its supervisor starts it again). */
+#define FIELDS_reboot_process(F, S, A, L) F(u32, unused)
+SCHEMA_DECLARE(reboot_process)
+
+/* ---- sequencer ---- */
+
+/* Keyed by (proxy, request): a repeat gets the same answer. requests of one proxy are 1, 2, 3, ..; the sequencer forgets
+ * answers below the newest request minus the slots. */
+#define FIELDS_get_commit_version(F, S, A, L) F(u64, proxy) F(u64, request)
+SCHEMA_DECLARE(get_commit_version)
+#define FIELDS_get_commit_version_reply(F, S, A, L) F(i64, version) F(i64, prev_version)
+SCHEMA_DECLARE(get_commit_version_reply)
+/* `version` is committed: every log has it. Answered (done) once read versions can be at or above it. changed: this batch
+ * changed the lock or metadataVersion, whose values as of `version` follow. */
+#define FIELDS_report_committed(F, S, A, L) F(i64, version) F(boolean, changed) F(boolean, locked) F(bytes, metadata_version)
+SCHEMA_DECLARE(report_committed)
+/* What a GRV proxy asks. */
+#define FIELDS_get_committed(F, S, A, L) F(u32, unused)
+SCHEMA_DECLARE(get_committed)
+#define FIELDS_get_committed_reply(F, S, A, L) F(i64, version) F(boolean, locked) F(bytes, metadata_version)
+SCHEMA_DECLARE(get_committed_reply)
+
+/* ---- GRV proxy ---- */
+
+/* Client to GRV proxy: one message for `count` transactions of a turn. flags: GRV_* below. locked: the database is locked;
+ * the client fails transactions that are not lock-aware. */
+enum grv_flags { GRV_PRIORITY_BATCH = 1, GRV_PRIORITY_IMMEDIATE = 2 };
+#define FIELDS_get_read_version(F, S, A, L) F(u32, count) F(u32, flags)
+SCHEMA_DECLARE(get_read_version)
+#define FIELDS_get_read_version_reply(F, S, A, L) F(i64, version) F(boolean, locked) F(bytes, metadata_version)
+SCHEMA_DECLARE(get_read_version_reply)
+
+/* ---- commit proxy ---- */
+
+/* One transaction. Tables as in txn/mutation.h. read_version is VERSION_NONE when it read nothing. Errors: 1020, 1007, 1038,
+ * 1042, 2000..2103 as checked by the proxy. */
+enum commit_flags { COMMIT_LOCK_AWARE = 1, COMMIT_ACCESS_SYSTEM = 2, COMMIT_RECOVERY = 4, COMMIT_REPORT_CONFLICTS = 8 };
+#define FIELDS_commit(F, S, A, L) \
+    F(i64, read_version) F(u32, flags) F(bytes, mutations) F(bytes, read_conflicts) F(bytes, write_conflicts)
+SCHEMA_DECLARE(commit)
+/* batch_index: with version it makes the versionstamp. */
+#define FIELDS_commit_reply(F, S, A, L) F(i64, version) F(u32, batch_index) F(bytes, metadata_version)
+SCHEMA_DECLARE(commit_reply)
+
+/* Shards that meet [begin, end), in order (reverse: from the end), at most limit. */
+#define FIELDS_get_key_locations(F, S, A, L) F(bytes, begin) F(bytes, end) F(u32, limit) F(boolean, reverse)
+SCHEMA_DECLARE(get_key_locations)
+#define FIELDS_location(F, S, A, L) F(bytes, begin) F(bytes, end) A(wire_endpoint, servers)
+SCHEMA_DECLARE(location)
+#define FIELDS_get_key_locations_reply(F, S, A, L) A(location, locations)
+SCHEMA_DECLARE(get_key_locations_reply)
+
+/* ---- resolver ---- */
+
+/* flags: RESOLVE_METADATA: it changes metadata; mutations are then filled in. */
+enum resolve_flags { RESOLVE_METADATA = 1 };
+#define FIELDS_resolve_transaction(F, S, A, L) \
+    F(i64, read_version) F(u32, flags) F(bytes, read_conflicts) F(bytes, write_conflicts) F(bytes, mutations)
+SCHEMA_DECLARE(resolve_transaction)
+/* known_version: the proxy has the metadata of all versions through it. */
+#define FIELDS_resolve(F, S, A, L) \
+    F(u64, epoch) F(u64, proxy) F(i64, version) F(i64, prev_version) F(i64, known_version) A(resolve_transaction, transactions)
+SCHEMA_DECLARE(resolve)
+/* Metadata transactions of other batches in (known_version, version), in order; committed: this resolver's verdict. */
+#define FIELDS_metadata_transaction(F, S, A, L) F(boolean, committed) F(bytes, mutations)
+SCHEMA_DECLARE(metadata_transaction)
+#define FIELDS_metadata_batch(F, S, A, L) F(i64, version) A(metadata_transaction, transactions)
+SCHEMA_DECLARE(metadata_batch)
+enum verdict { VERDICT_COMMITTED, VERDICT_CONFLICT, VERDICT_TOO_OLD };
+#define FIELDS_resolve_reply(F, S, A, L) L(u32, verdicts) A(metadata_batch, metadata)
+SCHEMA_DECLARE(resolve_reply)
+
+/* ---- log ---- */
+
+/* The mutations of one set of tags, in order: every log that holds one of the tags gets the section. */
+#define FIELDS_push_section(F, S, A, L) L(u32, tags) F(bytes, mutations)
+SCHEMA_DECLARE(push_section)
+/* One version. Answered (done) once it is durable, in version order. metadata: the mutations of system keys, for every log.
+ * version 0: no push but a bare known committed version (one way). A repeat is answered again; other content at a known
+ * version ends the log. ERROR_TLOG_STOPPED when locked or of another epoch. */
+#define FIELDS_push(F, S, A, L) \
+    F(u64, epoch) F(i64, version) F(i64, prev_version) F(i64, known_committed) A(push_section, sections) F(bytes, metadata)
+SCHEMA_DECLARE(push)
+/* A long poll: whole versions above `from` (exclusive), filtered by tag. Answered when there is a version above `from`, or a
+ * newer known committed version than known_committed, or the log is locked and `from` is its end. */
+#define FIELDS_peek(F, S, A, L) F(u32, tag) F(i64, from) F(i64, known_committed)
+SCHEMA_DECLARE(peek)
+#define FIELDS_peek_version(F, S, A, L) F(i64, version) F(bytes, mutations)
+SCHEMA_DECLARE(peek_version)
+/* through: complete up to here. end: the newest version of this log. */
+#define FIELDS_peek_reply(F, S, A, L) \
+    A(peek_version, versions) F(i64, through) F(i64, end) F(i64, known_committed) F(i64, popped) F(boolean, locked)
+SCHEMA_DECLARE(peek_reply)
+/* One way: the tag's server has made everything through `version` durable. */
+#define FIELDS_pop(F, S, A, L) F(u32, tag) F(i64, version)
+SCHEMA_DECLARE(pop)
+/* Fences the log for good. epoch: of the recovery. Answered after the sync in flight. */
+#define FIELDS_lock_log(F, S, A, L) F(u64, epoch)
+SCHEMA_DECLARE(lock_log)
+#define FIELDS_lock_log_reply(F, S, A, L) F(u64, log_id) F(i64, begin) F(i64, end) F(i64, known_committed)
+SCHEMA_DECLARE(lock_log_reply)
+/* The metadata as of `version` (begin <= version <= end) of a locked log: a mutation table, snapshot then tail. */
+#define FIELDS_get_metadata(F, S, A, L) F(i64, version)
+SCHEMA_DECLARE(get_metadata)
+#define FIELDS_get_metadata_reply(F, S, A, L) F(bytes, mutations)
+SCHEMA_DECLARE(get_metadata_reply)
+/* Is the epoch alive? Answered with done by an unlocked log of `epoch`, else ERROR_TLOG_STOPPED. */
+#define FIELDS_confirm_epoch(F, S, A, L) F(u64, epoch)
+SCHEMA_DECLARE(confirm_epoch)
+
+/* ---- storage ---- */
+
+/* All gets of a client's turn for one server. error: 0 or 1001, 1007, 1009, 1037. */
+#define FIELDS_get_value(F, S, A, L) F(bytes, key) F(i64, version)
+SCHEMA_DECLARE(get_value)
+#define FIELDS_get_values(F, S, A, L) A(get_value, gets)
+SCHEMA_DECLARE(get_values)
+#define FIELDS_value(F, S, A, L) F(u32, error) F(boolean, present) F(bytes, value)
+SCHEMA_DECLARE(value)
+#define FIELDS_get_values_reply(F, S, A, L) A(value, values)
+SCHEMA_DECLARE(get_values_reply)
+/* Pairs of [begin, end) at version, in order (reverse: from the end), until limit pairs or bytes_limit bytes (0: none given).
+ * pairs is {u32 key length, u32 value length, key, value}* little-endian. more: there may be more pairs in the part of the
+ * range that this server was asked for. The range must lie in one shard of the server, else 1001. */
+#define FIELDS_get_range(F, S, A, L) \
+    F(bytes, begin) F(bytes, end) F(i64, version) F(u32, limit) F(u32, bytes_limit) F(boolean, reverse)
+SCHEMA_DECLARE(get_range)
+#define FIELDS_get_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(boolean, more)
+SCHEMA_DECLARE(get_range_reply)
+
+/* ---- the table ---- */
+
+/* M(id, name, reply name or none, senders, priority). A reply has an id of its own and no reply. */
+#define MESSAGE_TABLE(M)                                                             \
+    M(10, raft_wire, none, SENDER_SERVER, COMMIT)                                    \
+    M(11, coordinator_create_reply, none, SENDER_SERVER, COMMIT)                     \
+    M(12, coordinator_create, coordinator_create_reply, SENDER_ANY, COMMIT)          \
+    M(13, get_leader_reply, none, SENDER_SERVER, COMMIT)                             \
+    M(14, get_leader, get_leader_reply, SENDER_ANY, COMMIT)                          \
+    M(15, done, none, SENDER_SERVER, COMMIT)                                         \
+    M(16, description, none, SENDER_SERVER, COMMIT)                                  \
+    M(17, register_worker_reply, none, SENDER_SERVER, COMMIT)                        \
+    M(18, register_worker, register_worker_reply, SENDER_SERVER, COMMIT)             \
+    M(19, get_description, description, SENDER_ANY, COMMIT)                          \
+    M(20, create_database, done, SENDER_ANY, COMMIT)                                 \
+    M(21, get_status_reply, none, SENDER_SERVER, READ)                               \
+    M(22, get_status, get_status_reply, SENDER_ANY, READ)                            \
+    M(23, storage_durable, none, SENDER_SERVER, COMMIT)                              \
+    M(24, role_started, none, SENDER_SERVER, COMMIT)                                 \
+    M(25, init_sequencer, role_started, SENDER_SERVER, COMMIT)                       \
+    M(26, init_grv_proxy, role_started, SENDER_SERVER, COMMIT)                       \
+    M(27, init_commit_proxy, role_started, SENDER_SERVER, COMMIT)                    \
+    M(28, init_resolver, role_started, SENDER_SERVER, COMMIT)                        \
+    M(29, init_log, role_started, SENDER_SERVER, COMMIT)                             \
+    M(30, init_storage, role_started, SENDER_SERVER, COMMIT)                         \
+    M(31, get_worker_status_reply, none, SENDER_SERVER, READ)                        \
+    M(32, get_worker_status, get_worker_status_reply, SENDER_ANY, READ)              \
+    M(33, reboot_process, done, SENDER_ANY, COMMIT)                                  \
+    M(34, get_commit_version_reply, none, SENDER_SERVER, COMMIT)                     \
+    M(35, get_commit_version, get_commit_version_reply, SENDER_SERVER, COMMIT)       \
+    M(36, report_committed, done, SENDER_SERVER, COMMIT)                             \
+    M(37, get_committed_reply, none, SENDER_SERVER, COMMIT)                          \
+    M(38, get_committed, get_committed_reply, SENDER_SERVER, COMMIT)                 \
+    M(39, get_read_version_reply, none, SENDER_SERVER, COMMIT)                       \
+    M(40, get_read_version, get_read_version_reply, SENDER_ANY, COMMIT)              \
+    M(41, commit_reply, none, SENDER_SERVER, COMMIT)                                 \
+    M(42, commit, commit_reply, SENDER_ANY, COMMIT)                                  \
+    M(43, get_key_locations_reply, none, SENDER_SERVER, READ)                        \
+    M(44, get_key_locations, get_key_locations_reply, SENDER_ANY, READ)              \
+    M(45, resolve_reply, none, SENDER_SERVER, COMMIT)                                \
+    M(46, resolve, resolve_reply, SENDER_SERVER, COMMIT)                             \
+    M(47, push, done, SENDER_SERVER, COMMIT)                                         \
+    M(48, peek_reply, none, SENDER_SERVER, COMMIT)                                   \
+    M(49, peek, peek_reply, SENDER_SERVER, COMMIT)                                   \
+    M(50, pop, none, SENDER_SERVER, COMMIT)                                          \
+    M(51, lock_log_reply, none, SENDER_SERVER, COMMIT)                               \
+    M(52, lock_log, lock_log_reply, SENDER_SERVER, COMMIT)                           \
+    M(53, get_metadata_reply, none, SENDER_SERVER, COMMIT)                           \
+    M(54, get_metadata, get_metadata_reply, SENDER_SERVER, COMMIT)                   \
+    M(55, confirm_epoch, done, SENDER_SERVER, COMMIT)                                \
+    M(56, get_values_reply, none, SENDER_SERVER, READ)                               \
+    M(57, get_values, get_values_reply, SENDER_ANY, READ)                            \
+    M(58, get_range_reply, none, SENDER_SERVER, READ)                                \
+    M(59, get_range, get_range_reply, SENDER_ANY, READ)
+
+enum message_id {
+#define M(id, name, reply, senders, priority) MESSAGE_##name = id,
+    MESSAGE_TABLE(M)
+#undef M
+    MESSAGE_ID_END = 60,
+};
+
+#define M(id, name, reply, senders, priority) extern const struct message_type message_type_##name;
+MESSAGE_TABLE(M)
+#undef M
+
+/* For rpc_options.types: indexed by id, with holes; MESSAGE_ID_END entries. */
+extern const struct message_type *const message_types[];
+
+/* struct push *p = message_new(push, &message); the body, zeroed. In a server it never fails. */
+#define MESSAGE_NEW(name, ret_message) \
+    ((struct name *)((*(ret_message) = message_create(&message_type_##name)) == NULL ? NULL : (*(ret_message))->body))
+/* The body of a message known to be of that type (asserts). */
+#define MESSAGE_BODY(name, message) ((const struct name *)message_body_checked((message), &message_type_##name))
+const void *message_body_checked(const struct message *message, const struct message_type *type);
+
+/* Well-known endpoint ids. */
+enum well_known_endpoint {
+    ENDPOINT_COORDINATOR = 1, /* raft_wire, coordinator_create, get_leader */
+    ENDPOINT_CONTROLLER = 2,  /* register_worker, get_description, create_database, get_status, storage_durable */
+    ENDPOINT_WORKER = 3,      /* description, init_*, get_worker_status, reboot_process */
+};
+
+/* On the wire and on disk: never renumbered. */
+enum role_kind {
+    ROLE_NONE,
+    ROLE_COORDINATOR,
+    ROLE_CONTROLLER,
+    ROLE_SEQUENCER,
+    ROLE_GRV_PROXY,
+    ROLE_COMMIT_PROXY,
+    ROLE_RESOLVER,
+    ROLE_LOG,
+    ROLE_STORAGE,
+    ROLE_KINDS,
+};
+/* FoundationDB's status words: "coordinator", "cluster_controller", "master", "grv_proxy", ... */
+const char *role_kind_name(enum role_kind kind);
+
+enum process_class { CLASS_UNSET, CLASS_COORDINATOR, CLASS_STATELESS, CLASS_LOG, CLASS_STORAGE, CLASS_COUNT };
+const char *process_class_name(enum process_class process_class);
+
+enum engine_kind { ENGINE_LMDB = 1, ENGINE_MEMORY = 2 };

@@ -1,0 +1,35 @@
+/* A process's worker: hosts its roles, finds the controller, registers, recruits what it is told.
+ *
+ * worker_create is all that quoind, the simulator and the embedded cluster call. One per env. */
+#pragma once
+
+#include "net/env.h"
+#include "net/rpc.h"
+#include "txn/messages.h"
+
+struct worker;
+
+struct worker_options {
+    const char *data_directory;       /* exists; borrowed for the worker's life */
+    struct address public_address;
+    struct address listen_address;    /* none: public_address */
+    enum process_class process_class;
+    struct bytes zone;                /* empty: the machine's */
+    struct bytes machine;
+    const struct address *coordinators; /* of the cluster file; borrowed during the call */
+    size_t coordinator_count;
+    struct bytes command_line;        /* for status */
+    uint64_t pid;
+    /* The shell's `kill`, or the data directory can't be used: the process should end. May be NULL. */
+    void (*exit)(void *ctx, int status, const char *why);
+    void *exit_ctx;
+};
+
+/* Opens or adopts the data directory (its identity, cluster id and format), restores logs and storage servers (blocking), starts
+ * a coordinator if public_address is among the coordinators, listens, and begins to look for the controller. Errors are
+ * traced, and *ret_why (static, or in a buffer of the worker module's) says what was wrong for a person. */
+int worker_create(struct env *env, const struct worker_options *options, struct worker **ret_worker, char *ret_why,
+                  size_t ret_why_size);
+/* Destroys every role; also what a kill in the simulator does. Accepts NULL. */
+void worker_destroy(struct worker *worker);
+struct rpc *worker_rpc(struct worker *worker);

@@ -15,11 +15,12 @@ sys.path.insert(0, HERE)
 import harness  # noqa: E402
 
 
-def collect(only):
+def collect(only, long_):
+    """(name, function) of what is asked for; test_long_* are for --long alone."""
     for path in sorted(glob.glob(os.path.join(HERE, "test_*.py"))):
         module = importlib.import_module(os.path.basename(path)[:-3])
-        for name, function in vars(module).items():
-            if not name.startswith("test_") or not callable(function):
+        for name, function in list(vars(module).items()):
+            if not name.startswith("test_") or not callable(function) or (name.startswith("test_long_") and not long_):
                 continue
             wanted = only in name or only in module.__name__ if only else module.__name__ != "test_quickstart"
             if wanted:
@@ -50,7 +51,7 @@ def main():
         return True
     passed = failed = 0
     nothing = []
-    for name, function in collect(only):
+    for name, function in collect(only, "--long" in arguments):
         verdict, detail = run_one(name, function, "--long" in arguments)
         passed += verdict == "ok  "
         failed += verdict == "FAIL"

@@ -42,14 +42,23 @@ SCHEMA_DEFINE(get_leader, get_leader_fields)
 #define SELF struct get_leader_reply
 SCHEMA_DEFINE(get_leader_reply, get_leader_reply_fields)
 #undef SELF
+#define SELF struct read_state
+SCHEMA_DEFINE(read_state, read_state_fields)
+#undef SELF
+#define SELF struct lock_state
+SCHEMA_DEFINE(lock_state, lock_state_fields)
+#undef SELF
+#define SELF struct write_state
+SCHEMA_DEFINE(write_state, write_state_fields)
+#undef SELF
+#define SELF struct state_reply
+SCHEMA_DEFINE(state_reply, state_reply_fields)
+#undef SELF
 #define SELF struct hosted_role
 SCHEMA_DEFINE(hosted_role, hosted_role_fields)
 #undef SELF
 #define SELF struct register_worker
 SCHEMA_DEFINE(register_worker, register_worker_fields)
-#undef SELF
-#define SELF struct register_worker_reply
-SCHEMA_DEFINE(register_worker_reply, register_worker_reply_fields)
 #undef SELF
 #define SELF struct get_description
 SCHEMA_DEFINE(get_description, get_description_fields)
@@ -226,9 +235,9 @@ SCHEMA_DEFINE(get_range_reply, get_range_reply_fields)
 #define REPLY_OF_lock_log_reply &message_type_lock_log_reply
 #define REPLY_OF_none NULL
 #define REPLY_OF_peek_reply &message_type_peek_reply
-#define REPLY_OF_register_worker_reply &message_type_register_worker_reply
 #define REPLY_OF_resolve_reply &message_type_resolve_reply
 #define REPLY_OF_role_started &message_type_role_started
+#define REPLY_OF_state_reply &message_type_state_reply
 #define M(id, name, reply, senders, priority) \
     const struct message_type message_type_##name = {id, #name, &schema_##name, REPLY_OF_##reply, senders, PRIORITY_##priority};
 MESSAGE_TABLE(M)

@@ -46,10 +46,10 @@ SCHEMA_DECLARE(coordinated_state)
 /* Raft: see roles/coordinator/raft/raft.h for what each field means to each type. */
 #define FIELDS_raft_wire_entry(F, S, A, L) F(u64, index) F(u64, term) F(u32, type) F(bytes, data)
 SCHEMA_DECLARE(raft_wire_entry)
-#define FIELDS_raft_wire(F, S, A, L)                                                                                    \
-    F(u32, type) F(u64, from) F(u64, to) F(u64, term) F(u64, index) F(u64, log_term) F(u64, commit) F(boolean, reject) \
-    F(u64, hint) A(raft_wire_entry, entries) F(bytes, snapshot) F(bytes, config) F(u64, extra)                          \
-    F(u64, cluster_high) F(u64, cluster_low)
+#define FIELDS_raft_wire(F, S, A, L)                                                                                      \
+    F(u32, type) F(boolean, reject) F(boolean, transfer) F(u64, from) F(u64, to) F(u64, term) F(u64, index)               \
+    F(u64, log_term) F(u64, commit) F(u64, hint) A(raft_wire_entry, entries) F(u64, snapshot_index) F(u64, snapshot_term) \
+    F(bytes, snapshot_configuration) F(bytes, snapshot_data) F(u64, cluster_high) F(u64, cluster_low)
 SCHEMA_DECLARE(raft_wire)
 
 /* `configure new`, step one: makes this coordinator a member. Persisted by an empty one; one that holds the same record says
@@ -69,6 +69,20 @@ SCHEMA_DECLARE(get_leader)
     A(coordinator_member, members)
 SCHEMA_DECLARE(get_leader_reply)
 
+/* The controller's door to the coordinated state, at the leader's coordinator: each is answered with the state as of then,
+ * once a no-op of the leader's own term has been applied; ERROR_OPERATION_OBSOLETE when it does not lead (any more): the
+ * fate of a change is then unknown. lock_state raises the locked epoch by one and sets lock_id. write_state replaces roles,
+ * generations and the recovery transaction's version, and sets the written epoch to state.locked_epoch, if locked_epoch and
+ * lock_id are still those of the state it brings; else nothing changes and accepted is false. */
+#define FIELDS_read_state(F, S, A, L) F(u64, term)
+SCHEMA_DECLARE(read_state)
+#define FIELDS_lock_state(F, S, A, L) F(u64, term) F(u64, lock_id)
+SCHEMA_DECLARE(lock_state)
+#define FIELDS_write_state(F, S, A, L) F(u64, term) S(coordinated_state, state)
+SCHEMA_DECLARE(write_state)
+#define FIELDS_state_reply(F, S, A, L) F(boolean, accepted) S(coordinated_state, state)
+SCHEMA_DECLARE(state_reply)
+
 /* ---- controller ---- */
 
 /* A role that a worker hosts. locked: of logs. tag, version: of storage servers (durable version). */
@@ -76,16 +90,14 @@ SCHEMA_DECLARE(get_leader_reply)
     F(u32, kind) F(u64, id) F(u64, epoch) F(boolean, locked) F(u32, tag) F(i64, version) F(bytes, error)
 SCHEMA_DECLARE(hosted_role)
 
-/* A worker says what it is and hosts: when it finds a controller, and whenever its roles change. The controller watches
- * the worker's address from then on, and sends it descriptions. */
+/* A worker says what it is and hosts: when it finds a controller, whenever its roles change, and again after each answer.
+ * A long poll: answered with a description newer than the known one, or with any when the worker is to register again. The
+ * controller watches the worker's address from then on. sequence: a lower one of the same worker is ignored. */
 #define FIELDS_register_worker(F, S, A, L)                                                                           \
     S(wire_address, address) F(u64, worker_id) F(u32, process_class) F(bytes, zone) F(bytes, machine)                \
     A(hosted_role, roles) F(u64, known_epoch) F(u64, known_term) F(u64, known_number) F(bytes, version_text)         \
     F(bytes, command_line) F(u64, pid) F(u64, sequence)
 SCHEMA_DECLARE(register_worker)
-#define FIELDS_register_worker_reply(F, S, A, L) F(u64, term)
-SCHEMA_DECLARE(register_worker_reply)
-
 /* A long poll: answered with the newest description once it is newer than the one named. */
 #define FIELDS_get_description(F, S, A, L) F(u64, known_epoch) F(u64, known_term) F(u64, known_number)
 SCHEMA_DECLARE(get_description)
@@ -108,8 +120,6 @@ SCHEMA_DECLARE(get_status_reply)
 SCHEMA_DECLARE(storage_durable)
 
 /* ---- worker ---- */
-
-/* The description, one way, controller to worker. */
 
 /* Recruitment. Each answers with role_started, or an error. role_id is the new role's endpoint id. */
 #define FIELDS_role_started(F, S, A, L) F(u64, role_id)
@@ -282,8 +292,7 @@ SCHEMA_DECLARE(get_range_reply)
     M(14, get_leader, get_leader_reply, SENDER_ANY, COMMIT)                          \
     M(15, done, none, SENDER_SERVER, COMMIT)                                         \
     M(16, description, none, SENDER_SERVER, COMMIT)                                  \
-    M(17, register_worker_reply, none, SENDER_SERVER, COMMIT)                        \
-    M(18, register_worker, register_worker_reply, SENDER_SERVER, COMMIT)             \
+    M(18, register_worker, description, SENDER_SERVER, COMMIT)                       \
     M(19, get_description, description, SENDER_ANY, COMMIT)                          \
     M(20, create_database, done, SENDER_ANY, COMMIT)                                 \
     M(21, get_status_reply, none, SENDER_SERVER, READ)                               \
@@ -324,13 +333,17 @@ SCHEMA_DECLARE(get_range_reply)
     M(56, get_values_reply, none, SENDER_SERVER, READ)                               \
     M(57, get_values, get_values_reply, SENDER_ANY, READ)                            \
     M(58, get_range_reply, none, SENDER_SERVER, READ)                                \
-    M(59, get_range, get_range_reply, SENDER_ANY, READ)
+    M(59, get_range, get_range_reply, SENDER_ANY, READ)                              \
+    M(60, state_reply, none, SENDER_SERVER, COMMIT)                                  \
+    M(61, read_state, state_reply, SENDER_SERVER, COMMIT)                            \
+    M(62, lock_state, state_reply, SENDER_SERVER, COMMIT)                            \
+    M(63, write_state, state_reply, SENDER_SERVER, COMMIT)
 
 enum message_id {
 #define M(id, name, reply, senders, priority) MESSAGE_##name = id,
     MESSAGE_TABLE(M)
 #undef M
-    MESSAGE_ID_END = 60,
+    MESSAGE_ID_END = 64,
 };
 
 #define M(id, name, reply, senders, priority) extern const struct message_type message_type_##name;
@@ -349,9 +362,9 @@ const void *message_body_checked(const struct message *message, const struct mes
 
 /* Well-known endpoint ids. */
 enum well_known_endpoint {
-    ENDPOINT_COORDINATOR = 1, /* raft_wire, coordinator_create, get_leader */
+    ENDPOINT_COORDINATOR = 1, /* raft_wire, coordinator_create, get_leader, *_state */
     ENDPOINT_CONTROLLER = 2,  /* register_worker, get_description, create_database, get_status, storage_durable */
-    ENDPOINT_WORKER = 3,      /* description, init_*, get_worker_status, reboot_process */
+    ENDPOINT_WORKER = 3,      /* init_*, get_worker_status, reboot_process */
 };
 
 /* On the wire and on disk: never renumbered. */

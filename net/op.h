@@ -50,6 +50,8 @@ struct op_list {
     void (*invariant)(void *owner); /* may be NULL; runs after every handler in simulation */
     void *owner;
     size_t count;
+    bool cancelling; /* op_cancel_all is at work: nothing may be started */
+    bool *emptied;   /* borrowed from a running handler: set by op_cancel_all, after which the owner may be gone */
 };
 
 struct op {
@@ -60,10 +62,13 @@ struct op {
     uint8_t stage;
     uint8_t next_stage; /* where op_resume goes on */
     bool waiting;
+    bool running; /* inside its own stage function */
+    uint8_t slowest_stage;
     int error; /* how it ended, for ended() */
-    int64_t started_us, stage_started_us;
+    int64_t started_us, stage_started_us, slowest_us;
     struct ready ready;
-    struct list waits; /* of the present stage, not yet completed */
+    struct list waits;      /* of the present stage, not yet completed */
+    struct env_timer delay; /* the simulator's: holds a resume back */
 };
 
 void op_list_init(struct op_list *list, struct env *env, void *owner);
@@ -74,9 +79,11 @@ void op_cancel_all(struct op_list *list);
 void op_start(struct op *op, const struct op_type *type, struct op_list *owner);
 /* The same, but runs it now. May end (and free) the op before it returns: only for callers that don't touch it after. */
 void op_start_now(struct op *op, const struct op_type *type, struct op_list *owner);
-/* Ends it with ERROR_OPERATION_CANCELLED from any stage, at once. Not from inside its own stage function. */
+/* Ends it with ERROR_OPERATION_CANCELLED from any stage, at once. Not from inside its own stage function. Accepts an op that was
+ * zeroed and never started, or one that has ended. */
 void op_cancel(struct op *op);
-/* Queues a waiting op to go on; a no-op when it is queued already. */
+/* Queues a waiting op to go on; a no-op when it is queued already. Also from within its stage function (a child that ended at
+ * once): it then counts if the stage ends in op_wait. */
 void op_resume(struct op *op);
 
 enum op_result op_move(struct op *op, unsigned next);
@@ -110,7 +117,8 @@ static inline bool wait_under_way(const struct wait *wait)
 }
 
 /* n of m. gather_init, then start the waits with gather_add before or right after each start; the op is resumed when `needed`
- * completed well, or when that many no longer can. */
+ * completed well, or when that many no longer can. With needed == 0 the op is resumed at once. Add at least `needed` waits: a
+ * gather cannot know that no more will come. */
 struct gather {
     struct op *op;
     unsigned needed, ok, failed, total;

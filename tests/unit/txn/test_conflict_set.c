@@ -55,7 +55,7 @@ static void model_init(struct model *model, uint64_t seed, unsigned points_of_8)
     int count = 0;
 
     memset(model, 0, sizeof(*model));
-    enumerate(&model->universe, &count, NULL, 0);
+    enumerate(&model->universe, &count, (const uint8_t *)"", 0);
     cr_assert_eq(count, UNIVERSE);
     for (int i = 1; i < UNIVERSE; i++)
         cr_assert_lt(bytes_compare(model->universe.keys[i - 1], model->universe.keys[i]), 0);

@@ -1,0 +1,431 @@
+/* What runs off the loop: one thread for syncs, one for jobs, one for jobs of idle priority; each starts when first needed.
+ *
+ * The loop hands work over under a mutex that nobody holds for long. What is finished comes back on lock-free stacks that the
+ * loop takes whole, with a wake-up that costs a system call only when the loop sleeps.
+ *
+ * Syncs: those of one file that are queued in one turn, or while the file is already being synced, are one fdatasync. The
+ * syncer takes a file, then all that was asked of it so far; what is asked later waits for the next round, since it may speak
+ * of bytes that this round did not cover. If no thread can be had, the loop does the work itself. */
+#include <assert.h>
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "net/env_posix_impl.h"
+#include "net/error.h"
+#include "net/trace.h"
+
+enum { SYNCER_STACK_BYTES = 128 * 1024, JOB_STACK_BYTES = 1024 * 1024 };
+
+/* ---- scheduling ---- */
+
+/* As in linux/sched/types.h, which not every libc lets one include beside sched.h. */
+struct scheduling {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+
+enum { POLICY_OTHER = 0, POLICY_IDLE = 5 };
+
+static bool get_scheduling(struct scheduling *ret)
+{
+    return syscall(SYS_sched_getattr, 0, ret, sizeof(*ret), 0) == 0;
+}
+
+static void set_scheduling(struct scheduling *scheduling)
+{
+    scheduling->size = sizeof(*scheduling);
+    scheduling->flags = 0;
+    (void)!syscall(SYS_sched_setattr, 0, scheduling, 0); /* slower wake-ups are all that a refusal costs */
+}
+
+/* 0: the scheduler's own choice. */
+static void set_slice(uint64_t slice_ns)
+{
+    struct scheduling scheduling = {0};
+
+    if (!get_scheduling(&scheduling) || scheduling.policy != POLICY_OTHER)
+        return;
+    scheduling.runtime = slice_ns;
+    set_scheduling(&scheduling);
+}
+
+void posix_take_short_slice(void)
+{
+    set_slice(LOOP_SLICE_NS);
+}
+
+static void give_way(void)
+{
+    struct scheduling scheduling = {.policy = POLICY_IDLE};
+
+    set_scheduling(&scheduling);
+}
+
+/* ---- threads ---- */
+
+/* Signals stay with the program's own threads. */
+static bool start_thread(struct worker *worker, size_t stack_bytes, void *(*main)(void *), struct env_posix *posix)
+{
+    pthread_attr_t attributes;
+    sigset_t all, old;
+
+    if (worker->started)
+        return true;
+    if (pthread_attr_init(&attributes) != 0)
+        return false;
+    pthread_attr_setstacksize(&attributes, stack_bytes);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    worker->stopping = false;
+    worker->started = pthread_create(&worker->thread, &attributes, main, posix) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+    return worker->started;
+}
+
+static void stop_thread(struct worker *worker)
+{
+    if (!worker->started)
+        return;
+    pthread_mutex_lock(&worker->mutex);
+    worker->stopping = true;
+    pthread_cond_signal(&worker->wake);
+    pthread_mutex_unlock(&worker->mutex);
+    pthread_join(worker->thread, NULL);
+    worker->started = false;
+    assert(worker->first == NULL);
+}
+
+/* With the mutex held; false when it is time to end. */
+static bool wait_for_work(struct worker *worker)
+{
+    while (worker->first == NULL) {
+        if (worker->stopping)
+            return false;
+        pthread_cond_wait(&worker->wake, &worker->mutex);
+    }
+    return true;
+}
+
+/* ---- jobs ---- */
+
+static void push_done_job(struct env_posix *posix, struct env_job *job)
+{
+    job->next = atomic_load_explicit(&posix->jobs_done, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&posix->jobs_done, &job->next, job, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    env_posix_wake(&posix->env);
+}
+
+static struct env_job *next_job(struct worker *worker)
+{
+    struct env_job *job = NULL;
+
+    pthread_mutex_lock(&worker->mutex);
+    if (wait_for_work(worker)) {
+        job = worker->first;
+        worker->first = job->next;
+    }
+    pthread_mutex_unlock(&worker->mutex);
+    return job;
+}
+
+static void run_jobs(struct env_posix *posix, struct worker *worker)
+{
+    struct env_job *job;
+
+    while ((job = next_job(worker)) != NULL) {
+        job->run(job);
+        push_done_job(posix, job);
+    }
+}
+
+static void *job_main(void *ctx)
+{
+    struct env_posix *posix = ctx;
+
+    set_slice(0); /* the loop's, which started it, was inherited */
+    run_jobs(posix, &posix->jobs);
+    return NULL;
+}
+
+static void *idle_job_main(void *ctx)
+{
+    struct env_posix *posix = ctx;
+
+    give_way();
+    run_jobs(posix, &posix->idle_jobs);
+    return NULL;
+}
+
+static void run_job_done(struct ready *ready)
+{
+    struct env_job *job = container_of(ready, struct env_job, ready);
+
+    job->done(job); /* may free it */
+}
+
+void posix_job_start(struct env *env, struct env_job *job)
+{
+    struct env_posix *posix = env_posix_of(env);
+    bool idle = job->priority == ENV_JOB_IDLE;
+    struct worker *worker = idle ? &posix->idle_jobs : &posix->jobs;
+
+    posix->jobs_out++;
+    job->ready = (struct ready){.run = run_job_done};
+    if (!start_thread(worker, JOB_STACK_BYTES, idle ? idle_job_main : job_main, posix)) {
+        job->run(job);
+        push_done_job(posix, job);
+        return;
+    }
+    pthread_mutex_lock(&worker->mutex);
+    if (worker->first == NULL)
+        worker->first = job;
+    else
+        ((struct env_job *)worker->last)->next = job;
+    worker->last = job;
+    pthread_cond_signal(&worker->wake);
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+/* ---- syncs ---- */
+
+/* One fdatasync for the chain; sets each one's error. Returns the chain's last. */
+static struct env_sync *sync_chain(struct env_file *file, struct env_sync *first)
+{
+    struct env_sync *last = first;
+
+    if (!atomic_load(&file->failed) && fdatasync(file->fd) != 0)
+        atomic_store(&file->failed, true);
+    for (struct env_sync *sync = first; sync != NULL; sync = sync->next) {
+        sync->error = atomic_load(&file->failed) ? ERROR_IO_ERROR : 0;
+        last = sync;
+    }
+    return last;
+}
+
+static void push_done_syncs(struct env_posix *posix, struct env_sync *first, struct env_sync *last)
+{
+    last->next = atomic_load_explicit(&posix->syncs_done, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&posix->syncs_done, &last->next, first, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    env_posix_wake(&posix->env);
+}
+
+/* Takes a file and all that is asked of it. */
+static struct env_sync *next_syncs(struct worker *worker, struct env_file **ret_file)
+{
+    struct env_sync *first = NULL;
+
+    pthread_mutex_lock(&worker->mutex);
+    if (wait_for_work(worker)) {
+        struct env_file *file = worker->first;
+
+        worker->first = file->next_unsynced;
+        file->on_syncer = false;
+        first = file->queued;
+        file->queued = NULL;
+        file->queued_tail = &file->queued;
+        *ret_file = file;
+    }
+    pthread_mutex_unlock(&worker->mutex);
+    return first;
+}
+
+static void *syncer_main(void *ctx)
+{
+    struct env_posix *posix = ctx;
+    struct env_file *file;
+    struct env_sync *first;
+
+    posix_take_short_slice();
+    while ((first = next_syncs(&posix->syncer, &file)) != NULL) {
+        struct env_sync *last = sync_chain(file, first);
+
+        push_done_syncs(posix, first, last); /* from here on the loop may free the file */
+    }
+    return NULL;
+}
+
+static void run_sync_done(struct ready *ready)
+{
+    struct env_sync *sync = container_of(ready, struct env_sync, ready);
+    struct env_file *file = sync->file;
+    int error = sync->error;
+
+    if (error != 0)
+        TRACE(&file->posix->env, SEVERITY_WARN_ALWAYS, "SyncFailed", {"Path", trace_str(file->path)});
+    file->syncs_out--;
+    if (file->closing && file->syncs_out == 0)
+        posix_file_free(file);
+    sync->done(sync, error); /* may free it */
+}
+
+void posix_file_sync(struct env_file *file, struct env_sync *sync)
+{
+    assert(!file->closing);
+    sync->ready = (struct ready){.run = run_sync_done};
+    sync->file = file;
+    sync->next = NULL;
+    sync->error = 0;
+    file->syncs_out++;
+    *file->fresh_tail = sync;
+    file->fresh_tail = &sync->next;
+    if (!list_linked(&file->unsynced_link))
+        list_push_back(&file->posix->unsynced, &file->unsynced_link);
+}
+
+static struct env_sync *take_fresh(struct env_file *file)
+{
+    struct env_sync *first = file->fresh;
+
+    list_remove(&file->unsynced_link);
+    file->fresh = NULL;
+    file->fresh_tail = &file->fresh;
+    return first;
+}
+
+static void sync_inline(struct env_file *file)
+{
+    struct env_sync *next, *sync = take_fresh(file);
+
+    sync_chain(file, sync);
+    for (; sync != NULL; sync = next) {
+        next = sync->next;
+        env_ready(&file->posix->env, &sync->ready, READY_COMMIT);
+    }
+}
+
+static void hand_to_syncer(struct env_file *file)
+{
+    struct env_posix *posix = file->posix;
+    struct worker *syncer = &posix->syncer;
+    struct env_sync *first;
+
+    if (!start_thread(syncer, SYNCER_STACK_BYTES, syncer_main, posix)) {
+        sync_inline(file);
+        return;
+    }
+    first = take_fresh(file);
+    pthread_mutex_lock(&syncer->mutex);
+    *file->queued_tail = first;
+    for (struct env_sync *sync = first; sync != NULL; sync = sync->next) {
+        file->queued_tail = &sync->next;
+        file->flying++;
+        posix->syncs_out++;
+    }
+    if (!file->on_syncer) {
+        file->on_syncer = true;
+        file->next_unsynced = NULL;
+        if (syncer->first == NULL)
+            syncer->first = file;
+        else
+            ((struct env_file *)syncer->last)->next_unsynced = file;
+        syncer->last = file;
+    }
+    pthread_cond_signal(&syncer->wake);
+    pthread_mutex_unlock(&syncer->mutex);
+}
+
+void posix_start_syncs(struct env_posix *posix, bool inline_allowed)
+{
+    bool alone = !list_empty(&posix->unsynced) && posix->unsynced.next == posix->unsynced.prev;
+
+    list_each(node, after, &posix->unsynced) {
+        struct env_file *file = list_entry(node, struct env_file, unsynced_link);
+
+        if (inline_allowed && alone && file->flying == 0)
+            sync_inline(file);
+        else
+            hand_to_syncer(file);
+    }
+}
+
+/* ---- completions ---- */
+
+/* The stacks hold the newest first; completions run in the order in which they came. */
+static struct env_job *reverse_jobs(struct env_job *job)
+{
+    struct env_job *reversed = NULL;
+
+    while (job != NULL) {
+        struct env_job *next = job->next;
+
+        job->next = reversed;
+        reversed = job;
+        job = next;
+    }
+    return reversed;
+}
+
+static void take_syncs(struct env_posix *posix, struct env_sync *sync)
+{
+    while (sync != NULL) {
+        struct env_sync *next = sync->next;
+
+        posix->syncs_out--;
+        sync->file->flying--;
+        env_ready(&posix->env, &sync->ready, READY_COMMIT);
+        sync = next;
+    }
+}
+
+bool posix_take_completions(struct env_posix *posix)
+{
+    struct env_sync *syncs = NULL;
+    struct env_job *jobs = NULL;
+
+    if (posix->syncs_out > 0)
+        syncs = atomic_exchange_explicit(&posix->syncs_done, NULL, memory_order_acquire);
+    if (posix->jobs_out > 0)
+        jobs = reverse_jobs(atomic_exchange_explicit(&posix->jobs_done, NULL, memory_order_acquire));
+    take_syncs(posix, syncs);
+    for (struct env_job *job = jobs, *next; job != NULL; job = next) {
+        next = job->next;
+        posix->jobs_out--;
+        env_ready(&posix->env, &job->ready, READY_COMMIT);
+    }
+    return syncs != NULL || jobs != NULL;
+}
+
+/* ---- life ---- */
+
+static void worker_init(struct worker *worker)
+{
+    pthread_mutex_init(&worker->mutex, NULL);
+    pthread_cond_init(&worker->wake, NULL);
+}
+
+static void worker_done(struct worker *worker)
+{
+    assert(!worker->started);
+    pthread_mutex_destroy(&worker->mutex);
+    pthread_cond_destroy(&worker->wake);
+}
+
+void posix_jobs_init(struct env_posix *posix)
+{
+    worker_init(&posix->syncer);
+    worker_init(&posix->jobs);
+    worker_init(&posix->idle_jobs);
+}
+
+void posix_jobs_stop(struct env_posix *posix)
+{
+    stop_thread(&posix->syncer);
+    stop_thread(&posix->jobs);
+    stop_thread(&posix->idle_jobs);
+}
+
+void posix_jobs_done(struct env_posix *posix)
+{
+    worker_done(&posix->syncer);
+    worker_done(&posix->jobs);
+    worker_done(&posix->idle_jobs);
+}

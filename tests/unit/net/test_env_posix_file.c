@@ -1,0 +1,418 @@
+/* Files, syncs, jobs and trace files on a real disk. */
+#include "posix_fixture.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include "net/error.h"
+#include "net/mem.h"
+#include "net/trace.h"
+
+static struct env_file *open_new(struct fixture *fixture, const char *name)
+{
+    struct env_file *file = NULL;
+    char path[128];
+
+    cr_assert_eq(env_file_open(fixture->env, fixture_path(fixture, name, path),
+                               ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file), 0);
+    return file;
+}
+
+Test(env_posix_file, what_is_written_is_read_back_and_reads_end_at_the_end)
+{
+    struct fixture fixture;
+    struct env_file *file;
+    uint8_t into[16];
+    uint64_t size;
+    size_t got;
+
+    fixture_init(&fixture, NULL);
+    file = open_new(&fixture, "a");
+    cr_assert_eq(env_file_write(fixture.env, file, 3, BYTES_LITERAL("hello")), 0);
+    cr_assert_eq(env_file_size(fixture.env, file, &size), 0);
+    cr_assert_eq(size, 8);
+    cr_assert_eq(env_file_read(fixture.env, file, 0, into, sizeof(into), &got), 0);
+    cr_assert_eq(got, 8);
+    cr_assert_arr_eq(into, "\0\0\0hello", 8);
+    cr_assert_eq(env_file_read(fixture.env, file, 100, into, sizeof(into), &got), 0);
+    cr_assert_eq(got, 0);
+    cr_assert_eq(env_file_truncate(fixture.env, file, 4), 0);
+    cr_assert_eq(env_file_size(fixture.env, file, &size), 0);
+    cr_assert_eq(size, 4);
+    cr_assert_eq(env_file_drop_cache(fixture.env, file), 0);
+    env_file_close(fixture.env, file);
+    env_file_close(fixture.env, NULL);
+    fixture_done(&fixture);
+}
+
+Test(env_posix_file, a_zero_filled_file_is_allocated_and_zero)
+{
+    struct fixture fixture;
+    struct env_file *file;
+    struct stat status;
+    uint8_t byte = 1;
+    char path[128];
+    size_t got;
+
+    fixture_init(&fixture, NULL);
+    file = open_new(&fixture, "z");
+    cr_assert_eq(env_file_write(fixture.env, file, 1000, BYTES_LITERAL("xxxx")), 0);
+    cr_assert_eq(env_file_zero_fill(fixture.env, file, 1002, 3000000), 0);
+    cr_assert_eq(stat(fixture_path(&fixture, "z", path), &status), 0);
+    cr_assert_eq(status.st_size, 3001002);
+    cr_assert_geq(status.st_blocks * 512, 3000000);
+    cr_assert_eq(env_file_read(fixture.env, file, 1001, &byte, 1, &got), 0);
+    cr_assert_eq(byte, 'x');
+    for (uint64_t at = 1002; at < 3001002; at += 99991) {
+        cr_assert_eq(env_file_read(fixture.env, file, at, &byte, 1, &got), 0);
+        cr_assert(got == 1 && byte == 0);
+    }
+    env_file_close(fixture.env, file);
+    fixture_done(&fixture);
+}
+
+Test(env_posix_file, opening_tells_what_is_wrong)
+{
+    struct fixture fixture;
+    struct env_file *file = NULL, *again = NULL;
+    char path[128];
+
+    fixture_init(&fixture, NULL);
+    fixture_path(&fixture, "none", path);
+    cr_assert_eq(env_file_open(fixture.env, path, ENV_OPEN_READ, &file), ERROR_FILE_NOT_FOUND);
+    cr_assert_eq(env_file_open(fixture.env, fixture.dir, ENV_OPEN_WRITE, &file), ERROR_FILE_NOT_WRITABLE);
+    cr_assert_eq(env_file_open(fixture.env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE, &file), 0);
+    cr_assert_eq(env_file_open(fixture.env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE, &again),
+                 ERROR_FILE_NOT_WRITABLE);
+    cr_assert_null(again);
+    env_file_close(fixture.env, file);
+    fixture_done(&fixture);
+}
+
+static void count_name(void *ctx, const char *name)
+{
+    int *found = ctx;
+
+    cr_assert(strlen(name) == 2 && name[0] == 'f');
+    found[name[1] - '0']++;
+}
+
+Test(env_posix_file, names_are_made_listed_renamed_and_removed)
+{
+    struct fixture fixture;
+    char dir[128], a[160], b[160], out[8];
+    struct env_space space;
+    int found[3] = {0};
+
+    fixture_init(&fixture, NULL);
+    fixture_path(&fixture, "d", dir);
+    cr_assert_eq(env_dir_make(fixture.env, dir), 0);
+    cr_assert_eq(env_dir_make(fixture.env, dir), 0, "fine if it exists");
+    env_file_close(fixture.env, open_new(&fixture, "d/f0"));
+    env_file_close(fixture.env, open_new(&fixture, "d/f1"));
+    snprintf(a, sizeof(a), "%s/f1", dir);
+    snprintf(b, sizeof(b), "%s/f2", dir);
+    cr_assert_eq(env_rename(fixture.env, a, b), 0);
+    cr_assert_eq(env_rename(fixture.env, a, b), ERROR_FILE_NOT_FOUND);
+    cr_assert_eq(env_dir_sync(fixture.env, dir), 0);
+    cr_assert_eq(env_dir_list(fixture.env, dir, count_name, found), 0);
+    cr_assert(found[0] == 1 && found[1] == 0 && found[2] == 1);
+    cr_assert_eq(env_remove(fixture.env, b), 0);
+    cr_assert_eq(env_remove(fixture.env, b), ERROR_FILE_NOT_FOUND);
+    cr_assert_eq(env_dir_list(fixture.env, b, count_name, found), ERROR_FILE_NOT_FOUND);
+    cr_assert_eq(env_dir_sync(fixture.env, b), ERROR_FILE_NOT_FOUND);
+    cr_assert_eq(env_dir_space(fixture.env, dir, &space), 0);
+    cr_assert(space.total_bytes > 0 && space.free_bytes <= space.total_bytes);
+    cr_assert_eq(env_real_path(fixture.env, "abc", out, sizeof(out)), 0);
+    cr_assert_str_eq(out, "abc");
+    cr_assert_neq(env_real_path(fixture.env, "12345678", out, sizeof(out)), 0);
+    fixture_done(&fixture);
+}
+
+/* ---- syncs ---- */
+
+struct syncing {
+    struct env_sync sync;
+    struct env *env;
+    int *left;
+    int done, error;
+    struct env_file *closes;
+};
+
+static void sync_done(struct env_sync *sync, int error)
+{
+    struct syncing *syncing = container_of(sync, struct syncing, sync);
+
+    syncing->done++;
+    syncing->error = error;
+    if (syncing->closes != NULL)
+        env_file_close(syncing->env, syncing->closes);
+    if (--*syncing->left == 0)
+        env_posix_stop(syncing->env);
+}
+
+enum { SYNCS = 50, FILES = 3 };
+
+Test(env_posix_file, syncs_of_several_files_are_each_done_once)
+{
+    struct fixture fixture;
+    static struct syncing syncs[FILES][SYNCS];
+    struct env_file *files[FILES];
+    int left = FILES * SYNCS;
+
+    fixture_init(&fixture, NULL);
+    for (int i = 0; i < FILES; i++) {
+        files[i] = open_new(&fixture, (char[]){(char)('a' + i), 0});
+        cr_assert_eq(env_file_write(fixture.env, files[i], 0, BYTES_LITERAL("data")), 0);
+        for (int j = 0; j < SYNCS; j++) {
+            syncs[i][j] = (struct syncing){.sync.done = sync_done, .env = fixture.env, .left = &left};
+            env_file_sync(fixture.env, files[i], &syncs[i][j].sync);
+        }
+        env_file_close(fixture.env, files[i]); /* goes when the last sync is back */
+    }
+    cr_assert_eq(left, FILES * SYNCS, "a submit never calls back");
+    env_posix_run(fixture.env);
+    for (int i = 0; i < FILES * SYNCS; i++) {
+        cr_assert_eq(syncs[0][i].done, 1);
+        cr_assert_eq(syncs[0][i].error, 0);
+    }
+    fixture_done(&fixture);
+}
+
+struct chain {
+    struct env_sync sync;
+    struct env *env;
+    struct env_file *file;
+    int left;
+};
+
+static void chain_next(struct env_sync *sync, int error)
+{
+    struct chain *chain = container_of(sync, struct chain, sync);
+
+    cr_assert_eq(error, 0);
+    if (--chain->left == 0) {
+        env_posix_stop(chain->env);
+        return;
+    }
+    cr_assert_eq(env_file_write(chain->env, chain->file, 0, BYTES_LITERAL("more")), 0);
+    env_file_sync(chain->env, chain->file, sync);
+}
+
+Test(env_posix_file, a_lonely_sync_after_the_other_needs_no_thread)
+{
+    struct fixture fixture;
+    struct chain chain = {.sync.done = chain_next, .left = 20};
+    struct stat before, after;
+
+    fixture_init(&fixture, NULL);
+    cr_assert_eq(stat("/proc/self/task", &before), 0);
+    chain.env = fixture.env;
+    chain.file = open_new(&fixture, "a");
+    env_file_sync(fixture.env, chain.file, &chain.sync);
+    env_posix_run(fixture.env);
+    cr_assert_eq(stat("/proc/self/task", &after), 0);
+    cr_assert_eq(before.st_nlink, after.st_nlink, "each thread is a directory there");
+    env_file_close(fixture.env, chain.file);
+    fixture_done(&fixture);
+}
+
+Test(env_posix_file, a_file_may_be_closed_when_its_sync_is_done)
+{
+    struct fixture fixture;
+    int left = 1;
+    struct syncing syncing = {.sync.done = sync_done, .left = &left};
+
+    fixture_init(&fixture, NULL);
+    syncing.env = fixture.env;
+    syncing.closes = open_new(&fixture, "a");
+    env_file_sync(fixture.env, syncing.closes, &syncing.sync);
+    env_posix_run(fixture.env);
+    cr_assert_eq(syncing.done, 1);
+    fixture_done(&fixture);
+}
+
+Test(env_posix_file, after_a_failed_write_no_sync_succeeds)
+{
+    struct fixture fixture;
+    struct env_file *file = NULL;
+    int left = 1;
+    struct syncing syncing = {.sync.done = sync_done, .left = &left};
+
+    fixture_init(&fixture, NULL);
+    syncing.env = fixture.env;
+    cr_assert_eq(env_file_open(fixture.env, "/dev/full", ENV_OPEN_WRITE, &file), 0);
+    cr_assert_eq(env_file_write(fixture.env, file, 0, BYTES_LITERAL("x")), ERROR_IO_ERROR);
+    cr_assert_eq(env_file_sync_now(fixture.env, file), ERROR_IO_ERROR);
+    env_file_sync(fixture.env, file, &syncing.sync);
+    env_posix_run(fixture.env);
+    cr_assert_eq(syncing.error, ERROR_IO_ERROR);
+    env_file_close(fixture.env, file);
+    fixture_done(&fixture);
+}
+
+/* ---- jobs ---- */
+
+struct work {
+    struct env_job job;
+    pthread_t loop;
+    int *left, *order;
+    int number, ran_as, policy;
+    bool ran_elsewhere;
+};
+
+static void work_run(struct env_job *job)
+{
+    struct work *work = container_of(job, struct work, job);
+
+    work->ran_elsewhere = !pthread_equal(pthread_self(), work->loop);
+    work->policy = sched_getscheduler(0);
+}
+
+static void work_done(struct env_job *job)
+{
+    struct work *work = container_of(job, struct work, job);
+
+    cr_assert(pthread_equal(pthread_self(), work->loop));
+    work->ran_as = (*work->order)++;
+    if (--*work->left == 0)
+        env_posix_stop(job->env);
+}
+
+enum { JOBS = 100 };
+
+Test(env_posix_file, jobs_run_elsewhere_in_order_and_finish_on_the_loop)
+{
+    struct fixture fixture;
+    static struct work works[JOBS];
+    int left = JOBS, order = 0;
+
+    fixture_init(&fixture, NULL);
+    for (int i = 0; i < JOBS; i++) {
+        works[i] = (struct work){.job = {.run = work_run, .done = work_done}, .loop = pthread_self(), .left = &left,
+                                 .order = &order, .number = i};
+        env_job_start(fixture.env, &works[i].job);
+    }
+    env_posix_run(fixture.env);
+    for (int i = 0; i < JOBS; i++) {
+        cr_assert(works[i].ran_elsewhere);
+        cr_assert_eq(works[i].ran_as, i);
+    }
+    fixture_done(&fixture);
+}
+
+Test(env_posix_file, an_idle_job_runs_at_idle_priority)
+{
+    struct fixture fixture;
+    int left = 1, order = 0;
+    struct work work = {.job = {.run = work_run, .done = work_done, .priority = ENV_JOB_IDLE}, .left = &left,
+                        .order = &order, .loop = pthread_self()};
+
+    fixture_init(&fixture, NULL);
+    env_job_start(fixture.env, &work.job);
+    env_posix_run(fixture.env);
+    cr_assert_eq(work.policy, SCHED_IDLE);
+    fixture_done(&fixture);
+}
+
+struct orphan {
+    struct env_job job;
+    int *freed;
+};
+
+static void orphan_run(struct env_job *job)
+{
+    (void)job;
+    usleep(20000);
+}
+
+static void orphan_done(struct env_job *job)
+{
+    struct orphan *orphan = container_of(job, struct orphan, job);
+
+    ++*orphan->freed;
+    mem_free(orphan);
+}
+
+Test(env_posix_file, destroying_the_env_waits_for_jobs_and_syncs_under_way)
+{
+    struct fixture fixture;
+    struct env_file *file;
+    int freed = 0, left = 2;
+    struct syncing syncing = {.sync.done = sync_done, .left = &left};
+
+    fixture_init(&fixture, NULL);
+    for (int i = 0; i < 3; i++) {
+        struct orphan *orphan = mem_zalloc(sizeof(*orphan));
+
+        *orphan = (struct orphan){.job = {.run = orphan_run, .done = orphan_done}, .freed = &freed};
+        env_job_start(fixture.env, &orphan->job);
+    }
+    file = open_new(&fixture, "a");
+    env_file_sync(fixture.env, file, &syncing.sync);
+    env_file_close(fixture.env, file);
+    fixture_done(&fixture);
+    cr_assert_eq(freed, 3);
+    cr_assert_eq(syncing.done, 1);
+}
+
+/* ---- trace files ---- */
+
+static void count_trace(void *ctx, const char *name)
+{
+    int *count = ctx;
+
+    cr_assert_eq(strncmp(name, "trace.4500.", 11), 0);
+    ++*count;
+}
+
+Test(env_posix_file, trace_files_roll_and_the_oldest_go)
+{
+    struct fixture fixture, traced;
+    struct env_posix_options options = {.trace_port = 4500};
+    int count = 0;
+
+    fixture_init(&fixture, NULL);
+    options.trace_dir = fixture.dir;
+    fixture_init(&traced, &options);
+    traced.env->knobs.trace_roll_bytes = 1000;
+    traced.env->knobs.trace_files_max = 3;
+    for (int i = 0; i < 2000; i++)
+        TRACE(traced.env, SEVERITY_INFO, "Filler", {"I", trace_int(i)}, {"Text", trace_str("0123456789012345678901234567")});
+    TRACE(traced.env, SEVERITY_DEBUG, "BelowTheLeast", {"I", trace_int(1)});
+    fixture_done(&traced);
+    cr_assert_eq(env_dir_list(fixture.env, fixture.dir, count_trace, &count), 0);
+    cr_assert_eq(count, 3);
+    fixture_done(&fixture);
+}
+
+Test(env_posix_file, a_trace_directory_that_does_not_exist_harms_nobody)
+{
+    struct fixture fixture;
+    struct env_posix_options options = {.trace_dir = "/nonexistent/quoin"};
+
+    fixture_init(&fixture, &options);
+    TRACE(fixture.env, SEVERITY_ERROR, "Lost", {"I", trace_int(1)});
+    fixture_done(&fixture);
+}
+
+Test(env_posix_file, creating_an_env_survives_every_failed_allocation)
+{
+    struct env_posix_options options = {.trace_dir = "/tmp"};
+
+    for (uint64_t nth = 1;; nth++) {
+        struct env *env = NULL;
+        int error;
+
+        mem_fail_nth(nth);
+        error = env_posix_create(&options, &env);
+        cr_assert_eq(error, mem_fail_fired() ? ERROR_OUT_OF_MEMORY : 0);
+        if (error == 0) {
+            mem_fail_nth(0);
+            env_posix_destroy(env);
+            break;
+        }
+        cr_assert_null(env);
+    }
+}

@@ -103,7 +103,7 @@ struct raft_message {
                           through here, if rejected the refused append's index */
     uint64_t log_term; /* (pre-)vote and append: term of the entry `index` */
     uint64_t commit;   /* append */
-    uint64_t hint;     /* rejected append: try again from at most here */
+    uint64_t hint;     /* rejected append: try again with `index` at most this */
     const struct raft_entry *entries; /* append: consecutive from index + 1; borrowed */
     uint32_t entry_count;
     struct raft_snapshot snapshot; /* snapshot; borrowed */
@@ -149,7 +149,7 @@ struct raft_persist {
 
 enum raft_change_result {
     RAFT_CHANGE_NONE = 0,
-    RAFT_CHANGE_COMMITTED, /* the configuration of change_index has committed */
+    RAFT_CHANGE_COMMITTED, /* the change asked of this leader has committed */
     RAFT_CHANGE_ABORTED,   /* the member to add did not catch up in time, or leadership was lost: nothing was appended */
 };
 
@@ -241,7 +241,8 @@ void raft_destroy(struct raft *raft); /* accepts NULL */
 
 /* Returns 0, or why a local request is refused, with nothing changed by it (time has passed all the same, and the update
  * is to be obeyed as ever):
- * ERROR_OPERATION_OBSOLETE        not the leader (any more), or on the way out: a transfer is under way
+ * ERROR_OPERATION_OBSOLETE        not the leader (any more), or on the way out: a transfer is under way; a compaction that
+ *                                 is not above the newest snapshot
  * ERROR_OPERATION_FAILED          not now: another membership change is under way, or the own no-op has not committed
  * ERROR_CLIENT_INVALID_OPERATION  never: too large, no such member, already a member, too many, the last one
  * ERROR_OUT_OF_MEMORY

@@ -221,6 +221,8 @@ static int compact(struct raft *raft, uint64_t index, struct bytes data)
     known = raft_log_term(&raft->log, index, &snapshot.term);
     assert(known);
     snapshot.configuration = raft_configuration_at(raft, index, &configuration_index);
+    if (snapshot.configuration.len == 0)
+        return ERROR_OPERATION_FAILED; /* a snapshot without members would be of no use to anybody */
     error = raft_log_set_snapshot(&raft->log, &snapshot, true, raft->next_sequence);
     if (error != 0)
         return error;

@@ -243,7 +243,8 @@ void raft_destroy(struct raft *raft); /* accepts NULL */
  * is to be obeyed as ever):
  * ERROR_OPERATION_OBSOLETE        not the leader (any more), or on the way out: a transfer is under way; a compaction that
  *                                 is not above the newest snapshot
- * ERROR_OPERATION_FAILED          not now: another membership change is under way, or the own no-op has not committed
+ * ERROR_OPERATION_FAILED          not now: another membership change is under way, or the own no-op has not committed;
+ *                                 compaction at an index where a joining member does not know the members yet
  * ERROR_CLIENT_INVALID_OPERATION  never: too large, no such member, already a member, too many, the last one
  * ERROR_OUT_OF_MEMORY
  * Events without a request return 0. */

@@ -17,13 +17,12 @@ void raft_set_election_timeout(struct raft *raft)
 }
 
 /* The wait of a candidacy for its answers. */
-static void set_retry_timeout(struct raft *raft)
+static void set_retry_timeout(struct raft *raft, uint32_t round, uint64_t base_max)
 {
-    uint32_t doublings = raft->election_round < 16 ? raft->election_round : 16;
-    uint64_t base = raft->options.heartbeat_us << doublings;
+    uint64_t base = raft->options.heartbeat_us << (round < 16 ? round : 16);
 
-    if (base > raft->options.election_timeout_us)
-        base = raft->options.election_timeout_us;
+    if (base > base_max)
+        base = base_max;
     raft->election_us = raft->now_us + base + raft_random(raft, base);
 }
 
@@ -46,8 +45,9 @@ void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader_id)
         raft->stood_term = 0;
         raft_membership_stop(raft);
         raft->transfer_id = 0;
-        raft_set_election_timeout(raft);
     }
+    if (led || raft->election_us == RAFT_NEVER)
+        raft_set_election_timeout(raft);
 }
 
 void raft_hear_leader(struct raft *raft, uint64_t leader_id)
@@ -59,7 +59,7 @@ void raft_hear_leader(struct raft *raft, uint64_t leader_id)
     raft->term_leader = leader_id;
     raft->leader_id = leader_id;
     raft->leader_heard_us = raft->now_us;
-    raft->election_round = 0;
+    raft->pre_vote_round = raft->election_round = 0;
     raft_set_election_timeout(raft);
 }
 
@@ -108,7 +108,7 @@ static void become_leader(struct raft *raft)
     }
     raft->role = RAFT_LEADER;
     raft->leader_id = raft->term_leader = raft->options.id;
-    raft->election_round = 0;
+    raft->pre_vote_round = raft->election_round = 0;
     raft->counters.elections_won++;
     raft_lead_log(raft);
 }
@@ -126,6 +126,13 @@ static void try_win(struct raft *raft)
 
 void raft_election_persisted(struct raft *raft)
 {
+    bool asks_now = raft->role == RAFT_CANDIDATE && raft->election_us == RAFT_NEVER &&
+                    raft_sequence_durable(raft, raft->hard_state_sequence);
+
+    /* The voters' disks may be slow as well: candidacies that fail wait longer each time, up to far more than a
+     * follower would, or they would overtake their own votes for ever. */
+    if (asks_now)
+        set_retry_timeout(raft, raft->election_round++, 8 * raft->options.election_timeout_us);
     try_win(raft);
 }
 
@@ -150,7 +157,7 @@ void raft_start_election(struct raft *raft, bool transfer)
     for (uint32_t i = 0; i < raft->peer_count; i++)
         raft->peers[i].vote_granted = false;
     raft->counters.elections_started++;
-    set_retry_timeout(raft);
+    raft->election_us = RAFT_NEVER; /* until it has asked anybody */
     /* Sent only when term and vote are durable: else a restart could stand in this term again, with another log, and
      * count the answers to this request. */
     ask_voters(raft, (struct raft_message){.type = RAFT_VOTE, .term = raft->term, .transfer = transfer},
@@ -165,8 +172,7 @@ static void start_pre_vote(struct raft *raft)
     for (uint32_t i = 0; i < raft->peer_count; i++)
         raft->peers[i].pre_vote_granted = false;
     raft->counters.pre_votes_started++;
-    set_retry_timeout(raft);
-    raft->election_round++;
+    set_retry_timeout(raft, raft->pre_vote_round++, raft->options.election_timeout_us);
     if (have_majority(raft, true)) {
         raft_start_election(raft, false);
         return;

@@ -47,7 +47,8 @@ struct raft {
     uint64_t leader_id;           /* the same while it is believed alive */
     uint64_t leader_heard_us;
     uint64_t election_us; /* of all but leaders: next (pre-)candidacy */
-    uint32_t election_round; /* candidacies since a leader was heard, for the back-off */
+    uint32_t pre_vote_round; /* since a leader was heard, for the back-off */
+    uint32_t election_round;
 
     struct raft_log log;
     uint64_t commit_index;

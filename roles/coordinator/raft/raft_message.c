@@ -13,7 +13,7 @@ static bool bytes_valid(struct bytes bytes, size_t max)
 
 static bool numbers_valid(const struct raft_message *message)
 {
-    return message->term >= 1 && message->term <= RAFT_NUMBER_MAX && message->index <= RAFT_NUMBER_MAX &&
+    return message->term <= RAFT_NUMBER_MAX && message->index <= RAFT_NUMBER_MAX &&
            message->log_term <= message->term && message->commit <= RAFT_NUMBER_MAX &&
            message->hint <= RAFT_NUMBER_MAX;
 }
@@ -73,7 +73,7 @@ static bool snapshot_valid(const struct raft_message *message)
 
 static bool content_valid(const struct raft_message *message)
 {
-    if (!numbers_valid(message))
+    if (!numbers_valid(message) || (message->term == 0 && !message->reject)) /* one that never voted may refuse */
         return false;
     switch (message->type) {
     case RAFT_PRE_VOTE:
@@ -145,7 +145,7 @@ void raft_receive(struct raft *raft, const struct raft_message *message)
 static struct raft_message addressed(const struct raft *raft, uint64_t to, struct raft_message message)
 {
     assert(to != 0 && to != raft->options.id);
-    assert(message.term != 0);
+    assert(message.term != 0 || message.reject);
     message.from = raft->options.id;
     message.to = to;
     return message;

@@ -1,0 +1,760 @@
+/* Connections as pairs of pipes.
+ *
+ * A link is one connection; ends[i] is what process i holds of it (NULL: not yet, or no more), pipes[i] flows towards end i.
+ * A pipe carries chunks in order: SYN and OPEN establish, DATA, FIN ends it. Its event is the world's: a chunk that has
+ * arrived is in the receiver's kernel, whatever the process does. From there `readable`, an event of the process, hands it
+ * over. Bytes count against the window until the program has taken them; what does not fit waits as unsent and is lost when
+ * its sender goes.
+ *
+ *   sender: conn_send -> [unsent] -> chunks on the way -> end->arrived -> received()
+ */
+#include "sim/sim_net.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <xxhash.h>
+
+#include "net/error.h"
+#include "net/mem.h"
+#include "sim/world.h"
+
+enum chunk_kind { CHUNK_SYN, CHUNK_OPEN, CHUNK_DATA, CHUNK_FIN };
+
+struct chunk {
+    struct list link;
+    enum chunk_kind kind;
+    int error; /* of a FIN */
+    int64_t at_us;
+    struct bytes_buffer data; /* owned */
+    size_t start;             /* bytes of data that were handed over before */
+};
+
+struct pipe {
+    struct sim_event event;
+    struct sim_link *owner;
+    unsigned to;        /* the side it flows to */
+    struct list chunks; /* on the way */
+    struct list unsent; /* behind the window */
+    size_t window_used, unsent_bytes;
+    int64_t last_at_us;
+    bool held;      /* its direction is blocked; the event is off */
+    bool fin;       /* a FIN is on the way or has arrived: nothing follows it */
+    bool swallowed; /* half-open: what is sent here vanishes */
+};
+
+struct env_conn {
+    struct list process_link;
+    struct sim_link *link;
+    unsigned side;
+    struct sim_process *process;
+    const struct env_conn_events *events; /* borrowed; NULL until adopted */
+    void *ctx;
+    struct sim_event readable, drained, accepted;
+    struct list arrived; /* chunks in the kernel */
+    struct env_listener *listener; /* of a connection nobody has accepted yet */
+    bool paused;
+    bool gone;      /* closed; freed when no callback is under way */
+    unsigned holds; /* callbacks under way */
+};
+
+struct sim_link {
+    struct list link;
+    struct env_conn *ends[2];
+    struct sim_process *processes[2]; /* [1] NULL until accepted */
+    unsigned machines[2];
+    struct address to, from;
+    struct pipe pipes[2];
+    struct sim_event late_fin; /* a close that the other side hears of late */
+    unsigned late_fin_to;
+    uint64_t id;
+};
+
+struct env_listener {
+    struct list link; /* in the process */
+    struct sim_process *process;
+    struct address at;
+    const struct env_listener_events *events;
+    void *ctx;
+};
+
+static void arrive_fire(struct sim_event *event);
+static void readable_fire(struct sim_event *event);
+static void drained_fire(struct sim_event *event);
+static void accepted_fire(struct sim_event *event);
+
+/* ---- chunks ---- */
+
+static struct chunk *chunk_take(struct sim_world *world, enum chunk_kind kind)
+{
+    struct list *spare = list_pop_front(&world->net.spare_chunks);
+    struct chunk *chunk = spare != NULL ? list_entry(spare, struct chunk, link) : sim_zalloc(sizeof(*chunk));
+
+    *chunk = (struct chunk){.kind = kind};
+    return chunk;
+}
+
+static void chunk_free(struct sim_world *world, struct chunk *chunk)
+{
+    list_remove(&chunk->link);
+    bytes_buffer_done(&chunk->data);
+    list_push_front(&world->net.spare_chunks, &chunk->link);
+}
+
+static void chunks_free(struct sim_world *world, struct list *chunks)
+{
+    while (!list_empty(chunks))
+        chunk_free(world, list_entry(chunks->next, struct chunk, link));
+}
+
+static struct chunk *chunk_first(struct list *chunks)
+{
+    return list_empty(chunks) ? NULL : list_entry(chunks->next, struct chunk, link);
+}
+
+static size_t chunk_left(const struct chunk *chunk)
+{
+    return chunk->data.len - chunk->start;
+}
+
+
+/* ---- pipes ---- */
+
+static struct sim_world *world_of(const struct sim_link *link)
+{
+    return link->processes[0]->world;
+}
+
+static bool is_blocked(const struct pipe *pipe)
+{
+    const struct sim_link *link = pipe->owner;
+
+    return world_of(link)->net.blocked[link->machines[1 - pipe->to]][link->machines[pipe->to]] != 0;
+}
+
+/* A thousand bytes a microsecond, and never before what was sent earlier. */
+static int64_t arrival_us(struct pipe *pipe, size_t len, int64_t extra_us)
+{
+    struct sim_world *world = world_of(pipe->owner);
+    const struct sim_settings *settings = &world->settings;
+    int64_t at_us = world->now_us + extra_us + (int64_t)(len / 1000);
+
+    if (pipe->owner->machines[0] == pipe->owner->machines[1])
+        at_us += sim_random_range(&world->schedule, 5, 40);
+    else
+        at_us += sim_draw_us(&world->schedule, settings->latency_us, settings->latency_tail, settings->latency_tail_us);
+    if (at_us < pipe->last_at_us)
+        at_us = pipe->last_at_us;
+    pipe->last_at_us = at_us;
+    return at_us;
+}
+
+static void flip_bits(struct sim_world *world, struct bytes_buffer *data)
+{
+    int64_t count = sim_random_range(&world->faults, 1, 32);
+
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t bit = sim_random_below(&world->faults, data->len * 8);
+
+        data->ptr[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+    world->net.flips++;
+    sim_note(world, NULL, "flip", (uint64_t)count);
+}
+
+static void pipe_append(struct pipe *pipe, struct chunk *chunk, int64_t extra_us)
+{
+    struct sim_world *world = world_of(pipe->owner);
+    bool was_empty = list_empty(&pipe->chunks);
+
+    if (pipe->fin || pipe->swallowed) {
+        chunk_free(world, chunk);
+        return;
+    }
+    pipe->fin = chunk->kind == CHUNK_FIN;
+    chunk->at_us = arrival_us(pipe, chunk->data.len, extra_us);
+    list_push_back(&pipe->chunks, &chunk->link);
+    if (was_empty && !pipe->held)
+        sim_agenda_put(&world->agenda, &pipe->event, chunk->at_us);
+}
+
+static void pipe_append_data(struct pipe *pipe, struct chunk *chunk)
+{
+    struct sim_world *world = world_of(pipe->owner);
+    const struct sim_settings *settings = &world->settings;
+    struct chunk *rest;
+    size_t keep;
+
+    world->net.chunks++;
+    world->net.bytes += chunk->data.len;
+    if (settings->flip_one_in != 0 && sim_random_one_in(&world->faults, settings->flip_one_in))
+        flip_bits(world, &chunk->data);
+    if (settings->split_one_in == 0 || chunk->data.len < 2 || !sim_random_one_in(&world->schedule, settings->split_one_in)) {
+        pipe_append(pipe, chunk, 0);
+        return;
+    }
+    keep = 1 + sim_random_below(&world->schedule, chunk->data.len - 1);
+    rest = chunk_take(world, CHUNK_DATA);
+    if (bytes_buffer_append(&rest->data, bytes_of(chunk->data.ptr + keep, chunk->data.len - keep)) != 0)
+        assert(false);
+    chunk->data.len = keep;
+    pipe_append(pipe, chunk, 0);
+    pipe_append(pipe, rest, 0);
+}
+
+static void pipe_append_fin(struct pipe *pipe, int error, int64_t extra_us)
+{
+    struct chunk *chunk = chunk_take(world_of(pipe->owner), CHUNK_FIN);
+
+    chunk->error = error;
+    pipe_append(pipe, chunk, extra_us);
+}
+
+static void pipe_drop_all(struct pipe *pipe)
+{
+    struct sim_world *world = world_of(pipe->owner);
+
+    sim_agenda_remove(&world->agenda, &pipe->event);
+    chunks_free(world, &pipe->chunks);
+    chunks_free(world, &pipe->unsent);
+    pipe->unsent_bytes = 0;
+}
+
+static void pipe_release(struct sim_link *link, struct pipe *pipe)
+{
+    if (!pipe->held || is_blocked(pipe))
+        return;
+    pipe->held = false;
+    if (!list_empty(&pipe->chunks))
+        sim_event_in(world_of(link), &pipe->event, sim_random_range(&world_of(link)->schedule, 10, 500));
+}
+
+/* ---- links and ends ---- */
+
+static struct sim_link *link_create(struct sim_process *process, struct address to)
+{
+    struct sim_world *world = process->world;
+    struct sim_link *link = sim_zalloc(sizeof(*link));
+
+    link->to = to;
+    link->processes[0] = process;
+    link->machines[0] = process->machine;
+    link->machines[1] = (to.ip - 0x0a000001u) % SIM_NET_MACHINES;
+    link->id = ++world->net.link_count;
+    link->from = (struct address){process->address.ip, 40000 + (uint32_t)(link->id % 20000)};
+    for (unsigned side = 0; side < 2; side++) {
+        struct pipe *pipe = &link->pipes[side];
+
+        pipe->owner = link;
+        pipe->to = side;
+        pipe->event.fire = arrive_fire;
+        list_init(&pipe->chunks);
+        list_init(&pipe->unsent);
+    }
+    list_push_back(&world->net.links, &link->link);
+    return link;
+}
+
+static void link_free(struct sim_link *link)
+{
+    struct sim_world *world = world_of(link);
+
+    for (unsigned side = 0; side < 2; side++)
+        pipe_drop_all(&link->pipes[side]);
+    sim_agenda_remove(&world->agenda, &link->late_fin);
+    list_remove(&link->link);
+    mem_free(link);
+}
+
+static struct env_conn *conn_create(struct sim_link *link, unsigned side, struct sim_process *process)
+{
+    struct env_conn *conn = sim_zalloc(sizeof(*conn));
+
+    conn->link = link;
+    conn->side = side;
+    conn->process = process;
+    conn->readable = (struct sim_event){.fire = readable_fire, .process = process};
+    conn->drained = (struct sim_event){.fire = drained_fire, .process = process};
+    conn->accepted = (struct sim_event){.fire = accepted_fire, .process = process};
+    list_init(&conn->arrived);
+    list_push_back(&process->conns, &conn->process_link);
+    link->ends[side] = conn;
+    link->processes[side] = process;
+    return conn;
+}
+
+static struct pipe *pipe_out(struct env_conn *conn)
+{
+    return &conn->link->pipes[1 - conn->side];
+}
+
+static struct pipe *pipe_in(struct env_conn *conn)
+{
+    return &conn->link->pipes[conn->side];
+}
+
+static void conn_free_if_idle(struct env_conn *conn)
+{
+    if (conn->gone && conn->holds == 0)
+        mem_free(conn);
+}
+
+/* The end lets go of the link; what was on its way to it is dropped. */
+static void conn_detach(struct env_conn *conn)
+{
+    struct sim_link *link = conn->link;
+    struct sim_world *world = world_of(link);
+
+    assert(!conn->gone);
+    conn->gone = true;
+    sim_agenda_remove(&world->agenda, &conn->readable);
+    sim_agenda_remove(&world->agenda, &conn->drained);
+    sim_agenda_remove(&world->agenda, &conn->accepted);
+    chunks_free(world, &conn->arrived);
+    list_remove(&conn->process_link);
+    link->ends[conn->side] = NULL;
+    if (link->ends[1 - conn->side] == NULL)
+        link_free(link);
+    conn->link = NULL;
+}
+
+static void late_fin_fire(struct sim_event *event)
+{
+    struct sim_link *link = container_of(event, struct sim_link, late_fin);
+
+    pipe_append_fin(&link->pipes[link->late_fin_to], ERROR_CONNECTION_FAILED, 0);
+}
+
+static void close_late(struct sim_link *link, unsigned to, int64_t delay_us)
+{
+    link->late_fin.fire = late_fin_fire;
+    link->late_fin_to = to;
+    sim_event_in(world_of(link), &link->late_fin, delay_us);
+}
+
+/* What the other side hears when this one goes. */
+static void tell_other_side(struct env_conn *conn)
+{
+    struct sim_process *process = conn->process;
+    struct sim_random *random = &process->world->schedule;
+    struct pipe *pipe = pipe_out(conn);
+
+    chunks_free(process->world, &pipe->unsent);
+    pipe->unsent_bytes = 0;
+    if (!process->dying) {
+        pipe_append_fin(pipe, ERROR_CONNECTION_FAILED, 0);
+    } else if (process->stopped_by != SIM_POWER_OFF) {
+        pipe_append_fin(pipe, ERROR_CONNECTION_FAILED, sim_random_range(random, 0, 3000));
+    } else {
+        pipe_drop_all(pipe); /* nothing more leaves the machine */
+        if (sim_random_coin(random))
+            close_late(conn->link, pipe->to, sim_random_range(random, 1000, 2 * SIM_SECOND_US));
+    }
+}
+
+static void close_end(struct env_conn *conn)
+{
+    if (conn->link->ends[1 - conn->side] != NULL)
+        tell_other_side(conn);
+    conn_detach(conn);
+}
+
+void sim_conn_close(struct env_conn *conn)
+{
+    close_end(conn);
+    conn_free_if_idle(conn);
+}
+
+/* ---- arriving ---- */
+
+static void notify(struct env_conn *conn)
+{
+    struct sim_event *event = conn->listener != NULL ? &conn->accepted : &conn->readable;
+
+    if (!sim_event_waiting(event) && (conn->listener != NULL || !conn->paused))
+        sim_dispatch(conn->process->world, event);
+}
+
+static struct env_listener *find_listener(struct sim_world *world, struct address at)
+{
+    for (size_t i = 0; i < world->process_count; i++) {
+        struct sim_process *process = world->processes[i];
+
+        list_each(link, after, &process->listeners) {
+            struct env_listener *listener = list_entry(link, struct env_listener, link);
+
+            if (address_equal(listener->at, at))
+                return listener;
+        }
+    }
+    return NULL;
+}
+
+/* Nothing answers at all at an address whose machine is without power. */
+static bool answers(struct sim_world *world, struct address at)
+{
+    for (size_t i = 0; i < world->process_count; i++) {
+        const struct sim_process *process = world->processes[i];
+
+        if (process->address.ip == at.ip && (process->alive || process->stopped_by != SIM_POWER_OFF))
+            return true;
+    }
+    return false;
+}
+
+static void syn_arrives(struct sim_link *link)
+{
+    struct sim_world *world = world_of(link);
+    struct env_listener *listener = find_listener(world, link->to);
+
+    if (listener != NULL) {
+        struct env_conn *conn = conn_create(link, 1, listener->process);
+
+        conn->listener = listener;
+        pipe_append(&link->pipes[0], chunk_take(world, CHUNK_OPEN), 0);
+    } else if (answers(world, link->to)) {
+        pipe_append_fin(&link->pipes[0], ERROR_CONNECTION_FAILED, 0);
+    } else {
+        link->pipes[1].swallowed = true;
+        close_late(link, 0, sim_random_range(&world->schedule, 30 * SIM_SECOND_US, 130 * SIM_SECOND_US));
+    }
+}
+
+/* Bytes for an end that is no more: a living machine answers with a reset. */
+static void reset(struct pipe *pipe)
+{
+    struct sim_link *link = pipe->owner;
+    const struct sim_process *gone = link->processes[pipe->to];
+
+    if (gone != NULL && !gone->alive && gone->stopped_by == SIM_POWER_OFF)
+        return;
+    world_of(link)->net.resets++;
+    pipe_append_fin(&link->pipes[1 - pipe->to], ERROR_CONNECTION_FAILED, 0);
+}
+
+static void take_in(struct pipe *pipe, struct chunk *chunk)
+{
+    struct sim_link *link = pipe->owner;
+    struct env_conn *end;
+
+    list_remove(&chunk->link);
+    if (chunk->kind == CHUNK_SYN) {
+        chunk_free(world_of(link), chunk);
+        syn_arrives(link);
+        return;
+    }
+    end = link->ends[pipe->to];
+    if (end != NULL) {
+        list_push_back(&end->arrived, &chunk->link);
+        return;
+    }
+    if (chunk->kind == CHUNK_DATA)
+        reset(pipe);
+    chunk_free(world_of(link), chunk);
+}
+
+static void arrive_fire(struct sim_event *event)
+{
+    struct pipe *pipe = container_of(event, struct pipe, event);
+    struct sim_world *world = world_of(pipe->owner);
+    struct chunk *chunk;
+    struct env_conn *end;
+
+    if (is_blocked(pipe)) {
+        pipe->held = true;
+        return;
+    }
+    while ((chunk = chunk_first(&pipe->chunks)) != NULL && chunk->at_us <= world->now_us)
+        take_in(pipe, chunk);
+    if (chunk != NULL)
+        sim_agenda_put(&world->agenda, event, chunk->at_us);
+    end = pipe->owner->ends[pipe->to];
+    /* Last: it may run a turn that frees the link. */
+    if (end != NULL && (end->listener != NULL || !list_empty(&end->arrived)))
+        notify(end);
+}
+
+static void accepted_fire(struct sim_event *event)
+{
+    struct env_conn *conn = container_of(event, struct env_conn, accepted);
+    struct env_listener *listener = conn->listener;
+
+    conn->listener = NULL;
+    conn->holds++;
+    sim_note(conn->process->world, conn->process, "accept", conn->link->id);
+    listener->events->accepted(listener->ctx, conn, conn->link->from);
+    conn->holds--;
+    assert(conn->gone || conn->events != NULL);
+    if (!conn->gone && !list_empty(&conn->arrived))
+        notify(conn);
+    conn_free_if_idle(conn);
+}
+
+/* The program has taken `len` bytes: the window moves. */
+static void consumed(struct env_conn *conn, size_t len)
+{
+    struct pipe *pipe = pipe_in(conn);
+    struct sim_world *world = world_of(conn->link);
+    struct env_conn *sender = conn->link->ends[1 - conn->side];
+    struct chunk *chunk;
+
+    assert(pipe->window_used >= len);
+    pipe->window_used -= len;
+    if (list_empty(&pipe->unsent))
+        return;
+    while ((chunk = chunk_first(&pipe->unsent)) != NULL &&
+           (pipe->window_used == 0 || pipe->window_used + chunk->data.len <= world->settings.window_bytes)) {
+        list_remove(&chunk->link);
+        pipe->unsent_bytes -= chunk->data.len;
+        pipe->window_used += chunk->data.len;
+        pipe_append_data(pipe, chunk);
+    }
+    if (list_empty(&pipe->unsent) && sender != NULL && !sim_event_waiting(&sender->drained))
+        sim_event_in(world, &sender->drained, world->settings.latency_us);
+}
+
+static void drained_fire(struct sim_event *event)
+{
+    struct env_conn *conn = container_of(event, struct env_conn, drained);
+
+    if (pipe_out(conn)->unsent_bytes != 0 || conn->events == NULL)
+        return;
+    conn->holds++;
+    conn->events->drained(conn->ctx);
+    conn->holds--;
+    conn_free_if_idle(conn);
+}
+
+static void merge_next(struct env_conn *conn, struct chunk *chunk)
+{
+    struct sim_world *world = world_of(conn->link);
+    struct chunk *next = chunk_first(&conn->arrived);
+
+    if (next == NULL || next->kind != CHUNK_DATA || world->settings.merge_one_in == 0 ||
+        !sim_random_one_in(&world->schedule, world->settings.merge_one_in))
+        return;
+    if (bytes_buffer_append(&chunk->data, bytes_buffer_bytes(&next->data)) != 0)
+        assert(false);
+    chunk_free(world, next);
+}
+
+static void hand_over(struct env_conn *conn, struct chunk *chunk)
+{
+    struct sim_world *world = world_of(conn->link);
+    struct bytes data;
+
+    merge_next(conn, chunk);
+    data = bytes_of(chunk->data.ptr + chunk->start, chunk_left(chunk));
+    consumed(conn, data.len);
+    sim_note(world, conn->process, "receive", XXH3_64bits_withSeed(data.ptr, data.len, conn->link->id));
+    conn->events->received(conn->ctx, data);
+}
+
+static void readable_fire(struct sim_event *event)
+{
+    struct env_conn *conn = container_of(event, struct env_conn, readable);
+    struct sim_world *world = conn->process->world;
+    struct chunk *chunk;
+
+    conn->holds++;
+    while (!conn->gone && !conn->paused && (chunk = chunk_first(&conn->arrived)) != NULL) {
+        list_remove(&chunk->link);
+        if (chunk->kind == CHUNK_DATA) {
+            hand_over(conn, chunk);
+        } else if (chunk->kind == CHUNK_OPEN) {
+            sim_note(world, conn->process, "open", conn->link->id);
+            conn->events->opened(conn->ctx);
+        } else {
+            int error = chunk->error;
+
+            sim_note(world, conn->process, "closed", conn->link->id);
+            conn_detach(conn);
+            conn->events->closed(conn->ctx, error);
+        }
+        chunk_free(world, chunk);
+    }
+    conn->holds--;
+    conn_free_if_idle(conn);
+}
+
+/* ---- the seam ---- */
+
+int sim_listen(struct env *env, struct address at, const struct env_listener_events *events, void *ctx,
+               struct env_listener **ret_listener)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct env_listener *listener;
+
+    if (at.ip == 0)
+        at.ip = process->address.ip;
+    if (at.ip != process->address.ip)
+        return ERROR_BIND_FAILED;
+    if (find_listener(process->world, at) != NULL)
+        return ERROR_ADDRESS_IN_USE;
+    listener = sim_zalloc(sizeof(*listener));
+    *listener = (struct env_listener){.process = process, .at = at, .events = events, .ctx = ctx};
+    list_push_back(&process->listeners, &listener->link);
+    *ret_listener = listener;
+    return 0;
+}
+
+void sim_listener_close(struct env_listener *listener)
+{
+    list_each(link, after, &listener->process->conns) {
+        struct env_conn *conn = list_entry(link, struct env_conn, process_link);
+
+        if (conn->listener == listener)
+            sim_conn_close(conn);
+    }
+    list_remove(&listener->link);
+    mem_free(listener);
+}
+
+int sim_connect(struct env *env, struct address to, const struct env_conn_events *events, void *ctx,
+                struct env_conn **ret_conn)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct sim_link *link;
+    struct env_conn *conn;
+
+    if (process->dying || to.port == 0)
+        return ERROR_CONNECTION_FAILED;
+    link = link_create(process, to);
+    conn = conn_create(link, 0, process);
+    conn->events = events;
+    conn->ctx = ctx;
+    pipe_append(&link->pipes[1], chunk_take(process->world, CHUNK_SYN), 0);
+    *ret_conn = conn;
+    return 0;
+}
+
+void sim_conn_adopt(struct env_conn *conn, const struct env_conn_events *events, void *ctx)
+{
+    assert(conn->events == NULL && !conn->gone);
+    conn->events = events;
+    conn->ctx = ctx;
+}
+
+void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
+{
+    struct sim_world *world = conn->process->world;
+    struct pipe *pipe = pipe_out(conn);
+    struct chunk *chunk;
+
+    assert(!conn->gone);
+    if (data->len == 0 || conn->process->dying) {
+        bytes_buffer_done(data);
+        return;
+    }
+    chunk = chunk_take(world, CHUNK_DATA);
+    chunk->data = *data;
+    *data = (struct bytes_buffer){0};
+    if (!list_empty(&pipe->unsent) ||
+        (pipe->window_used != 0 && pipe->window_used + chunk->data.len > world->settings.window_bytes)) {
+        pipe->unsent_bytes += chunk->data.len;
+        list_push_back(&pipe->unsent, &chunk->link);
+        return;
+    }
+    pipe->window_used += chunk->data.len;
+    pipe_append_data(pipe, chunk);
+}
+
+size_t sim_conn_unsent_bytes(struct env_conn *conn)
+{
+    return pipe_out(conn)->unsent_bytes;
+}
+
+void sim_conn_pause(struct env_conn *conn, bool paused)
+{
+    conn->paused = paused;
+    if (!paused && !list_empty(&conn->arrived) && conn->events != NULL && !sim_event_waiting(&conn->readable))
+        sim_event_in(conn->process->world, &conn->readable, 0);
+}
+
+size_t sim_net_sweep(struct sim_process *process)
+{
+    size_t left = 0;
+
+    for (; !list_empty(&process->listeners); left++)
+        sim_listener_close(list_entry(process->listeners.next, struct env_listener, link));
+    for (; !list_empty(&process->conns); left++)
+        sim_conn_close(list_entry(process->conns.next, struct env_conn, process_link));
+    return left;
+}
+
+/* ---- the network and its faults ---- */
+
+void sim_net_init(struct sim_net *net)
+{
+    list_init(&net->links);
+    list_init(&net->spare_chunks);
+}
+
+void sim_net_done(struct sim_world *world)
+{
+    assert(list_empty(&world->net.links));
+    while (!list_empty(&world->net.spare_chunks)) {
+        struct chunk *chunk = chunk_first(&world->net.spare_chunks);
+
+        list_remove(&chunk->link);
+        mem_free(chunk);
+    }
+}
+
+static void release_all(struct sim_world *world)
+{
+    list_each(node, after, &world->net.links) {
+        struct sim_link *link = list_entry(node, struct sim_link, link);
+
+        pipe_release(link, &link->pipes[0]);
+        pipe_release(link, &link->pipes[1]);
+    }
+}
+
+void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int change)
+{
+    uint8_t *count = &world->net.blocked[from][to];
+
+    assert(from < SIM_NET_MACHINES && to < SIM_NET_MACHINES);
+    if (from == to)
+        return;
+    assert(change > 0 ? *count < UINT8_MAX : *count > 0);
+    *count = (uint8_t)(*count + change);
+    if (*count == 0)
+        release_all(world);
+}
+
+void sim_net_heal(struct sim_world *world)
+{
+    memset(world->net.blocked, 0, sizeof(world->net.blocked));
+    release_all(world);
+}
+
+void sim_net_drop(struct sim_world *world, size_t nth, enum sim_drop how)
+{
+    size_t count = 0;
+    unsigned aware;
+    struct sim_link *link = NULL;
+
+    list_each(node, after, &world->net.links)
+        count++;
+    if (count == 0)
+        return;
+    nth %= count;
+    list_each(node, after, &world->net.links) {
+        link = list_entry(node, struct sim_link, link);
+        if (nth-- == 0)
+            break;
+    }
+    sim_note(world, NULL, "drop", link->id);
+    world->net.drops++;
+    aware = (unsigned)sim_random_below(&world->faults, 2);
+    for (unsigned side = 0; side < 2; side++) {
+        struct pipe *pipe = &link->pipes[side];
+
+        if (how == SIM_DROP_BOTH || (how == SIM_DROP_ONE && side == aware))
+            pipe_append_fin(pipe, ERROR_CONNECTION_FAILED, 0);
+        else
+            pipe_drop_all(pipe);
+        pipe->swallowed = true;
+    }
+}

@@ -1,0 +1,47 @@
+/* The simulated network: byte streams between processes, and what can go wrong with them.
+ *
+ * A connection is two one-way pipes. Chunks (what one send handed over) travel in order, with a drawn latency each, are split
+ * and merged at will, and reach the receiver's kernel even while its process is busy or paused. A blocked direction between
+ * two machines holds what travels there until it is unblocked. */
+#pragma once
+
+#include "net/env.h"
+#include "sim/event.h"
+
+struct sim_world;
+struct sim_process;
+
+enum { SIM_NET_MACHINES = 64 };
+
+struct sim_net {
+    uint8_t blocked[SIM_NET_MACHINES][SIM_NET_MACHINES]; /* [from][to]: how many faults block it */
+    struct list links;        /* every connection */
+    struct list spare_chunks;
+    size_t link_count;
+    uint64_t chunks, bytes, flips, resets, drops;
+};
+
+void sim_net_init(struct sim_net *net);
+void sim_net_done(struct sim_world *world);
+/* Blocks (+1) or unblocks (-1) one direction; blocks add up. from == to never blocks. */
+void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int change);
+/* Takes every block away. */
+void sim_net_heal(struct sim_world *world);
+/* Breaks the nth connection (modulo their number): both sides hear of it, or only one, or none (half-open). */
+enum sim_drop { SIM_DROP_BOTH, SIM_DROP_ONE, SIM_DROP_NONE };
+void sim_net_drop(struct sim_world *world, size_t nth, enum sim_drop how);
+
+/* The env_ops of connections. */
+int sim_listen(struct env *env, struct address at, const struct env_listener_events *events, void *ctx,
+               struct env_listener **ret_listener);
+void sim_listener_close(struct env_listener *listener);
+int sim_connect(struct env *env, struct address to, const struct env_conn_events *events, void *ctx,
+                struct env_conn **ret_conn);
+void sim_conn_adopt(struct env_conn *conn, const struct env_conn_events *events, void *ctx);
+void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data);
+size_t sim_conn_unsent_bytes(struct env_conn *conn);
+void sim_conn_pause(struct env_conn *conn, bool paused);
+void sim_conn_close(struct env_conn *conn);
+
+/* What a process left behind after kill(): closes it all and returns how much it was. */
+size_t sim_net_sweep(struct sim_process *process);

@@ -524,10 +524,12 @@ int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_
 
     if (call_fails(process, "open-error"))
         return ERROR_IO_ERROR;
+    if ((flags & ENV_OPEN_EXCLUSIVE) != 0)
+        flags |= ENV_OPEN_CREATE;
     if (inode == NULL && ((flags & ENV_OPEN_CREATE) == 0 || !parent_exists(disk, path)))
         return ERROR_FILE_NOT_FOUND;
     if (inode != NULL && (flags & ENV_OPEN_EXCLUSIVE) != 0)
-        return ERROR_IO_ERROR;
+        return ERROR_FILE_NOT_WRITABLE;
     if (inode == NULL) {
         if (!has_space(process, SIM_PAGE_BYTES))
             return ERROR_IO_ERROR;
@@ -833,7 +835,7 @@ static int remove_dir(struct sim_disk *disk, const char *path)
         if (strcmp(disk->dirs[i], path) != 0)
             continue;
         if (!dir_is_empty(disk, path))
-            return ERROR_IO_ERROR;
+            return ERROR_FILE_NOT_WRITABLE;
         mem_free(disk->dirs[i]);
         memmove(&disk->dirs[i], &disk->dirs[i + 1], (--disk->dir_count - i) * sizeof(disk->dirs[0]));
         return 0;

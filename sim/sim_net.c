@@ -516,7 +516,7 @@ static void drained_fire(struct sim_event *event)
 {
     struct env_conn *conn = container_of(event, struct env_conn, drained);
 
-    if (pipe_out(conn)->unsent_bytes != 0 || conn->events == NULL)
+    if (pipe_out(conn)->unsent_bytes != 0 || conn->events == NULL || conn->events->drained == NULL)
         return;
     conn->holds++;
     conn->events->drained(conn->ctx);
@@ -562,7 +562,8 @@ static void readable_fire(struct sim_event *event)
             hand_over(conn, chunk);
         } else if (chunk->kind == CHUNK_OPEN) {
             sim_note(world, conn->process, "open", conn->link->id);
-            conn->events->opened(conn->ctx);
+            if (conn->events->opened != NULL)
+                conn->events->opened(conn->ctx);
         } else {
             int error = chunk->error;
 

@@ -19,6 +19,7 @@
 #include "txn/types.h"
 
 struct window;
+struct window_point;
 
 /* `version`: the engine's. `seed` (random, from env) keeps the hash and the index from being attacked by chosen keys. */
 int window_create(version_t version, uint64_t seed, struct window **ret_window);
@@ -61,9 +62,13 @@ struct window_iterator {
     const struct window *window;
     version_t version;
     struct bytes begin, end; /* what is left to walk; borrowed from the caller at first, later from the window too */
-    const struct window_point *point; /* next (or, in reverse, previous) point to look at; private */
-    bool point_known;
     bool reverse;
+
+    /* private */
+    const struct window_point *point; /* next one to look at, in the direction of the walk */
+    struct bytes stretch;             /* where the present stretch, of one and the same clear, ends */
+    uint64_t cover;                   /* which clear that is; 0: none */
+    bool stretch_known;
 };
 
 void window_iterator_init(struct window_iterator *iterator, const struct window *window, version_t version,

@@ -198,7 +198,9 @@ int posix_file_zero_fill(struct env_file *file, uint64_t offset, uint64_t len)
 
     if (len == 0)
         return 0;
-    error = posix_fallocate(file->fd, (off_t)offset, (off_t)len);
+    do
+        error = posix_fallocate(file->fd, (off_t)offset, (off_t)len);
+    while (error == EINTR);
     if (error != 0)
         return trace_failure(file->posix, "fallocate", file->path, error);
     zeros = mem_zalloc(ZERO_BYTES);
@@ -212,8 +214,8 @@ int posix_file_zero_fill(struct env_file *file, uint64_t offset, uint64_t len)
 int posix_file_sync_now(struct env_file *file)
 {
     if (!atomic_load(&file->failed) && fdatasync(file->fd) != 0) {
-        atomic_store(&file->failed, true);
         trace_failure(file->posix, "fdatasync", file->path, errno);
+        atomic_store(&file->failed, true);
     }
     return atomic_load(&file->failed) ? ERROR_IO_ERROR : 0;
 }

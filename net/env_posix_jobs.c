@@ -195,22 +195,34 @@ void posix_job_start(struct env *env, struct env_job *job)
 
 /* ---- syncs ---- */
 
-/* One fdatasync for the chain; sets each one's error. Returns the chain's last. */
-static struct env_sync *sync_chain(struct env_file *file, struct env_sync *first)
+/* One fdatasync for the chain; sets each one's error. */
+static void sync_chain(struct env_file *file, struct env_sync *first)
 {
-    struct env_sync *last = first;
-
     if (!atomic_load(&file->failed) && fdatasync(file->fd) != 0)
         atomic_store(&file->failed, true);
-    for (struct env_sync *sync = first; sync != NULL; sync = sync->next) {
+    for (struct env_sync *sync = first; sync != NULL; sync = sync->next)
         sync->error = atomic_load(&file->failed) ? ERROR_IO_ERROR : 0;
-        last = sync;
-    }
-    return last;
 }
 
-static void push_done_syncs(struct env_posix *posix, struct env_sync *first, struct env_sync *last)
+static struct env_sync *reverse_syncs(struct env_sync *sync)
 {
+    struct env_sync *reversed = NULL;
+
+    while (sync != NULL) {
+        struct env_sync *next = sync->next;
+
+        sync->next = reversed;
+        reversed = sync;
+        sync = next;
+    }
+    return reversed;
+}
+
+/* Newest first, as the stack is: the loop turns all of it round, so that syncs are done in the order they were asked for. */
+static void push_done_syncs(struct env_posix *posix, struct env_sync *chain)
+{
+    struct env_sync *last = chain, *first = reverse_syncs(chain);
+
     last->next = atomic_load_explicit(&posix->syncs_done, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&posix->syncs_done, &last->next, first, memory_order_release,
                                                   memory_order_relaxed))
@@ -246,9 +258,8 @@ static void *syncer_main(void *ctx)
 
     posix_take_short_slice();
     while ((first = next_syncs(&posix->syncer, &file)) != NULL) {
-        struct env_sync *last = sync_chain(file, first);
-
-        push_done_syncs(posix, first, last); /* from here on the loop may free the file */
+        sync_chain(file, first);
+        push_done_syncs(posix, first); /* from here on the loop may free the file */
     }
     return NULL;
 }
@@ -382,7 +393,7 @@ bool posix_take_completions(struct env_posix *posix)
     struct env_job *jobs = NULL;
 
     if (posix->syncs_out > 0)
-        syncs = atomic_exchange_explicit(&posix->syncs_done, NULL, memory_order_acquire);
+        syncs = reverse_syncs(atomic_exchange_explicit(&posix->syncs_done, NULL, memory_order_acquire));
     if (posix->jobs_out > 0)
         jobs = reverse_jobs(atomic_exchange_explicit(&posix->jobs_done, NULL, memory_order_acquire));
     take_syncs(posix, syncs);

@@ -136,7 +136,7 @@ struct syncing {
     struct env_sync sync;
     struct env *env;
     int *left;
-    int done, error;
+    int done, error, left_after;
     struct env_file *closes;
 };
 
@@ -148,7 +148,8 @@ static void sync_done(struct env_sync *sync, int error)
     syncing->error = error;
     if (syncing->closes != NULL)
         env_file_close(syncing->env, syncing->closes);
-    if (--*syncing->left == 0)
+    syncing->left_after = --*syncing->left;
+    if (syncing->left_after == 0)
         env_posix_stop(syncing->env);
 }
 
@@ -174,8 +175,11 @@ Test(env_posix_file, syncs_of_several_files_are_each_done_once)
     cr_assert_eq(left, FILES * SYNCS, "a submit never calls back");
     env_posix_run(fixture.env);
     for (int i = 0; i < FILES * SYNCS; i++) {
-        cr_assert_eq(syncs[0][i].done, 1);
-        cr_assert_eq(syncs[0][i].error, 0);
+        struct syncing *syncing = &syncs[i / SYNCS][i % SYNCS];
+
+        cr_assert_eq(syncing->done, 1);
+        cr_assert_eq(syncing->error, 0);
+        cr_assert(i % SYNCS == 0 || syncing->left_after < syncing[-1].left_after, "in the order they were asked for");
     }
     fixture_done(&fixture);
 }

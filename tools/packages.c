@@ -166,30 +166,40 @@ static size_t count_lines(struct bytes record)
     return lines;
 }
 
-int packages_next(struct packages *packages, struct package *ret_package, const char **ret_error)
+int packages_parse(struct packages *packages, struct bytes record, struct package *ret_package, const char **ret_error)
 {
-    struct package package = {0};
+    struct package package = {.record = record};
 
-    *ret_error = NULL;
-    package.record = next_record(packages, ret_error);
-    if (*ret_error != NULL)
-        return -1;
-    if (package.record.ptr == NULL)
-        return 0;
-    package.name = field(package.record, BYTES_LITERAL("Package:"));
-    package.section = field(package.record, BYTES_LITERAL("Section:"));
+    package.name = field(record, BYTES_LITERAL("Package:"));
+    package.section = field(record, BYTES_LITERAL("Section:"));
     if (package.name.len == 0) {
         *ret_error = "a record without a Package field";
         return -1;
     }
-    if (!add_depends(packages, field(package.record, BYTES_LITERAL("Depends:")), &package.depend_count) ||
-        !add_depends(packages, field(package.record, BYTES_LITERAL("Pre-Depends:")), &package.depend_count)) {
+    if (!add_depends(packages, field(record, BYTES_LITERAL("Depends:")), &package.depend_count) ||
+        !add_depends(packages, field(record, BYTES_LITERAL("Pre-Depends:")), &package.depend_count)) {
         *ret_error = "out of memory";
         return -1;
     }
     package.depend_count = sort_once(packages->depends, package.depend_count);
     package.depends = packages->depends;
-    packages->line += count_lines(package.record);
     *ret_package = package;
     return 1;
+}
+
+int packages_next(struct packages *packages, struct package *ret_package, const char **ret_error)
+{
+    struct bytes record;
+    int got;
+
+    *ret_error = NULL;
+    record = next_record(packages, ret_error);
+    if (*ret_error != NULL)
+        return -1;
+    if (record.ptr == NULL)
+        return 0;
+    got = packages_parse(packages, record, ret_package, ret_error);
+    if (got == 1)
+        packages->line += count_lines(record);
+    return got;
 }

@@ -35,3 +35,5 @@ void packages_done(struct packages *packages);
 /* 1: *ret_package is the next; 0: the end; -1: *ret_error (a string that is never freed) says what is wrong near
  * packages->line. */
 int packages_next(struct packages *packages, struct package *ret_package, const char **ret_error);
+/* Takes one record apart; `packages` only lends its memory and needs no file. Returns 1 or -1 as packages_next does. */
+int packages_parse(struct packages *packages, struct bytes record, struct package *ret_package, const char **ret_error);

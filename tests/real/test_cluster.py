@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from harness import BUILD, HERE, TOP, Missing, wait_until
+from harness import BUILD, HERE, TOP, Missing, program, wait_until
 
 KILL_CYCLES = 30
 ROLES = ["sequencer", "grv_proxy", "commit_proxy", "resolver", "log", "storage", "coordinator", "controller"]
@@ -46,9 +46,12 @@ class Checker:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(30) == 0, f"the checker failed: {open(self.log.name).read()[-2000:]}"
 
+    def verification(self):
+        return subprocess.run([self.program, "-C", self.file, "verify", "--acks", self.acks], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=120)
+
     def verify(self):
-        run = subprocess.run([self.program, "-C", self.file, "verify", "--acks", self.acks], stdin=subprocess.DEVNULL,
-                             capture_output=True, text=True, timeout=120)
+        run = self.verification()
         assert run.returncode == 0, f"{run.stdout[-2000:]}{run.stderr[-2000:]}"
         return run.stdout.strip()
 
@@ -60,6 +63,28 @@ def where(scratch):
 def act(scratch, verb, who, *more):
     """Kills or pauses a role, as soon as one runs it; returns what local-cluster printed."""
     return wait_until(f"{verb} {who}", lambda: scratch.local_cluster(verb, who, *more, *where(scratch), check=False).stdout.strip())
+
+
+def test_the_checker_notices_what_is_wrong(scratch, _):
+    checker = Checker(scratch, scratch.start_cluster("--processes", "one"))
+    checker.goes_on("the start", 20)
+    checker.end()
+    checker.verify()
+    with open(checker.acks) as acks:
+        writer, number = acks.readline().split()
+    key, value = f"check/{writer}/{int(number):012}", f"value/{writer}/{int(number):012}"
+
+    def shell(commands):
+        subprocess.run([program("quoincli"), "-C", checker.file, "--exec", f"writemode on; {commands}"], check=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    for damage, repair in ((f"clear {key}", f"set {key} {value}"), (f"set {key} other", f"set {key} {value}"),
+                           (f"set {key}x {value}", f"clear {key}x"), (f"clear count/{writer}", "get x")):
+        shell(damage)
+        run = checker.verification()
+        assert run.returncode == 1 and "WRONG" in run.stdout, f"not noticed: {damage}: {run}"
+        shell(repair)
+        assert damage.startswith("clear count") or checker.verification().returncode == 0, f"still wrong after {repair}"
 
 
 def test_thirty_kills_lose_nothing(scratch, long_):

@@ -1,0 +1,142 @@
+/* What the controller's files share: its workers, its view of the coordinated state, what it is doing. */
+#pragma once
+
+#include "net/arena.h"
+#include "net/op.h"
+#include "roles/controller/controller.h"
+#include "txn/kv_map.h"
+#include "txn/system_keys.h"
+
+enum { WORKERS_MAX = 4096, STORAGE_SERVERS_MAX = 4096, GENERATIONS_MAX = 32 };
+
+/* A registered process. Lives from its first registration until its connection fails. */
+struct worker_info {
+    struct list link; /* controller->workers */
+    struct controller *controller;
+    struct address address;
+    uint64_t worker_id; /* of this life of the process */
+    uint64_t sequence;
+    enum process_class process_class;
+    uint64_t pid;
+    struct arena arena; /* holds what follows; replaced by each registration */
+    struct bytes zone, machine, command_line, version_text;
+    struct hosted_role *roles;
+    uint32_t role_count;
+    struct rpc_request *request; /* owned: its long poll; NULL between two */
+    struct rpc_watch watch;
+    uint32_t assigned; /* stateless roles given to it in the present recruitment */
+};
+
+/* A storage server of the database and how far it is known durable. */
+struct known_server {
+    uint64_t id;
+    tag_t tag;
+    version_t durable;
+};
+
+enum controller_phase {
+    CONTROLLER_READING,     /* the coordinated state is not known yet */
+    CONTROLLER_NO_DATABASE, /* nothing was ever created */
+    CONTROLLER_ADOPTING,    /* waiting for the living epoch's roles to register */
+    CONTROLLER_RECOVERING,
+    CONTROLLER_ACCEPTING,
+};
+
+struct recovery;
+struct adoption;
+
+struct controller {
+    struct role_context context;
+    struct env *env;
+    struct rpc *rpc;
+    uint64_t term;
+    struct op_list ops;
+    enum controller_phase phase;
+    struct list workers;
+    uint32_t worker_count;
+    int64_t newest_worker_us; /* when the last new process registered */
+    struct arena state_arena;
+    struct coordinated_state state; /* as last read or written; in state_arena */
+    struct message *description;    /* owned; NULL until there is something to say */
+    uint64_t description_number;
+    struct list description_waiters; /* rpc_request.link: clients' long polls */
+    struct list create_requests;     /* rpc_request.link: answered when commits are accepted */
+    bool creating;
+    struct configuration configuration; /* of the database, or to be created */
+    struct known_server *servers;       /* owned array: the database's storage servers */
+    uint32_t server_count;
+    struct recovery *recovery; /* NULL: none under way */
+    struct adoption *adoption;
+    struct op *upkeep;         /* a change of the state within the epoch under way (roles, generations) */
+    struct env_timer upkeep_retry;
+    struct env_timer retry;    /* of a recovery that failed */
+    const char *recovery_cause; /* literal, for status and traces */
+    int64_t recovery_started_us, accepting_since_us;
+    uint64_t recoveries;
+    char waiting_for[512]; /* what a waiting recovery lacks, for people */
+};
+
+/* ---- controller.c ---- */
+void controller_state_set(struct controller *controller, const struct coordinated_state *state);
+/* Tells workers and clients what the state is now. */
+void controller_publish(struct controller *controller);
+/* The epoch can't go on (or none was ever): starts a recovery unless one is under way. `cause` is a literal. */
+void controller_recover(struct controller *controller, const char *cause);
+/* After a failed attempt: again, after a pause. */
+void controller_recover_later(struct controller *controller, const char *cause);
+/* Commits are accepted: publishes, answers create_database, drops what is drained. */
+void controller_accepting(struct controller *controller);
+struct worker_info *controller_worker_at(const struct controller *controller, struct address address);
+/* The hosted role of that id at that address, alive; NULL otherwise. */
+const struct hosted_role *controller_hosted(const struct controller *controller, const struct wire_endpoint *endpoint);
+/* Takes the configuration and the list of storage servers from the metadata. */
+void controller_read_metadata(struct controller *controller, const struct kv_map *metadata);
+struct endpoint controller_coordinator(const struct controller *controller);
+const struct generation *controller_newest_generation(const struct coordinated_state *state);
+
+/* ---- recruitment.c: who gets which role (pure but for the assigned counters) ---- */
+/* Lower is better; RECRUIT_NEVER: not allowed. Own class, then unset, then what is allowed. */
+enum { RECRUIT_NEVER = 100 };
+int recruitment_fitness(enum process_class process_class, enum role_kind kind);
+/* Picks up to `wanted` different workers of one fitness for a stateless role, the least loaded first; the first one even if it
+ * has a role already. Returns how many. */
+uint32_t recruitment_stateless(struct controller *controller, enum role_kind kind, uint32_t wanted,
+                               struct worker_info **ret_workers);
+/* Picks for logs (or storage servers): one a worker, min(wanted, own class and unset at hand), then less fit ones until
+ * `zones` zones are covered. Returns how many; 0 if the zones can't be covered, and *ret_zones says how many can. */
+uint32_t recruitment_stateful(struct controller *controller, enum role_kind kind, uint32_t wanted, uint32_t zones,
+                              struct worker_info **ret_workers, uint32_t *ret_zones);
+
+/* ---- recovery.c, adoption.c, upkeep.c, status.c ---- */
+void recovery_start(struct controller *controller, const char *cause);
+/* A registration or a loss: what waits looks again. */
+void recovery_workers_changed(struct controller *controller);
+void recovery_worker_lost(struct controller *controller, const struct worker_info *worker);
+const char *recovery_stage_name(const struct recovery *recovery);
+void adoption_start(struct controller *controller);
+void adoption_workers_changed(struct controller *controller);
+/* GRV proxy lost: recruits another in the same epoch. Generations drained: drops them. One at a time; looks for work. */
+void upkeep_look(struct controller *controller);
+void status_start(struct controller *controller, struct rpc_request *request);
+
+/* ---- call_child.c: a call as an op of its own, so that many go on while their parent looks at each answer ---- */
+struct call_child {
+    struct op op;
+    struct rpc_call call;
+    struct wait_timer pause;
+    struct rpc *rpc;
+    struct op *parent; /* resumed when the child has ended */
+    struct endpoint to;
+    struct message *request; /* owned */
+    int64_t timeout_us;
+    bool retry; /* connection failures and time-outs are tried again for ever, after a pause */
+    bool started, ended;
+    int error; /* once ended */
+    int last_error; /* of the last attempt */
+    void *tag; /* the parent's */
+};
+/* Takes the reference on `request`. The child must stay until ended, or call_child_cancel. */
+void call_child_start(struct call_child *child, struct op_list *list, struct op *parent, struct rpc *rpc,
+                      struct endpoint to, struct message *request, int64_t timeout_us, bool retry);
+/* From any state; drops request and reply. */
+void call_child_cancel(struct call_child *child);

@@ -1,0 +1,136 @@
+/* Who gets which role: own class first, then unset, then any that is allowed; spread over workers and zones. */
+#include "roles/controller/controller_internal.h"
+
+int recruitment_fitness(enum process_class process_class, enum role_kind kind)
+{
+    static const int8_t stateless[CLASS_COUNT] = {
+        [CLASS_STATELESS] = 0, [CLASS_UNSET] = 1, [CLASS_LOG] = 2, [CLASS_STORAGE] = 3, [CLASS_COORDINATOR] = 4};
+    static const int8_t log[CLASS_COUNT] = {[CLASS_LOG] = 0,
+                                            [CLASS_UNSET] = 1,
+                                            [CLASS_STORAGE] = 2,
+                                            [CLASS_STATELESS] = RECRUIT_NEVER,
+                                            [CLASS_COORDINATOR] = RECRUIT_NEVER};
+    static const int8_t storage[CLASS_COUNT] = {[CLASS_STORAGE] = 0,
+                                                [CLASS_UNSET] = 1,
+                                                [CLASS_LOG] = 2,
+                                                [CLASS_STATELESS] = RECRUIT_NEVER,
+                                                [CLASS_COORDINATOR] = RECRUIT_NEVER};
+
+    if ((unsigned)process_class >= CLASS_COUNT)
+        return RECRUIT_NEVER;
+    switch (kind) {
+    case ROLE_SEQUENCER:
+    case ROLE_GRV_PROXY:
+    case ROLE_COMMIT_PROXY:
+    case ROLE_RESOLVER:
+        return stateless[process_class];
+    case ROLE_LOG:
+        return log[process_class];
+    case ROLE_STORAGE:
+        return storage[process_class];
+    default:
+        return RECRUIT_NEVER;
+    }
+}
+
+/* True when a is the better choice; ties go to the lower address, so that the choice is the same in every run. */
+static bool better(const struct worker_info *a, const struct worker_info *b, enum role_kind kind)
+{
+    int fitness_a = recruitment_fitness(a->process_class, kind), fitness_b = recruitment_fitness(b->process_class, kind);
+
+    if (fitness_a != fitness_b)
+        return fitness_a < fitness_b;
+    if (a->assigned != b->assigned)
+        return a->assigned < b->assigned;
+    if (a->address.ip != b->address.ip)
+        return a->address.ip < b->address.ip;
+    return a->address.port < b->address.port;
+}
+
+static bool chosen(struct worker_info **workers, uint32_t count, const struct worker_info *worker)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (workers[i] == worker)
+            return true;
+    return false;
+}
+
+static bool zone_chosen(struct worker_info **workers, uint32_t count, struct bytes zone)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (bytes_equal(workers[i]->zone, zone))
+            return true;
+    return false;
+}
+
+/* The best worker not chosen yet; new_zone: in a zone that no chosen one is in; fitness_max bounds how unfit it may be. */
+static struct worker_info *best(struct controller *controller, enum role_kind kind, struct worker_info **workers,
+                                uint32_t count, bool new_zone, int fitness_max)
+{
+    struct worker_info *found = NULL;
+
+    list_each(node, after, &controller->workers) {
+        struct worker_info *worker = list_entry(node, struct worker_info, link);
+
+        if (recruitment_fitness(worker->process_class, kind) > fitness_max || chosen(workers, count, worker))
+            continue;
+        if (new_zone && zone_chosen(workers, count, worker->zone))
+            continue;
+        if (found == NULL || better(worker, found, kind))
+            found = worker;
+    }
+    return found;
+}
+
+uint32_t recruitment_stateless(struct controller *controller, enum role_kind kind, uint32_t wanted,
+                               struct worker_info **ret_workers)
+{
+    uint32_t count = 0;
+    struct worker_info *first = best(controller, kind, ret_workers, 0, false, RECRUIT_NEVER - 1);
+    int fitness;
+
+    if (first == NULL)
+        return 0;
+    fitness = recruitment_fitness(first->process_class, kind);
+    while (count < wanted) {
+        struct worker_info *worker = best(controller, kind, ret_workers, count, false, fitness);
+
+        if (worker == NULL)
+            break;
+        /* A second proxy on a process that has a role already gains nothing. */
+        if (count > 0 && worker->assigned > 0)
+            break;
+        ret_workers[count++] = worker;
+        worker->assigned++;
+    }
+    return count;
+}
+
+uint32_t recruitment_stateful(struct controller *controller, enum role_kind kind, uint32_t wanted, uint32_t zones,
+                              struct worker_info **ret_workers, uint32_t *ret_zones)
+{
+    uint32_t count = 0, zones_found = 0;
+
+    /* Zones first, with as unfit workers as it takes; then fill up with own class and unset. */
+    while (zones_found < zones) {
+        struct worker_info *worker = best(controller, kind, ret_workers, count, true, RECRUIT_NEVER - 1);
+
+        if (worker == NULL)
+            break;
+        ret_workers[count++] = worker;
+        zones_found++;
+    }
+    *ret_zones = zones_found;
+    if (zones_found < zones)
+        return 0;
+    while (count < wanted) {
+        struct worker_info *worker = best(controller, kind, ret_workers, count, true, 1);
+
+        if (worker == NULL)
+            worker = best(controller, kind, ret_workers, count, false, 1);
+        if (worker == NULL)
+            break;
+        ret_workers[count++] = worker;
+    }
+    return count;
+}

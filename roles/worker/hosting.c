@@ -1,0 +1,268 @@
+/* What differs between kinds of roles: how each is created, destroyed, restored, and what it says of itself. */
+#include <stdlib.h>
+
+#include "net/mem.h"
+#include "roles/commit_proxy/commit_proxy.h"
+#include "roles/grv_proxy/grv_proxy.h"
+#include "roles/log/log.h"
+#include "roles/resolver/resolver.h"
+#include "roles/sequencer/sequencer.h"
+#include "roles/storage/storage.h"
+#include "roles/worker/worker_internal.h"
+
+/* ---- recruitment ---- */
+
+static int create(struct worker *worker, struct rpc_request *request, enum role_kind kind, void **ret_role)
+{
+    const struct role_context *context = &worker->context;
+
+    switch (kind) {
+    case ROLE_SEQUENCER:
+        return sequencer_create(context, request, (struct sequencer **)ret_role);
+    case ROLE_GRV_PROXY:
+        return grv_proxy_create(context, request, (struct grv_proxy **)ret_role);
+    case ROLE_COMMIT_PROXY:
+        return commit_proxy_create(context, request, (struct commit_proxy **)ret_role);
+    case ROLE_RESOLVER:
+        return resolver_create(context, request, (struct resolver **)ret_role);
+    case ROLE_LOG:
+        return log_server_create(context, request, (struct log_server **)ret_role);
+    case ROLE_STORAGE:
+        return storage_server_create(context, request, (struct storage_server **)ret_role);
+    default:
+        return ERROR_UNSUPPORTED_OPERATION;
+    }
+}
+
+/* Kind, id and epoch that an init message asks for. */
+static bool parse(const struct message *message, enum role_kind *ret_kind, uint64_t *ret_id, uint64_t *ret_epoch)
+{
+    switch (message->type->id) {
+#define INIT(name, role)                                              \
+    case MESSAGE_init_##name:                                         \
+        *ret_kind = role;                                             \
+        *ret_id = MESSAGE_BODY(init_##name, message)->role_id;        \
+        *ret_epoch = MESSAGE_BODY(init_##name, message)->epoch;       \
+        return true;
+        INIT(sequencer, ROLE_SEQUENCER)
+        INIT(grv_proxy, ROLE_GRV_PROXY)
+        INIT(commit_proxy, ROLE_COMMIT_PROXY)
+        INIT(resolver, ROLE_RESOLVER)
+        INIT(log, ROLE_LOG)
+#undef INIT
+    case MESSAGE_init_storage:
+        *ret_kind = ROLE_STORAGE;
+        *ret_id = MESSAGE_BODY(init_storage, message)->server_id;
+        *ret_epoch = 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+void hosting_recruit(struct worker *worker, struct rpc_request *request)
+{
+    enum role_kind kind = ROLE_NONE;
+    uint64_t id = 0, epoch = 0;
+    void *role = NULL;
+    int error;
+
+    if (!parse(request->message, &kind, &id, &epoch)) {
+        rpc_fail(request, ERROR_UNSUPPORTED_OPERATION);
+        return;
+    }
+    /* An id that is here already, a reserved one, or an epoch that has ended: a late or repeated request. */
+    if (id < 100 || worker_find(worker, kind, id) != NULL || worker->role_count >= WORKER_ROLES_MAX ||
+        (epoch != 0 && worker->description != NULL && epoch < MESSAGE_BODY(description, worker->description)->epoch)) {
+        rpc_fail(request, ERROR_OPERATION_OBSOLETE);
+        return;
+    }
+    error = create(worker, request, kind, &role);
+    if (error != 0) {
+        TRACE(worker->env, SEVERITY_WARN_ALWAYS, "RoleNotCreated", {"Role", trace_str(role_kind_name(kind))},
+              {"Id", trace_id(id)}, {"Error", trace_str(error_name(error))});
+        rpc_fail(request, error);
+        return;
+    }
+    TRACE(worker->env, SEVERITY_INFO, "RoleCreated", {"Role", trace_str(role_kind_name(kind))}, {"Id", trace_id(id)},
+          {"Epoch", trace_int((int64_t)epoch)});
+    worker_host(worker, kind, id, epoch, role);
+    worker_changed(worker);
+}
+
+void hosting_destroy(struct hosted *hosted)
+{
+    void *role = hosted->role;
+
+    hosted->role = NULL;
+    if (role == NULL)
+        return;
+    TRACE(hosted->worker->env, SEVERITY_INFO, "RoleDestroyed", {"Role", trace_str(role_kind_name(hosted->kind))},
+          {"Id", trace_id(hosted->id)}, {"Epoch", trace_int((int64_t)hosted->epoch)});
+    switch (hosted->kind) {
+    case ROLE_SEQUENCER:
+        sequencer_destroy(role);
+        break;
+    case ROLE_GRV_PROXY:
+        grv_proxy_destroy(role);
+        break;
+    case ROLE_COMMIT_PROXY:
+        commit_proxy_destroy(role);
+        break;
+    case ROLE_RESOLVER:
+        resolver_destroy(role);
+        break;
+    case ROLE_LOG:
+        log_server_destroy(role);
+        break;
+    case ROLE_STORAGE:
+        storage_server_destroy(role);
+        break;
+    default:
+        assert(false);
+    }
+}
+
+/* ---- what they say of themselves ---- */
+
+void hosting_status(const struct hosted *hosted, struct role_status *status, struct arena *arena)
+{
+    status->kind = hosted->kind;
+    status->id = hosted->id;
+    status->epoch = hosted->epoch;
+    if (hosted->role == NULL)
+        return;
+    switch (hosted->kind) {
+    case ROLE_SEQUENCER:
+        sequencer_status(hosted->role, status, arena);
+        break;
+    case ROLE_GRV_PROXY:
+        grv_proxy_status(hosted->role, status, arena);
+        break;
+    case ROLE_COMMIT_PROXY:
+        commit_proxy_status(hosted->role, status, arena);
+        break;
+    case ROLE_RESOLVER:
+        resolver_status(hosted->role, status, arena);
+        break;
+    case ROLE_LOG:
+        log_server_status(hosted->role, status, arena);
+        break;
+    case ROLE_STORAGE:
+        storage_server_status(hosted->role, status, arena);
+        break;
+    default:
+        break;
+    }
+}
+
+void hosting_fill(const struct hosted *hosted, struct hosted_role *ret_role)
+{
+    *ret_role = (struct hosted_role){.kind = hosted->kind, .id = hosted->id, .epoch = hosted->epoch};
+    if (hosted->error != 0)
+        ret_role->error = bytes_of_string(error_name(hosted->error));
+    else if (hosted->role != NULL && hosted->kind == ROLE_LOG)
+        ret_role->locked = log_server_is_locked(hosted->role);
+    else if (hosted->role != NULL && hosted->kind == ROLE_STORAGE) {
+        ret_role->tag = storage_server_tag(hosted->role);
+        ret_role->version = storage_server_durable_version(hosted->role);
+    }
+}
+
+/* ---- what an earlier process left ---- */
+
+struct found {
+    enum role_kind kind;
+    uint64_t id;
+};
+
+struct search {
+    struct found found[WORKER_ROLES_MAX];
+    uint32_t count;
+};
+
+/* "log-<16 hex digits>", "storage-<16 hex digits>"; anything else is not ours. */
+static bool parse_name(const char *name, struct found *ret)
+{
+    static const struct {
+        const char *prefix;
+        enum role_kind kind;
+    } kinds[] = {{"log-", ROLE_LOG}, {"storage-", ROLE_STORAGE}};
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        size_t length = strlen(kinds[i].prefix);
+        uint64_t id = 0;
+
+        if (strncmp(name, kinds[i].prefix, length) != 0 || strlen(name) != length + 16)
+            continue;
+        for (const char *c = name + length; *c != '\0'; c++) {
+            unsigned digit = *c >= '0' && *c <= '9' ? (unsigned)(*c - '0')
+                             : *c >= 'a' && *c <= 'f' ? (unsigned)(*c - 'a' + 10)
+                                                      : 16;
+
+            if (digit == 16)
+                return false;
+            id = id << 4 | digit;
+        }
+        *ret = (struct found){kinds[i].kind, id};
+        return true;
+    }
+    return false;
+}
+
+static void each_name(void *ctx, const char *name)
+{
+    struct search *search = ctx;
+
+    if (search->count < WORKER_ROLES_MAX && parse_name(name, &search->found[search->count]))
+        search->count++;
+}
+
+static int compare_found(const void *a, const void *b)
+{
+    const struct found *x = a, *y = b;
+
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void restore_one(struct worker *worker, const struct found *found)
+{
+    void *role = NULL;
+    uint64_t epoch = 0;
+    int error;
+
+    if (found->kind == ROLE_LOG) {
+        error = log_server_restore(&worker->context, found->id, (struct log_server **)&role);
+        epoch = error == 0 ? log_server_epoch(role) : 0;
+    } else {
+        error = storage_server_restore(&worker->context, found->id, (struct storage_server **)&role);
+    }
+    if (error != 0) {
+        TRACE(worker->env, SEVERITY_WARN_ALWAYS, "RoleNotRestored", {"Role", trace_str(role_kind_name(found->kind))},
+              {"Id", trace_id(found->id)}, {"Error", trace_str(error_name(error))});
+        return;
+    }
+    TRACE(worker->env, SEVERITY_INFO, "RoleRestored", {"Role", trace_str(role_kind_name(found->kind))},
+          {"Id", trace_id(found->id)}, {"Epoch", trace_int((int64_t)epoch)});
+    worker_host(worker, found->kind, found->id, epoch, role);
+}
+
+void hosting_restore(struct worker *worker)
+{
+    struct search *search = mem_zalloc(sizeof(*search));
+
+    if (env_dir_list(worker->env, worker->data_directory, each_name, search) == 0) {
+        qsort(search->found, search->count, sizeof(search->found[0]), compare_found);
+        for (uint32_t i = 0; i < search->count; i++)
+            restore_one(worker, &search->found[i]);
+    }
+    mem_free(search);
+}
+
+void hosting_remove(struct worker *worker, enum role_kind kind, uint64_t id)
+{
+    int error = kind == ROLE_LOG ? log_server_remove(&worker->context, id) : storage_server_remove(&worker->context, id);
+
+    TRACE(worker->env, error == 0 ? SEVERITY_INFO : SEVERITY_WARN, "RoleFilesRemoved",
+          {"Role", trace_str(role_kind_name(kind))}, {"Id", trace_id(id)}, {"Error", trace_str(error_name(error))});
+}

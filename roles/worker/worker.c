@@ -1,0 +1,451 @@
+/* Life of a process's worker: its data directory, its roles, descriptions.
+ *
+ * The data directory holds an identity (format, cluster id), and one directory a log, storage server or coordinator. A role
+ * that ends by itself is destroyed at the end of the turn, and named in registrations until a later epoch is described;
+ * a log or storage server that ends so takes its process with it: its supervisor starts it again, with a back-off, and it
+ * goes on from its files when what was wrong (a full disk) has passed. */
+#include <stdio.h>
+
+#include "net/mem.h"
+#include "roles/controller/controller.h"
+#include "roles/coordinator/coordinator.h"
+#include "roles/log/log.h"
+#include "roles/storage/storage.h"
+#include "roles/worker/worker_internal.h"
+
+enum { IDENTITY_BYTES = 24 };
+
+/* ---- roles ---- */
+
+struct hosted *worker_find(struct worker *worker, enum role_kind kind, uint64_t id)
+{
+    list_each(node, after, &worker->roles) {
+        struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (hosted->kind == kind && hosted->id == id)
+            return hosted;
+    }
+    return NULL;
+}
+
+struct hosted *worker_host(struct worker *worker, enum role_kind kind, uint64_t id, uint64_t epoch, void *role)
+{
+    struct hosted *hosted = mem_zalloc(sizeof(*hosted));
+
+    assert(worker_find(worker, kind, id) == NULL);
+    *hosted = (struct hosted){.worker = worker, .kind = kind, .id = id, .epoch = epoch, .role = role};
+    list_push_back(&worker->roles, &hosted->link);
+    worker->role_count++;
+    return hosted;
+}
+
+static void unhost(struct hosted *hosted)
+{
+    hosting_destroy(hosted);
+    list_remove(&hosted->link);
+    hosted->worker->role_count--;
+    mem_free(hosted);
+}
+
+void worker_changed(struct worker *worker)
+{
+    finder_register_again(worker);
+}
+
+static void role_changed(void *host)
+{
+    worker_changed(host);
+}
+
+static void end_process(struct worker *worker, int status, const char *why)
+{
+    TRACE(worker->env, SEVERITY_WARN_ALWAYS, "ProcessEnding", {"Why", trace_str(why)}, {"Status", trace_int(status)});
+    if (worker->options.exit != NULL)
+        worker->options.exit(worker->options.exit_ctx, status, why);
+    else
+        env_exit(worker->env, status, why);
+}
+
+static void role_ended(void *host, enum role_kind kind, uint64_t role_id, int error)
+{
+    struct worker *worker = host;
+    struct hosted *hosted = worker_find(worker, kind, role_id);
+
+    TRACE(worker->env, SEVERITY_WARN, "RoleEnded", {"Role", trace_str(role_kind_name(kind))}, {"Id", trace_id(role_id)},
+          {"Error", trace_str(error_name(error))});
+    if (hosted == NULL || hosted->ending)
+        return;
+    hosted->error = error == 0 ? ERROR_OPERATION_FAILED : error;
+    hosted->ending = true;
+    env_turn_end(worker->env, &worker->reap);
+}
+
+static void reap(struct ready *ready)
+{
+    struct worker *worker = container_of(ready, struct worker, reap);
+    bool fatal = false;
+
+    list_each(node, after, &worker->roles) {
+        struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (!hosted->ending || hosted->role == NULL)
+            continue;
+        fatal |= hosted->kind == ROLE_STORAGE || (hosted->kind == ROLE_LOG && hosted->error != ERROR_TLOG_STOPPED);
+        hosting_destroy(hosted);
+    }
+    worker_changed(worker);
+    if (fatal)
+        end_process(worker, 1, "a log or storage server could not go on; see RoleEnded");
+}
+
+/* ---- descriptions ---- */
+
+static bool description_is_newer(const struct description *a, const struct description *b)
+{
+    if (a->epoch != b->epoch)
+        return a->epoch > b->epoch;
+    if (a->term != b->term)
+        return a->term > b->term;
+    return a->number > b->number;
+}
+
+static bool generation_lists(const struct description *d, uint64_t log_id)
+{
+    for (uint32_t g = 0; g < d->generations_count; g++)
+        for (uint32_t i = 0; i < d->generations[g].logs_count; i++)
+            if (d->generations[g].logs[i].endpoint.id == log_id)
+                return true;
+    return false;
+}
+
+/* Roles of ended epochs go; logs that no living generation needs go with their files. */
+static bool retire(struct worker *worker, const struct description *d)
+{
+    bool changed = false;
+
+    list_each(node, after, &worker->roles) {
+        struct hosted *hosted = list_entry(node, struct hosted, link);
+        uint64_t id = hosted->id;
+
+        if (hosted->kind == ROLE_STORAGE || hosted->kind == ROLE_COORDINATOR)
+            continue;
+        if (hosted->kind == ROLE_LOG) {
+            if (hosted->epoch > d->epoch || generation_lists(d, id))
+                continue;
+            unhost(hosted);
+            hosting_remove(worker, ROLE_LOG, id);
+        } else if (hosted->epoch < d->epoch) {
+            unhost(hosted);
+        } else {
+            continue;
+        }
+        changed = true;
+    }
+    return changed;
+}
+
+void worker_described(struct worker *worker, struct message *description)
+{
+    const struct description *d = MESSAGE_BODY(description, description);
+
+    if (worker->description != NULL && !description_is_newer(d, MESSAGE_BODY(description, worker->description))) {
+        message_unref(description);
+        return;
+    }
+    message_unref(worker->description);
+    worker->description = description;
+    retire(worker, d);
+    list_each(node, after, &worker->roles) {
+        struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (hosted->kind == ROLE_STORAGE && hosted->role != NULL)
+            storage_server_described(hosted->role, d);
+    }
+}
+
+/* ---- the cluster that we belong to ---- */
+
+static int write_identity(struct worker *worker)
+{
+    uint8_t record[IDENTITY_BYTES] = {0};
+
+    put_le32(record, WORKER_FORMAT_VERSION);
+    put_le64(record + 8, worker->cluster_id.high);
+    put_le64(record + 16, worker->cluster_id.low);
+    return slots_write_now(worker->identity, bytes_of(record, sizeof(record)));
+}
+
+bool worker_join_cluster(struct worker *worker, struct uid cluster_id)
+{
+    if (uid_equal(worker->cluster_id, cluster_id))
+        return true;
+    if (!uid_is_none(worker->cluster_id)) {
+        TRACE(worker->env, SEVERITY_WARN_ALWAYS, "WrongCluster", {"Ours", trace_id(worker->cluster_id.high)},
+              {"Theirs", trace_id(cluster_id.high)});
+        return false;
+    }
+    worker->cluster_id = cluster_id;
+    if (write_identity(worker) != 0) {
+        end_process(worker, 1, "the data directory's identity can't be written");
+        return false;
+    }
+    rpc_set_cluster_id(worker->rpc, cluster_id);
+    TRACE(worker->env, SEVERITY_INFO, "ClusterJoined", {"ClusterHigh", trace_id(cluster_id.high)},
+          {"ClusterLow", trace_id(cluster_id.low)});
+    return true;
+}
+
+static int open_identity(struct worker *worker, char *ret_why, size_t why_size)
+{
+    char path[ROLE_PATH_MAX];
+    struct arena arena = {0};
+    struct bytes record;
+    int error;
+
+    snprintf(path, sizeof(path), "%s/process", worker->data_directory);
+    error = slots_open(worker->env, path, &arena, &record, &worker->identity);
+    if (error != 0) {
+        snprintf(ret_why, why_size, "%s: %s", path, error_text(error));
+    } else if (record.len == 0) {
+        error = write_identity(worker);
+        if (error != 0)
+            snprintf(ret_why, why_size, "%s: %s", path, error_text(error));
+    } else if (record.len < IDENTITY_BYTES || get_le32(record.ptr) > WORKER_FORMAT_VERSION) {
+        error = ERROR_UNSUPPORTED_FORMAT_VERSION;
+        snprintf(ret_why, why_size, "%s was written by a newer format (%u; this program knows up to %u)",
+                 worker->data_directory, record.len >= 4 ? get_le32(record.ptr) : 0, (unsigned)WORKER_FORMAT_VERSION);
+    } else {
+        worker->cluster_id = (struct uid){get_le64(record.ptr + 8), get_le64(record.ptr + 16)};
+    }
+    arena_done(&arena);
+    return error;
+}
+
+/* ---- coordinator and controller ---- */
+
+static void on_leading(void *host, uint64_t term)
+{
+    struct worker *worker = host;
+    int error;
+
+    assert(worker->controller == NULL);
+    error = controller_create(&worker->context, term, &worker->controller);
+    assert(error == 0);
+}
+
+static void on_lost(void *host)
+{
+    struct worker *worker = host;
+
+    controller_destroy(worker->controller);
+    worker->controller = NULL;
+}
+
+static void on_cluster_known(void *host, struct uid cluster_id)
+{
+    if (!worker_join_cluster(host, cluster_id))
+        end_process(host, 1, "the coordinator's record is of another cluster than the data directory");
+}
+
+static int start_coordinator(struct worker *worker, char *ret_why, size_t why_size)
+{
+    static const struct coordinator_callbacks callbacks = {on_leading, on_lost, on_cluster_known};
+    bool ours = false;
+    int error;
+
+    for (uint32_t i = 0; i < worker->coordinator_count; i++)
+        ours |= address_equal(worker->coordinators[i], worker->options.public_address);
+    if (!ours)
+        return 0;
+    error = coordinator_create(&worker->context, &callbacks, &worker->coordinator);
+    if (error != 0) {
+        snprintf(ret_why, why_size, "%s/coordinator: %s", worker->data_directory, error_text(error));
+        return error;
+    }
+    return 0;
+}
+
+/* ---- requests to the worker itself ---- */
+
+static void fill_status(struct worker *worker, struct message *reply, struct get_worker_status_reply *m)
+{
+    const struct rpc_counters *c = rpc_counters(worker->rpc);
+    struct role_status process = {0};
+
+    role_metric(&process, &reply->arena, "frames_in", (int64_t)c->frames_in);
+    role_metric(&process, &reply->arena, "frames_out", (int64_t)c->frames_out);
+    role_metric(&process, &reply->arena, "bytes_in", (int64_t)c->bytes_in);
+    role_metric(&process, &reply->arena, "bytes_out", (int64_t)c->bytes_out);
+    role_metric(&process, &reply->arena, "bad_frames", (int64_t)c->bad_frames);
+    role_metric(&process, &reply->arena, "turns", (int64_t)worker->env->turns);
+    m->metrics = process.metrics;
+    m->metrics_count = process.metrics_count;
+    m->roles = arena_zalloc(&reply->arena, (worker->role_count + 2) * sizeof(*m->roles));
+    list_each(node, after, &worker->roles) {
+        struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (hosted->role != NULL)
+            hosting_status(hosted, &m->roles[m->roles_count++], &reply->arena);
+    }
+    if (worker->coordinator != NULL) {
+        m->roles[m->roles_count].kind = ROLE_COORDINATOR;
+        coordinator_status(worker->coordinator, &m->roles[m->roles_count++], &reply->arena);
+    }
+    if (worker->controller != NULL) {
+        m->roles[m->roles_count].kind = ROLE_CONTROLLER;
+        controller_status(worker->controller, &m->roles[m->roles_count++], &reply->arena);
+    }
+}
+
+static void on_request(void *ctx, struct rpc_request *request)
+{
+    struct worker *worker = ctx;
+    struct message *reply;
+
+    switch (request->message->type->id) {
+    case MESSAGE_get_worker_status: {
+        struct get_worker_status_reply *m = MESSAGE_NEW(get_worker_status_reply, &reply);
+
+        fill_status(worker, reply, m);
+        rpc_reply(request, reply);
+        break;
+    }
+    case MESSAGE_reboot_process:
+        (void)MESSAGE_NEW(done, &reply);
+        rpc_reply(request, reply);
+        end_process(worker, 0, "told to reboot");
+        break;
+    default:
+        hosting_recruit(worker, request);
+    }
+}
+
+/* ---- life ---- */
+
+static struct bytes copy_bytes(struct worker *worker, struct bytes bytes)
+{
+    struct bytes copy;
+    int error = arena_copy(&worker->arena, bytes, &copy);
+
+    assert(error == 0);
+    return copy;
+}
+
+static void copy_options(struct worker *worker, const struct worker_options *options)
+{
+    char text[ADDRESS_TEXT_MAX];
+    size_t length = strlen(options->data_directory) + 1;
+
+    worker->options = *options;
+    worker->data_directory = arena_alloc(&worker->arena, length);
+    memcpy(worker->data_directory, options->data_directory, length);
+    worker->options.data_directory = worker->data_directory;
+    worker->options.machine = copy_bytes(worker, options->machine);
+    if (worker->options.machine.len == 0) { /* the machine is what shares an IP */
+        struct address machine = {options->public_address.ip, 0};
+
+        address_print(machine, text);
+        *strrchr(text, ':') = '\0';
+        worker->options.machine = copy_bytes(worker, bytes_of_string(text));
+    }
+    worker->options.zone = options->zone.len > 0 ? copy_bytes(worker, options->zone) : worker->options.machine;
+    worker->options.command_line = copy_bytes(worker, options->command_line);
+    worker->coordinator_count = (uint32_t)options->coordinator_count;
+    memcpy(worker->coordinators, options->coordinators, options->coordinator_count * sizeof(struct address));
+    worker->options.coordinators = worker->coordinators;
+}
+
+static int start_rpc(struct worker *worker, char *ret_why, size_t why_size)
+{
+    struct rpc_options options = {
+        .public_address = worker->options.public_address,
+        .listen_address = worker->options.listen_address,
+        .cluster_id = worker->cluster_id,
+        .types = message_types,
+        .type_count = MESSAGE_ID_END,
+    };
+    char text[ADDRESS_TEXT_MAX];
+    int error = rpc_create(worker->env, &options, &worker->rpc);
+
+    if (error == 0) {
+        worker->context.rpc = worker->rpc;
+        error = rpc_listen(worker->rpc);
+    }
+    if (error == 0)
+        rpc_register(worker->rpc, ENDPOINT_WORKER, on_request, worker);
+    else
+        snprintf(ret_why, why_size, "can't listen on %s: %s",
+                 address_print(options.listen_address.port != 0 ? options.listen_address : options.public_address, text),
+                 error_text(error));
+    return error;
+}
+
+int worker_create(struct env *env, const struct worker_options *options, struct worker **ret_worker, char *ret_why,
+                  size_t why_size)
+{
+    struct worker *worker;
+    int error;
+
+    if (options->coordinator_count == 0 || options->coordinator_count > COORDINATORS_MAX) {
+        snprintf(ret_why, why_size, "the cluster file must name 1 to %d coordinators", COORDINATORS_MAX);
+        return ERROR_CONNECTION_STRING_INVALID;
+    }
+    worker = mem_zalloc(sizeof(*worker));
+    if (worker == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    worker->env = env;
+    list_init(&worker->roles);
+    op_list_init(&worker->ops, env, worker);
+    worker->reap.run = reap;
+    copy_options(worker, options);
+    do
+        worker->worker_id = env_random(env);
+    while (worker->worker_id == 0);
+    worker->context = (struct role_context){.env = env,
+                                            .data_directory = worker->data_directory,
+                                            .ended = role_ended,
+                                            .changed = role_changed,
+                                            .host = worker};
+    error = open_identity(worker, ret_why, why_size);
+    if (error == 0)
+        error = start_rpc(worker, ret_why, why_size);
+    if (error != 0) {
+        worker_destroy(worker);
+        return error;
+    }
+    hosting_restore(worker);
+    error = start_coordinator(worker, ret_why, why_size);
+    if (error != 0) {
+        worker_destroy(worker);
+        return error;
+    }
+    finder_start(worker);
+    *ret_worker = worker;
+    return 0;
+}
+
+void worker_destroy(struct worker *worker)
+{
+    if (worker == NULL)
+        return;
+    env_ready_cancel(&worker->reap);
+    op_cancel_all(&worker->ops);
+    controller_destroy(worker->controller);
+    worker->controller = NULL;
+    list_each(node, after, &worker->roles)
+        unhost(list_entry(node, struct hosted, link));
+    coordinator_destroy(worker->coordinator);
+    if (worker->rpc != NULL) {
+        rpc_unregister(worker->rpc, ENDPOINT_WORKER);
+        rpc_destroy(worker->rpc);
+    }
+    message_unref(worker->description);
+    slots_close(worker->identity);
+    arena_done(&worker->arena);
+    mem_free(worker);
+}
+
+struct rpc *worker_rpc(struct worker *worker)
+{
+    return worker->rpc;
+}

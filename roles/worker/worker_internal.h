@@ -1,0 +1,75 @@
+/* What the worker's files share. */
+#pragma once
+
+#include "net/arena.h"
+#include "net/op.h"
+#include "roles/role.h"
+#include "roles/worker/worker.h"
+#include "storage/diskqueue.h"
+
+enum { WORKER_ROLES_MAX = 256, COORDINATORS_MAX = 7, WORKER_FORMAT_VERSION = 1 };
+
+/* A role hosted here. */
+struct hosted {
+    struct list link; /* worker->roles */
+    struct worker *worker;
+    enum role_kind kind;
+    uint64_t id;
+    uint64_t epoch; /* 0: of no epoch (coordinator, storage) */
+    void *role;     /* NULL: it has ended, and is only kept to say so */
+    int error;      /* why it ended; 0 while it lives */
+    bool ending;    /* to be destroyed at the end of the turn */
+};
+
+struct finder;
+
+struct worker {
+    struct role_context context;
+    struct env *env;
+    struct rpc *rpc;
+    struct worker_options options; /* bytes copied into arena */
+    char *data_directory;          /* in arena */
+    struct arena arena;
+    uint64_t worker_id; /* of this life of the process */
+    struct uid cluster_id;
+    struct slots *identity;
+    struct address coordinators[COORDINATORS_MAX];
+    uint32_t coordinator_count;
+    struct list roles;
+    uint32_t role_count;
+    struct coordinator *coordinator;
+    struct controller *controller; /* NULL: this process does not lead */
+    struct message *description;   /* owned; the newest known */
+    struct op_list ops;
+    struct finder *finder;
+    uint64_t sequence; /* of registrations */
+    struct ready reap; /* destroys what has ended */
+};
+
+/* ---- worker.c ---- */
+struct hosted *worker_find(struct worker *worker, enum role_kind kind, uint64_t id);
+struct hosted *worker_host(struct worker *worker, enum role_kind kind, uint64_t id, uint64_t epoch, void *role);
+/* What it hosts has changed: the controller should know. */
+void worker_changed(struct worker *worker);
+/* Takes in a description if it is newer: old roles go, storage servers hear of it, logs of no living generation are deleted. */
+void worker_described(struct worker *worker, struct message *description);
+/* Remembers the cluster that this data directory belongs to. False when it belongs to another. */
+bool worker_join_cluster(struct worker *worker, struct uid cluster_id);
+
+/* ---- hosting.c: what differs between kinds of roles ---- */
+/* Creates the role that an init_X message asks for; takes over the request. */
+void hosting_recruit(struct worker *worker, struct rpc_request *request);
+void hosting_destroy(struct hosted *hosted);
+void hosting_status(const struct hosted *hosted, struct role_status *status, struct arena *arena);
+/* Facts of a registration. */
+void hosting_fill(const struct hosted *hosted, struct hosted_role *ret_role);
+/* Opens logs and storage servers that an earlier process left. */
+void hosting_restore(struct worker *worker);
+/* Deletes the files of a log or storage server that no longer runs. */
+void hosting_remove(struct worker *worker, enum role_kind kind, uint64_t id);
+
+/* ---- finder.c: looks for the controller and registers with it, for ever ---- */
+void finder_start(struct worker *worker);
+void finder_stop(struct worker *worker);
+/* Registers again (the old registration's answer no longer matters). */
+void finder_register_again(struct worker *worker);

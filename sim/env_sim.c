@@ -2,6 +2,7 @@
 #include "sim/env_sim.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <stdlib.h>
@@ -216,6 +217,34 @@ bool sim_scratch_path(struct sim_process *process, const char *path, bool make, 
     if (length < 0 || (size_t)length >= out_size)
         return false;
     return !make || make_parents(out);
+}
+
+bool sim_scratch_unlink(struct sim_process *process, const char *path)
+{
+    char real[SIM_PATH_MAX];
+
+    return sim_scratch_path(process, path, false, real, sizeof(real)) && unlink(real) == 0;
+}
+
+static int not_hidden(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.' && entry->d_type == DT_REG;
+}
+
+void sim_scratch_list(struct sim_process *process, const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+{
+    char real[SIM_PATH_MAX];
+    struct dirent **entries = NULL;
+    int count;
+
+    if (!sim_scratch_path(process, path, false, real, sizeof(real)))
+        return;
+    count = scandir(real, &entries, not_hidden, alphasort);
+    for (int i = 0; i < count; i++) {
+        each(ctx, entries[i]->d_name);
+        mem_free(entries[i]);
+    }
+    mem_free(entries);
 }
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)

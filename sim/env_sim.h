@@ -35,5 +35,9 @@ void sim_jobs_end(struct sim_process *process, bool may_run);
 /* Where `path` lies on the machine's file system, for libraries with their own I/O. False when the process has no such
  * directory yet and !make, or it can't be made. */
 bool sim_scratch_path(struct sim_process *process, const char *path, bool make, char *out, size_t out_size);
+/* The file names of a directory there, sorted: the order of the machine's file system must not matter. */
+void sim_scratch_list(struct sim_process *process, const char *path, void (*each)(void *ctx, const char *name), void *ctx);
+/* True when there was such a file. */
+bool sim_scratch_unlink(struct sim_process *process, const char *path);
 /* Removes what sim_scratch_path made. */
 void sim_scratch_remove(struct sim_world *world);

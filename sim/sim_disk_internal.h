@@ -1,0 +1,58 @@
+/* What the three files of the simulated disk share: inodes and their page images.
+ *
+ * sim_inode.c holds content, sim_disk.c names and the power-off, sim_file.c the seam. */
+#pragma once
+
+#include "sim/env_sim.h"
+#include "sim/sim_disk.h"
+
+struct page {
+    struct sim_page_block *live, *syncing, *durable;
+    bool dirty;
+    bool in_sync; /* syncing is what a sync under way makes durable */
+};
+
+struct sim_inode {
+    uint32_t refs; /* names (live, durable, ops), open files, syncs */
+    uint64_t live_size, durable_size;
+    struct page *pages; /* owned */
+    size_t page_count;
+    uint32_t *dirty; /* owned: indices of dirty pages */
+    size_t dirty_count, dirty_capacity;
+    struct sim_disk *disk;
+};
+
+/* How much the disk had written by itself when the power went: every page draws, or all of them share one fate. */
+enum power_fate { FATE_DRAWN, FATE_ALL_LOST, FATE_ALL_KEPT, POWER_FATES };
+
+/* One reference, no name. */
+struct sim_inode *inode_create(struct sim_disk *disk);
+void inode_unref(struct sim_inode *inode);
+/* The page's live image, ready to be changed in place. */
+uint8_t *inode_page_for_writing(struct sim_inode *inode, size_t index);
+const uint8_t *inode_page_data(const struct sim_inode *inode, size_t index);
+/* [from, to) reads as zeros; pages that never had content stay without. */
+void inode_zero(struct sim_inode *inode, uint64_t from, uint64_t to);
+/* Clean pages that differ from the disk are read from it again. */
+void inode_drop_cache(struct sim_inode *inode);
+/* A sync of pending->inode sees the dirty pages as they are now; they become clean. */
+void inode_begin_sync(struct sim_pending *pending);
+/* They become durable if pending->error is 0; cancelled: they are dirty again. */
+void inode_end_sync(struct sim_pending *pending, bool cancelled);
+void inode_power_off(struct sim_inode *inode, enum power_fate fate, struct sim_random *random);
+
+struct sim_inode *names_find(const struct sim_names *names, const char *path);
+/* Makes `path` name `inode` (a new reference); NULL takes the name away. */
+void names_set(struct sim_names *names, const char *path, struct sim_inode *inode);
+/* True when `path` is a name directly in `dir`. path may be NULL. */
+bool lies_in(const char *path, const char *dir);
+/* A change of names that is not durable yet. inode may be NULL. */
+void disk_push_op(struct sim_disk *disk, enum sim_name_change change, const char *from, const char *to,
+                  struct sim_inode *inode);
+/* Makes the changes of names in `dir` durable. */
+void disk_sync_names(struct sim_disk *disk, const char *dir);
+bool disk_has_dir(const struct sim_disk *disk, const char *path);
+bool disk_has_parent(const struct sim_disk *disk, const char *path);
+void disk_add_dir(struct sim_disk *disk, const char *path);
+/* 0, ERROR_FILE_NOT_FOUND, or ERROR_FILE_NOT_WRITABLE when it is not empty. */
+int disk_remove_dir(struct sim_disk *disk, const char *path);

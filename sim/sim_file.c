@@ -1,0 +1,418 @@
+/* The seam's calls on files and names, with the faults that they may meet.
+ *
+ * A dying process can't change anything any more: its calls fail. */
+#include "sim/sim_disk_internal.h"
+
+#include <assert.h>
+
+#include "net/error.h"
+#include "net/mem.h"
+#include "net/trace.h"
+#include "sim/world.h"
+
+struct env_file {
+    struct list link; /* in the process */
+    struct sim_process *process;
+    struct sim_inode *inode;
+    unsigned flags;
+};
+
+/* ---- faults ---- */
+
+static bool call_fails(struct sim_process *process, const char *call)
+{
+    struct sim_disk *disk = process->disk;
+
+    if (process->dying)
+        return true;
+    if (disk->error_one_in == 0 || !sim_random_one_in(&disk->world->faults, disk->error_one_in))
+        return false;
+    disk->errors++;
+    sim_note(disk->world, process, call, 0);
+    return true;
+}
+
+static bool has_space(struct sim_process *process, uint64_t more)
+{
+    struct sim_disk *disk = process->disk;
+
+    if (!disk->full && disk->used_bytes + more <= disk->world->settings.disk_bytes)
+        return true;
+    TRACE(&process->env, SEVERITY_WARN, "DiskFull", {"UsedBytes", trace_int((int64_t)disk->used_bytes)});
+    return false;
+}
+
+static int64_t sync_us(struct sim_disk *disk)
+{
+    struct sim_world *world = disk->world;
+    const struct sim_settings *settings = &world->settings;
+
+    if (world->now_us < disk->slow_until_us)
+        return sim_random_range(&world->schedule, 10000, SIM_SECOND_US);
+    return sim_draw_us(&world->schedule, settings->sync_us, settings->sync_tail, settings->sync_tail_us);
+}
+
+/* ---- files ---- */
+
+int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct sim_disk *disk = process->disk;
+    struct sim_inode *inode = names_find(&disk->live, path);
+    struct env_file *file;
+
+    if (call_fails(process, "open-error"))
+        return ERROR_IO_ERROR;
+    if ((flags & ENV_OPEN_EXCLUSIVE) != 0)
+        flags |= ENV_OPEN_CREATE;
+    if (inode == NULL && ((flags & ENV_OPEN_CREATE) == 0 || !disk_has_parent(disk, path)))
+        return ERROR_FILE_NOT_FOUND;
+    if (inode != NULL && (flags & ENV_OPEN_EXCLUSIVE) != 0)
+        return ERROR_FILE_NOT_WRITABLE;
+    if (inode == NULL) {
+        if (!has_space(process, SIM_PAGE_BYTES))
+            return ERROR_IO_ERROR;
+        inode = inode_create(disk);
+        names_set(&disk->live, path, inode);
+        disk_push_op(disk, SIM_NAME_ADD, NULL, path, inode);
+        inode->refs--; /* the creator's: the name and the op hold it */
+    }
+    inode->refs++;
+    file = sim_zalloc(sizeof(*file));
+    *file = (struct env_file){.process = process, .inode = inode, .flags = flags};
+    list_push_back(&process->files, &file->link);
+    *ret_file = file;
+    return 0;
+}
+
+int sim_file_read(struct env_file *file, uint64_t offset, void *into, size_t len, size_t *ret_read)
+{
+    struct sim_inode *inode = file->inode;
+    uint8_t *out = into;
+
+    if (call_fails(file->process, "read-error"))
+        return ERROR_IO_ERROR;
+    if (offset >= inode->live_size)
+        len = 0;
+    else if (len > inode->live_size - offset)
+        len = (size_t)(inode->live_size - offset);
+    *ret_read = len;
+    while (len > 0) {
+        size_t index = (size_t)(offset / SIM_PAGE_BYTES), start = (size_t)(offset % SIM_PAGE_BYTES);
+        size_t part = SIM_PAGE_BYTES - start < len ? SIM_PAGE_BYTES - start : len;
+
+        memcpy(out, inode_page_data(inode, index) + start, part);
+        out += part;
+        offset += part;
+        len -= part;
+    }
+    return 0;
+}
+
+int sim_file_write(struct env_file *file, uint64_t offset, struct bytes data)
+{
+    struct sim_inode *inode = file->inode;
+
+    assert((file->flags & ENV_OPEN_WRITE) != 0);
+    if (call_fails(file->process, "write-error"))
+        return ERROR_IO_ERROR;
+    /* Pages that exist may be written when the disk is full; a growing file may not. */
+    if (offset + data.len > inode->live_size && !has_space(file->process, data.len))
+        return ERROR_IO_ERROR;
+    if (offset + data.len > inode->live_size)
+        inode->live_size = offset + data.len;
+    while (data.len > 0) {
+        size_t index = (size_t)(offset / SIM_PAGE_BYTES), start = (size_t)(offset % SIM_PAGE_BYTES);
+        size_t part = SIM_PAGE_BYTES - start < data.len ? SIM_PAGE_BYTES - start : data.len;
+
+        memcpy(inode_page_for_writing(inode, index) + start, data.ptr, part);
+        offset += part;
+        data = bytes_of(data.ptr + part, data.len - part);
+    }
+    return 0;
+}
+
+int sim_file_size(struct env_file *file, uint64_t *ret_size)
+{
+    *ret_size = file->inode->live_size;
+    return 0;
+}
+
+int sim_file_truncate(struct env_file *file, uint64_t size)
+{
+    struct sim_inode *inode = file->inode;
+
+    if (call_fails(file->process, "truncate-error"))
+        return ERROR_IO_ERROR;
+    if (size < inode->live_size)
+        inode_zero(inode, size, inode->live_size);
+    inode->live_size = size;
+    return 0;
+}
+
+int sim_file_zero_fill(struct env_file *file, uint64_t offset, uint64_t len)
+{
+    struct sim_inode *inode = file->inode;
+    uint64_t end = offset + len;
+
+    if (call_fails(file->process, "allocate-error"))
+        return ERROR_IO_ERROR;
+    if (end > inode->live_size && !has_space(file->process, end - inode->live_size))
+        return ERROR_IO_ERROR;
+    inode_zero(inode, offset, end < inode->live_size ? end : inode->live_size);
+    if (end > inode->live_size)
+        inode->live_size = end;
+    return 0;
+}
+
+int sim_file_drop_cache(struct env_file *file)
+{
+    inode_drop_cache(file->inode);
+    return 0;
+}
+
+void sim_file_close(struct env_file *file)
+{
+    if (file == NULL)
+        return;
+    list_each(link, after, &file->process->syncs)
+        assert(list_entry(link, struct sim_pending, link)->sync->file != file);
+    list_remove(&file->link);
+    inode_unref(file->inode);
+    mem_free(file);
+}
+
+/* ---- syncs ---- */
+
+static void sync_count(struct sim_disk *disk, int error)
+{
+    disk->syncs++;
+    disk->failed_syncs += error != 0;
+}
+
+static void sync_ready(struct ready *ready)
+{
+    struct env_sync *sync = container_of(ready, struct env_sync, ready);
+    int error = ERROR_INTERNAL_ERROR;
+
+    list_each(link, after, &sync->file->process->syncs) {
+        struct sim_pending *pending = list_entry(link, struct sim_pending, link);
+
+        if (pending->sync == sync) {
+            error = pending->error;
+            inode_unref(pending->inode);
+            sim_pending_free(pending);
+            break;
+        }
+    }
+    sync->error = error;
+    sync->done(sync, error);
+}
+
+static void sync_heard(struct sim_event *event)
+{
+    struct sim_pending *pending = container_of(event, struct sim_pending, event);
+
+    env_ready(&pending->process->env, &pending->sync->ready, READY_COMMIT);
+}
+
+static void sync_finishes(struct sim_event *event)
+{
+    struct sim_pending *pending = container_of(event, struct sim_pending, event);
+    struct sim_process *process = pending->process;
+
+    pending->ran = true;
+    if (call_fails(process, "sync-error"))
+        pending->error = ERROR_IO_ERROR;
+    sync_count(process->disk, pending->error);
+    inode_end_sync(pending, false);
+    sim_note(process->world, process, "synced", pending->size);
+    event->fire = sync_heard;
+    event->process = process;
+    sim_dispatch(process->world, event);
+}
+
+void sim_file_sync(struct env_file *file, struct env_sync *sync)
+{
+    struct sim_process *process = file->process;
+    struct sim_pending *pending = sim_pending_take(process, &process->syncs);
+
+    assert(sync->done != NULL && !process->dying);
+    sync->file = file;
+    sync->ready = (struct ready){.run = sync_ready};
+    pending->sync = sync;
+    pending->inode = file->inode;
+    file->inode->refs++;
+    inode_begin_sync(pending);
+    pending->event.fire = sync_finishes;
+    sim_event_in(process->world, &pending->event, sync_us(process->disk));
+}
+
+int sim_file_sync_now(struct env_file *file)
+{
+    struct sim_process *process = file->process;
+    struct sim_pending pending = {.inode = file->inode};
+
+    if (process->dying)
+        return ERROR_IO_ERROR;
+    process->blocked_us += sync_us(process->disk);
+    if (call_fails(process, "sync-error"))
+        pending.error = ERROR_IO_ERROR;
+    sync_count(process->disk, pending.error);
+    inode_begin_sync(&pending);
+    inode_end_sync(&pending, false);
+    mem_free(pending.pages);
+    return pending.error;
+}
+
+void sim_disk_cancel_syncs(struct sim_process *process)
+{
+    struct list *link;
+
+    while ((link = process->syncs.next) != &process->syncs) {
+        struct sim_pending *pending = list_entry(link, struct sim_pending, link);
+        struct env_sync *sync = pending->sync;
+
+        env_ready_cancel(&sync->ready);
+        if (!pending->ran)
+            inode_end_sync(pending, true);
+        inode_unref(pending->inode);
+        sim_pending_free(pending);
+        sync->done(sync, ERROR_OPERATION_CANCELLED);
+    }
+}
+
+size_t sim_disk_sweep(struct sim_process *process)
+{
+    size_t left = 0;
+
+    for (; !list_empty(&process->files); left++)
+        sim_file_close(list_entry(process->files.next, struct env_file, link));
+    return left;
+}
+
+/* ---- names ---- */
+
+int sim_rename(struct env *env, const char *from, const char *to)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct sim_disk *disk = process->disk;
+    struct sim_inode *inode = names_find(&disk->live, from);
+
+    if (call_fails(process, "rename-error"))
+        return ERROR_IO_ERROR;
+    if (inode == NULL || !disk_has_parent(disk, to))
+        return ERROR_FILE_NOT_FOUND;
+    disk_push_op(disk, SIM_NAME_MOVE, from, to, inode);
+    names_set(&disk->live, to, inode);
+    names_set(&disk->live, from, NULL);
+    return 0;
+}
+
+int sim_remove(struct env *env, const char *path)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct sim_disk *disk = process->disk;
+
+    if (call_fails(process, "remove-error"))
+        return ERROR_IO_ERROR;
+    if (names_find(&disk->live, path) != NULL) {
+        disk_push_op(disk, SIM_NAME_REMOVE, path, NULL, NULL);
+        names_set(&disk->live, path, NULL);
+        return 0;
+    }
+    /* What a library with its own I/O wrote under real_path(). */
+    if (sim_scratch_unlink(process, path))
+        return 0;
+    return disk_remove_dir(disk, path);
+}
+
+int sim_dir_make(struct env *env, const char *path)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct sim_disk *disk = process->disk;
+
+    if (call_fails(process, "mkdir-error"))
+        return ERROR_IO_ERROR;
+    if (disk_has_dir(disk, path))
+        return 0;
+    if (names_find(&disk->live, path) != NULL || !disk_has_parent(disk, path))
+        return ERROR_FILE_NOT_FOUND;
+    disk_add_dir(disk, path);
+    return 0;
+}
+
+int sim_dir_sync(struct env *env, const char *path)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct sim_disk *disk = process->disk;
+
+    if (!disk_has_dir(disk, path))
+        return ERROR_FILE_NOT_FOUND;
+    process->blocked_us += sync_us(disk);
+    if (call_fails(process, "dir-sync-error"))
+        return ERROR_IO_ERROR;
+    disk_sync_names(disk, path);
+    return 0;
+}
+
+/* The names in a directory, gathered first: `each` may change it. */
+struct listing {
+    char **names; /* owned array of owned */
+    size_t count, capacity;
+};
+
+static void listing_add(struct listing *listing, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (listing->count == listing->capacity) {
+        listing->capacity = listing->capacity == 0 ? 16 : listing->capacity * 2;
+        listing->names = mem_realloc(listing->names, listing->capacity * sizeof(listing->names[0]));
+        assert(listing->names != NULL);
+    }
+    listing->names[listing->count++] = sim_strdup(slash == NULL ? path : slash + 1);
+}
+
+static void add_scratch_name(void *ctx, const char *name)
+{
+    listing_add(ctx, name);
+}
+
+int sim_dir_list(struct env *env, const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct sim_disk *disk = process->disk;
+    struct listing listing = {0};
+
+    if (!disk_has_dir(disk, path))
+        return ERROR_FILE_NOT_FOUND;
+    for (size_t i = 0; i < disk->live.count; i++)
+        if (lies_in(disk->live.names[i].path, path))
+            listing_add(&listing, disk->live.names[i].path);
+    for (size_t i = 0; i < disk->dir_count; i++)
+        if (lies_in(disk->dirs[i], path))
+            listing_add(&listing, disk->dirs[i]);
+    sim_scratch_list(process, path, add_scratch_name, &listing);
+    while (listing.count > 0) { /* in any order, as a file system does */
+        size_t nth = sim_random_below(&disk->world->schedule, listing.count);
+        char *name = listing.names[nth];
+
+        listing.names[nth] = listing.names[--listing.count];
+        each(ctx, name);
+        mem_free(name);
+    }
+    mem_free(listing.names);
+    return 0;
+}
+
+int sim_dir_space(struct env *env, const char *path, struct env_space *ret_space)
+{
+    struct sim_disk *disk = sim_process_of(env)->disk;
+    uint64_t total = disk->world->settings.disk_bytes;
+
+    (void)path;
+    ret_space->total_bytes = total;
+    ret_space->free_bytes = disk->full || disk->used_bytes > total ? 0 : total - disk->used_bytes;
+    return 0;
+}

@@ -7,7 +7,7 @@
  *        0     4  length of what follows (little-endian), at least 28, at most RPC_FRAME_BYTES_MAX
  *        4     8  XXH3-64 of everything after it
  *       12     2  message type      (little-endian, like all below)
- *       14     2  flags: 1 reply, 2 error reply (body: one msgpack integer, the error code)
+ *       14     2  what it is: 0 request or one-way message, 1 reply, 2 error reply (type 4, whose body holds the error code)
  *       16     8  endpoint id (0 in replies)
  *       24     8  request id (0: one way, no reply)
  *       32     .  msgpack body
@@ -15,7 +15,9 @@
  * valid if and only if length and hash fit, the type is known, the sender may send it, and the body decodes to its end. The
  * first frame each way is a hello (type 1: protocol version, cluster id, client or server, the sender's public address). A
  * frame that is not valid closes the connection and is counted; a hello of another protocol version or another cluster fails
- * the peer's calls with ERROR_INCOMPATIBLE_PROTOCOL_VERSION or ERROR_INVALID_CLUSTER_ID.
+ * the peer's calls with ERROR_INCOMPATIBLE_PROTOCOL_VERSION or ERROR_INVALID_CLUSTER_ID. Requests travel only from the side that
+ * dialled, and only after both hellos. Types 1 to 9 are the rpc's own (hello, ping, pong, error); the users' begin at
+ * RPC_TYPE_FIRST.
  *
  * Failure: a closed connection fails its calls at once: ERROR_CONNECTION_FAILED when the request was not sent,
  * ERROR_REQUEST_MAYBE_DELIVERED when it was. Silence on a connection that somebody waits on is pinged, and counts as closed
@@ -28,7 +30,7 @@
 #include "net/message.h"
 #include "net/op.h"
 
-enum { RPC_FRAME_HEADER_BYTES = 32, RPC_FRAME_BYTES_MAX = 64 * 1024 * 1024 };
+enum { RPC_FRAME_HEADER_BYTES = 32, RPC_FRAME_BYTES_MAX = 64 * 1024 * 1024, RPC_TYPE_FIRST = 10 };
 #define QUOIN_PROTOCOL_VERSION UINT64_C(0x0001000000000001)
 
 struct rpc;
@@ -55,7 +57,7 @@ struct rpc_options {
     struct address public_address; /* none for a client */
     struct address listen_address; /* none: public_address */
     struct uid cluster_id;         /* none: not known yet; set later with rpc_set_cluster_id */
-    const struct message_type *const *types; /* indexed by message id; borrowed for the rpc's life */
+    const struct message_type *const *types; /* indexed by message id, NULL for holes; borrowed for the rpc's life */
     size_t type_count;
     bool client;
 };
@@ -97,6 +99,7 @@ struct rpc_request {
     struct rpc_call *local_call; /* NULL: remote, or the caller has gone */
     struct ready ready;
     uint64_t endpoint_id;
+    size_t queued_bytes; /* while it waits for its handler */
 };
 
 typedef void rpc_handler(void *ctx, struct rpc_request *request);
@@ -109,7 +112,7 @@ void rpc_unregister(struct rpc *rpc, uint64_t endpoint_id);
 /* Takes one reference on `reply` (a message of the request type's reply type). */
 void rpc_reply(struct rpc_request *request, struct message *reply);
 void rpc_fail(struct rpc_request *request, int error);
-/* Forgets it without an answer (one-way messages; a remote caller would wait for its time-out). */
+/* Gives it up: a caller that can still hear it gets ERROR_BROKEN_PROMISE. For one-way messages it is the only end. */
 void rpc_drop(struct rpc_request *request);
 
 /* ---- calling ---- */
@@ -127,13 +130,15 @@ struct rpc_call {
     uint64_t request_id;
     struct message *request; /* until it is sent */
     struct rpc_request *local_request;
+    const struct message_type *reply_type;
     struct env_timer timeout;
     uint64_t endpoint_id;
     bool sent;
     int64_t started_us;
 };
 
-/* Takes one reference on `request`. timeout_us 0: none beyond the connection's own. Completes with ok = (error == 0). */
+/* Takes one reference on `request`. timeout_us 0: none beyond the connection's own; else ERROR_TIMED_OUT after it (the request
+ * may have been delivered). Completes with ok = (error == 0), never before this returns. */
 void rpc_call_start(struct rpc_call *call, struct op *op, struct rpc *rpc, const struct endpoint *to, struct message *request,
                     int64_t timeout_us);
 /* Cancels if under way and drops the reply. */
@@ -141,7 +146,7 @@ void rpc_call_clear(struct rpc_call *call);
 /* The reply now belongs to the caller. */
 struct message *rpc_call_take(struct rpc_call *call);
 
-/* One way, no answer, lost if the connection fails. Takes one reference. */
+/* One way, no answer, lost if the connection fails, can't be established or is in a pause of its back-off. Takes one reference. */
 void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *message);
 
 /* ---- watching a peer ---- */

@@ -637,14 +637,14 @@ static void check_refused(struct world *world, const uint8_t *bytes, size_t len,
 
 Test(rpc, garbage_closes_the_connection_and_harms_nobody)
 {
+    struct bytes http = BYTES_LITERAL("GET / HTTP/1.1\r\nHost: here\r\nAccept: */*\r\n\r\n");
     struct world world;
     uint8_t bytes[4096];
 
     world_init(&world);
     memset(bytes, 0xff, sizeof(bytes));
     check_refused(&world, bytes, sizeof(bytes), &rpc_counters(world.server)->bad_length);
-    check_refused(&world, (const uint8_t *)"GET / HTTP/1.1\r\nHost: here\r\nAccept: */*\r\n\r\n", 45,
-                  &rpc_counters(world.server)->bad_length);
+    check_refused(&world, http.ptr, http.len, &rpc_counters(world.server)->bad_length);
     memset(bytes, 0, sizeof(bytes));
     check_refused(&world, bytes, 4, &rpc_counters(world.server)->bad_length);
     world_done(&world);

@@ -233,7 +233,8 @@ struct raft_restored {
 
 struct raft;
 
-/* Copies what it keeps; everything restored counts as durable. Errors: ERROR_OUT_OF_MEMORY; ERROR_FILE_CORRUPT if what was
+/* Copies what it keeps; everything restored counts as durable, and the restored snapshot as applied: the caller starts its
+ * state from it, and is handed the entries behind it again as they turn out to be committed. Errors: ERROR_OUT_OF_MEMORY; ERROR_FILE_CORRUPT if what was
  * restored contradicts itself. The first step should be a tick at once: a single voter becomes leader by it. */
 int raft_create(const struct raft_options *options, const struct raft_restored *restored, uint64_t now_us,
                 struct raft **ret_raft);

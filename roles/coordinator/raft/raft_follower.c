@@ -20,16 +20,16 @@ static void accept_through(struct raft *raft, const struct raft_message *message
     uint64_t sequence = raft_log_sequence(&raft->log, matched);
     bool wrote = sequence == raft->next_sequence;
 
-    if (sequence < raft->hard_state_sequence)
-        sequence = raft->hard_state_sequence;
     if (!wrote && !raft_sequence_durable(raft, sequence)) {
         struct raft_message alive = reply;
 
+        /* Below what matched, so that it too is equal to the leader's. */
         alive.index = raft_log_durable_index(&raft->log, raft->durable_sequence);
-        if (alive.index > matched)
-            alive.index = matched;
+        assert(alive.index < matched);
         raft_send_durable(raft, message->from, alive, raft->hard_state_sequence);
     }
+    if (sequence < raft->hard_state_sequence)
+        sequence = raft->hard_state_sequence;
     raft_send_durable(raft, message->from, reply, sequence);
 }
 

@@ -249,6 +249,21 @@ Test(raft_hostile, answers_about_entries_that_do_not_exist)
     raft_destroy(s.raft);
 }
 
+Test(raft_hostile, a_rejection_does_not_take_back_what_was_acknowledged)
+{
+    struct single s;
+    struct raft_message reply = {.type = RAFT_APPEND_REPLY, .from = 2, .term = 3, .index = 2};
+
+    single_restore(&s, 3, 2, 0, log_of_four, 4);
+    single_lead(&s);
+    single_receive(&s, reply);
+    reply.reject = true;
+    reply.index = 4;
+    single_receive(&s, reply); /* "try from 0" */
+    cr_assert_eq(single_sent(&s, RAFT_APPEND)->index, 2);
+    raft_destroy(s.raft);
+}
+
 /* --- anything at all --- */
 
 static uint64_t draw_number(uint64_t *state)

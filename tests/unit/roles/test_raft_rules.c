@@ -129,6 +129,58 @@ Test(raft_rules, the_disks_word_about_a_truncated_entry_does_not_vouch_for_its_s
     raft_destroy(s.raft);
 }
 
+Test(raft_rules, a_snapshot_is_acknowledged_only_once_it_is_durable)
+{
+    struct single s;
+    uint8_t configuration[RAFT_CONFIGURATION_BYTES_MAX];
+    struct raft_message message = {.type = RAFT_SNAPSHOT, .from = 2, .term = 1};
+
+    single_restore(&s, 3, 1, 0, NULL, 0);
+    message.snapshot = (struct raft_snapshot){.index = 9, .term = 1, .data = BYTES_LITERAL("state")};
+    message.snapshot.configuration = bytes_of(configuration, single_configuration(3, configuration));
+    single_receive(&s, message);
+    cr_assert_eq(s.update.snapshot_installed->index, 9);
+    cr_assert_eq(s.update.persist.snapshot->index, 9);
+    cr_assert_not(s.update.persist.snapshot_keeps_log);
+    cr_assert_eq(s.update.message_count, 0);
+    single_receive(&s, single_append(2, 1, 9, 1, NULL, 0));
+    cr_assert_eq(single_sent(&s, RAFT_APPEND_REPLY)->index, 0, "alive, and nothing durable");
+    single_persisted(&s, s.sequence);
+    cr_assert_eq(single_sent(&s, RAFT_APPEND_REPLY)->index, 9);
+    raft_destroy(s.raft);
+}
+
+Test(raft_rules, durable_entries_that_no_append_vouched_for_are_not_acknowledged)
+{
+    struct single s;
+    struct raft_entry entries[] = {single_data(1, 1), single_data(2, 1), single_data(3, 1)};
+
+    single_restore(&s, 3, 1, 0, entries, 3);
+    single_receive(&s, single_append(2, 2, 1, 1, NULL, 0)); /* a new leader, whose log may differ behind 1 */
+    cr_assert_eq(s.update.message_count, 0);
+    single_receive(&s, single_append(2, 2, 1, 1, NULL, 0));
+    single_persisted(&s, s.sequence);
+    cr_assert_eq(s.update.message_count, 2);
+    cr_assert_eq(s.update.messages[0].index, 1);
+    cr_assert_eq(s.update.messages[1].index, 1);
+    raft_destroy(s.raft);
+}
+
+Test(raft_rules, answers_that_wait_for_a_stuck_disk_are_bounded)
+{
+    struct single s;
+
+    single_restore(&s, 3, 1, 0, NULL, 0);
+    for (int i = 0; i < 1000; i++) {
+        single_receive(&s, single_append(2, 2, 0, 0, NULL, 0)); /* the term is not durable */
+        cr_assert_eq(s.update.message_count, 0);
+    }
+    cr_assert_gt(raft_counters(s.raft)->dropped_full, 800);
+    single_persisted(&s, s.sequence);
+    cr_assert_gt(s.update.message_count, 0);
+    raft_destroy(s.raft);
+}
+
 Test(raft_rules, a_restart_remembers_its_vote)
 {
     struct single s;
@@ -243,6 +295,36 @@ Test(raft_rules, an_entry_of_an_older_term_is_never_committed_by_counting)
     single_receive(&s, (struct raft_message){.type = RAFT_APPEND_REPLY, .from = 2, .term = 2, .index = 2});
     cr_assert_eq(s.update.apply_first, 1);
     cr_assert_eq(s.update.apply_last, 2);
+    raft_destroy(s.raft);
+}
+
+Test(raft_rules, a_conflict_costs_one_rejection_a_term)
+{
+    struct single s;
+    struct raft_entry entries[] = {single_data(1, 1), single_data(2, 2), single_data(3, 2), single_data(4, 2)};
+
+    single_restore(&s, 3, 5, 0, entries, 4);
+    single_receive(&s, single_append(2, 5, 9, 5, NULL, 0));
+    cr_assert_eq(single_sent(&s, RAFT_APPEND_REPLY)->hint, 4, "the end of the log");
+    single_receive(&s, single_append(2, 5, 4, 3, NULL, 0));
+    cr_assert_eq(single_sent(&s, RAFT_APPEND_REPLY)->hint, 1, "before the first entry of term 2");
+    raft_destroy(s.raft);
+}
+
+Test(raft_rules, a_leader_goes_back_to_where_the_logs_agree)
+{
+    struct single s;
+    struct raft_entry entries[] = {single_data(1, 1), single_data(2, 1), single_data(3, 1)};
+    struct raft_message reply = {.type = RAFT_APPEND_REPLY, .from = 2, .term = 2, .reject = true, .index = 3};
+
+    single_restore(&s, 3, 1, 0, entries, 3);
+    single_lead(&s);
+    reply.hint = 1;
+    single_receive(&s, reply);
+    cr_assert_eq(single_sent(&s, RAFT_APPEND)->index, 1);
+    cr_assert_eq(single_sent(&s, RAFT_APPEND)->entry_count, 3);
+    single_receive(&s, reply);
+    cr_assert_eq(s.update.message_count, 0, "the same rejection again is about another append");
     raft_destroy(s.raft);
 }
 

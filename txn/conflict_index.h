@@ -18,9 +18,11 @@ struct conflict_index {
     uint64_t random;            /* state of the priorities; seeded by the owner, not 0 */
 };
 
-/* `key` is borrowed for as long as the arena lives. A write older than what covers the key is nothing new. */
+/* Keys are copied. */
+
+/* A write older than what covers the key is nothing new. */
 int conflict_index_add_point(struct conflict_index *index, struct arena *arena, struct bytes key, uint32_t when);
-/* Keys are copied; begin < end. `when` is at least every write that the index has. */
+/* begin < end; `when` is at least every write that the index has. */
 int conflict_index_add_range(struct conflict_index *index, struct arena *arena, struct bytes begin, struct bytes end,
                              uint32_t when);
 

@@ -32,7 +32,7 @@ enum {
     SLOTS_MIN_BITS = 8,
     SLOTS_MAX_BITS = 31,
     LOOK_AHEAD = 8,             /* transactions */
-    WALKS_BEFORE_INDEXING = 64, /* an insertion into the index costs about as much as this many steps of a walk */
+    WALKS_BEFORE_INDEXING = 32, /* an insertion into the index costs about as much as this many steps of a walk */
     ACCESSES_KEPT_MAX = 1 << 18, /* a larger scratch is given back after its batch */
 };
 

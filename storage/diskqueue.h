@@ -13,6 +13,7 @@
  * At or above it, it is a torn tail: it is cut off, and the cut is durable before anything is appended. */
 #pragma once
 
+#include "net/arena.h"
 #include "net/env.h"
 #include "net/op.h"
 

@@ -1,0 +1,686 @@
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "net/error.h"
+#include "net/mem.h"
+#include "storage/diskqueue.h"
+#include "tests/unit/draw.h"
+#include "tests/unit/storage/fake_disk.h"
+
+/* A frame's data says its number, so that what is replayed can be checked without a model of bytes. */
+
+enum { FILE_ID = 77, WAITERS_MAX = 64 };
+
+struct waiter {
+    struct op op;
+    struct diskqueue *queue;
+    struct diskqueue_commit commit;
+    bool ended;
+    int error;
+};
+
+struct replayed {
+    unsigned count;
+    uint64_t first, last; /* numbers */
+    uint64_t end;
+    uint64_t life; /* never goes down: a stale frame behind a newer one would be from an earlier life */
+    bool bad;
+};
+
+struct bench {
+    struct fake_disk *disk;
+    struct diskqueue *queue;
+    struct op_list ops;
+    struct replayed replayed;
+    struct diskqueue_options options;
+    uint64_t life;
+};
+
+static enum op_result wait_commit(struct op *op)
+{
+    struct waiter *waiter = container_of(op, struct waiter, op);
+
+    diskqueue_commit(waiter->queue, &waiter->commit, op);
+    return op_wait(op, 1);
+}
+
+static enum op_result waited(struct op *op)
+{
+    return op_finish(op, container_of(op, struct waiter, op)->commit.error);
+}
+
+static void waiter_ended(struct op *op)
+{
+    struct waiter *waiter = container_of(op, struct waiter, op);
+
+    waiter->ended = true;
+    waiter->error = op->error;
+}
+
+static const struct op_stage waiter_stages[] = {
+    {"COMMIT", wait_commit, OP_STAGE(1)},
+    {"DONE", waited, 0},
+};
+static const struct op_type waiter_type = {"waiter", waiter_stages, 2, READY_COMMIT, waiter_ended};
+
+static void start(struct bench *bench, struct waiter *waiter)
+{
+    memset(waiter, 0, sizeof(*waiter));
+    waiter->queue = bench->queue;
+    op_start_now(&waiter->op, &waiter_type, &bench->ops);
+}
+
+enum { LIFE_SHIFT = 40 };
+
+/* Data of frame `number`: life and number, then bytes that follow from it; every fifth is all zero behind that. */
+static size_t frame_data(uint64_t number, uint64_t life, size_t len, uint8_t *out)
+{
+    len = len < 8 ? 8 : len;
+    put_le64(out, life << LIFE_SHIFT | number);
+    for (size_t i = 8; i < len; i++)
+        out[i] = number % 5 == 0 ? 0 : (uint8_t)(number * 31 + i);
+    return len;
+}
+
+static int check_replay(void *ctx, uint64_t position, uint64_t end, struct bytes data)
+{
+    struct replayed *replayed = ctx;
+    uint8_t expected[20000];
+    uint64_t number, life;
+
+    number = data.len < 8 ? 0 : get_le64(data.ptr);
+    life = number >> LIFE_SHIFT;
+    number &= (UINT64_C(1) << LIFE_SHIFT) - 1;
+    if (life < replayed->life)
+        replayed->bad = true;
+    replayed->life = life;
+    if (data.len < 8 || data.len > sizeof(expected) || frame_data(number, life, data.len, expected) != data.len ||
+        memcmp(expected, data.ptr, data.len) != 0 || end - position < data.len)
+        replayed->bad = true;
+    if (replayed->count > 0 && (number != replayed->last + 1 || position != replayed->end))
+        replayed->bad = true;
+    if (replayed->count++ == 0)
+        replayed->first = number;
+    replayed->last = number;
+    replayed->end = end;
+    return 0;
+}
+
+static int bench_open(struct bench *bench)
+{
+    bench->replayed = (struct replayed){0};
+    bench->queue = NULL;
+    bench->life++;
+    return diskqueue_open(&bench->disk->env, &bench->options, check_replay, &bench->replayed, &bench->queue);
+}
+
+static void bench_init(struct bench *bench, uint64_t first_bytes, uint64_t bytes)
+{
+    memset(bench, 0, sizeof(*bench));
+    bench->disk = fake_disk_create();
+    bench->options = (struct diskqueue_options){
+        .directory = "q", .file_id = FILE_ID, .segment_bytes = bytes, .first_segment_bytes = first_bytes};
+    op_list_init(&bench->ops, &bench->disk->env, bench);
+    cr_assert_eq(bench_open(bench), 0);
+}
+
+static void bench_close(struct bench *bench)
+{
+    op_cancel_all(&bench->ops);
+    diskqueue_close(bench->queue);
+    bench->queue = NULL;
+    while (bench->disk->syncs != NULL)
+        fake_disk_run(bench->disk, 1, true);
+    cr_assert_eq(bench->disk->open_files, 0);
+}
+
+static void bench_done(struct bench *bench)
+{
+    if (bench->queue != NULL)
+        bench_close(bench);
+    fake_disk_destroy(bench->disk);
+}
+
+static int append(struct bench *bench, uint64_t number, size_t len, uint64_t *ret_position)
+{
+    uint8_t data[20000];
+    struct bytes whole = bytes_of(data, frame_data(number, bench->life, len, data));
+    struct bytes parts[2] = {bytes_of(whole.ptr, 5), bytes_of(whole.ptr + 5, whole.len - 5)};
+
+    return diskqueue_append(bench->queue, parts, 2, ret_position);
+}
+
+static void commit_all(struct bench *bench)
+{
+    struct waiter waiter;
+
+    start(bench, &waiter);
+    fake_disk_run(bench->disk, 6, true);
+    cr_assert(waiter.ended);
+    cr_assert_eq(waiter.error, 0);
+}
+
+static void add(struct bench *bench, uint64_t number, size_t len)
+{
+    uint64_t position;
+
+    cr_assert_eq(append(bench, number, len, &position), 0);
+    commit_all(bench);
+}
+
+static void expect_frames(struct bench *bench, uint64_t first, uint64_t last)
+{
+    cr_assert(!bench->replayed.bad);
+    cr_assert_eq(bench->replayed.count, last - first + 1);
+    cr_assert_eq(bench->replayed.first, first);
+    cr_assert_eq(bench->replayed.last, last);
+}
+
+Test(diskqueue, what_was_committed_is_replayed_after_a_power_cut)
+{
+    struct bench bench;
+
+    bench_init(&bench, 8192, 16384);
+    for (uint64_t i = 1; i <= 40; i++)
+        add(&bench, i, i * 37 % 3000);
+    bench_close(&bench);
+    fake_disk_crash(bench.disk, FAKE_KEEP_NOTHING, NULL);
+    cr_assert_eq(bench_open(&bench), 0);
+    expect_frames(&bench, 1, 40);
+    add(&bench, 41, 10);
+    bench_close(&bench);
+    fake_disk_crash(bench.disk, FAKE_KEEP_NOTHING, NULL);
+    cr_assert_eq(bench_open(&bench), 0);
+    expect_frames(&bench, 1, 41);
+    bench_done(&bench);
+}
+
+Test(diskqueue, nothing_completes_before_its_sync)
+{
+    struct bench bench;
+    struct waiter waiter;
+    uint64_t position;
+
+    bench_init(&bench, 8192, 8192);
+    cr_assert_eq(append(&bench, 1, 100, &position), 0);
+    start(&bench, &waiter);
+    fake_disk_run(bench.disk, 10, false);
+    cr_assert(!waiter.ended);
+    cr_assert_eq(diskqueue_durable_end(bench.queue), 0);
+    fake_disk_run(bench.disk, 3, true);
+    cr_assert(waiter.ended);
+    cr_assert_eq(diskqueue_durable_end(bench.queue), diskqueue_end(bench.queue));
+    bench_done(&bench);
+}
+
+Test(diskqueue, commits_of_one_turn_share_a_sync_and_two_batches_overlap)
+{
+    struct bench bench;
+    struct waiter waiters[30];
+    struct diskqueue_status status;
+    uint64_t position;
+
+    bench_init(&bench, 8192, 8192);
+    for (unsigned i = 0; i < 30; i++) {
+        cr_assert_eq(append(&bench, i, 8, &position), 0);
+        start(&bench, &waiters[i]);
+        if (i % 10 == 9)
+            fake_disk_run(bench.disk, 2, false);
+    }
+    diskqueue_status(bench.queue, &status);
+    cr_assert_eq(status.syncs, 2); /* the third ten wait */
+    fake_disk_run(bench.disk, 10, true);
+    diskqueue_status(bench.queue, &status);
+    cr_assert_eq(status.syncs, 3);
+    for (unsigned i = 0; i < 30; i++)
+        cr_assert(waiters[i].ended && waiters[i].error == 0);
+    bench_done(&bench);
+}
+
+Test(diskqueue, a_commit_with_nothing_new_completes)
+{
+    struct bench bench;
+
+    bench_init(&bench, 8192, 8192);
+    commit_all(&bench);
+    add(&bench, 1, 8);
+    commit_all(&bench);
+    bench_done(&bench);
+}
+
+Test(diskqueue, closing_while_syncs_are_under_way_leaves_nothing)
+{
+    struct bench bench;
+    struct waiter waiter;
+    uint64_t position;
+
+    bench_init(&bench, 8192, 8192);
+    cr_assert_eq(append(&bench, 1, 100, &position), 0);
+    start(&bench, &waiter);
+    fake_disk_run(bench.disk, 2, false);
+    op_cancel_all(&bench.ops);
+    diskqueue_close(bench.queue);
+    bench.queue = NULL;
+    cr_assert_eq(bench.disk->open_files, 1);
+    fake_disk_run(bench.disk, 3, true);
+    cr_assert_eq(bench.disk->open_files, 0);
+    bench_done(&bench);
+}
+
+Test(diskqueue, frames_larger_than_a_segment_get_one_of_their_own)
+{
+    struct bench bench;
+    struct arena arena = {0};
+    uint64_t positions[6];
+
+    bench_init(&bench, 8192, 8192);
+    for (unsigned i = 0; i < 6; i++) {
+        cr_assert_eq(append(&bench, i, i % 2 == 0 ? 19000 : 50, &positions[i]), 0);
+        commit_all(&bench);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        struct bytes data;
+        uint64_t next;
+
+        cr_assert_eq(diskqueue_read(bench.queue, positions[i], &arena, &data, &next), 0);
+        cr_assert_eq(get_le64(data.ptr) & 0xffff, i);
+        cr_assert_eq(next, i == 5 ? diskqueue_end(bench.queue) : positions[i + 1]);
+    }
+    bench_close(&bench);
+    cr_assert_eq(bench_open(&bench), 0);
+    expect_frames(&bench, 0, 5);
+    arena_done(&arena);
+    bench_done(&bench);
+}
+
+Test(diskqueue, frames_that_are_not_written_yet_can_be_read)
+{
+    struct bench bench;
+    struct arena arena = {0};
+    struct bytes data;
+    uint64_t position, next;
+
+    bench_init(&bench, 8192, 8192);
+    cr_assert_eq(append(&bench, 9, 100, &position), 0);
+    cr_assert_eq(diskqueue_read(bench.queue, position, &arena, &data, &next), 0);
+    cr_assert_eq(get_le64(data.ptr) & 0xffff, 9);
+    cr_assert_eq(next, diskqueue_end(bench.queue));
+    arena_done(&arena);
+    bench_done(&bench);
+}
+
+Test(diskqueue, popped_segments_are_recycled_and_stay_gone)
+{
+    struct bench bench;
+    struct diskqueue_status status;
+
+    bench_init(&bench, 8192, 8192);
+    for (uint64_t i = 1; i <= 400; i++) {
+        add(&bench, i, 500);
+        diskqueue_pop(bench.queue, diskqueue_end(bench.queue));
+    }
+    diskqueue_status(bench.queue, &status);
+    cr_assert_leq(status.file_bytes, 5 * 8192);
+    cr_assert_gt(status.begin, 100000);
+    bench_close(&bench);
+    fake_disk_crash(bench.disk, FAKE_KEEP_NOTHING, NULL);
+    cr_assert_eq(bench_open(&bench), 0);
+    cr_assert(!bench.replayed.bad);
+    cr_assert_eq(bench.replayed.last, 400);
+    cr_assert_leq(bench.replayed.count, 40);
+    bench_done(&bench);
+}
+
+Test(diskqueue, what_is_not_popped_stays)
+{
+    struct bench bench;
+    uint64_t keep;
+
+    bench_init(&bench, 8192, 8192);
+    for (uint64_t i = 1; i <= 20; i++)
+        add(&bench, i, 500);
+    cr_assert_eq(append(&bench, 21, 500, &keep), 0);
+    for (uint64_t i = 22; i <= 60; i++) {
+        add(&bench, i, 500);
+        diskqueue_pop(bench.queue, keep);
+    }
+    bench_close(&bench);
+    cr_assert_eq(bench_open(&bench), 0);
+    cr_assert(!bench.replayed.bad);
+    cr_assert_leq(bench.replayed.first, 21);
+    cr_assert_gt(bench.replayed.first, 1);
+    cr_assert_eq(bench.replayed.last, 60);
+    bench_done(&bench);
+}
+
+Test(diskqueue, another_file_id_or_a_missing_first_segment_is_damage)
+{
+    struct bench bench;
+
+    bench_init(&bench, 8192, 8192);
+    for (uint64_t i = 1; i <= 60; i++)
+        add(&bench, i, 500);
+    bench_close(&bench);
+    bench.options.file_id = FILE_ID + 1;
+    cr_assert_eq(bench_open(&bench), ERROR_FILE_CORRUPT);
+    bench.options.file_id = FILE_ID;
+    cr_assert_eq(env_remove(&bench.disk->env, "q/0000000000000000.queue"), 0);
+    cr_assert_eq(bench_open(&bench), ERROR_FILE_CORRUPT);
+    cr_assert_gt(bench.disk->traced_damage, 0);
+    bench_done(&bench);
+}
+
+Test(diskqueue, must_exist_refuses_to_create_and_remove_leaves_no_file)
+{
+    struct bench bench;
+
+    bench_init(&bench, 8192, 8192);
+    for (uint64_t i = 1; i <= 30; i++)
+        add(&bench, i, 500);
+    bench_close(&bench);
+    cr_assert_eq(env_dir_make(&bench.disk->env, "q"), 0);
+    diskqueue_remove(&bench.disk->env, "q");
+    for (int i = 0; i < FAKE_FILES_MAX; i++)
+        cr_assert_eq(bench.disk->names[i].name[0], 0);
+    bench.options.must_exist = true;
+    cr_assert_eq(bench_open(&bench), ERROR_FILE_NOT_FOUND);
+    bench_done(&bench);
+}
+
+/* ---- tearing ---- */
+
+static const char *const first_name = "q/0000000000000000.queue";
+
+enum damage { DAMAGE_GARBAGE, DAMAGE_ZERO, DAMAGE_FLIP, DAMAGES };
+
+static void damage_from(struct fake_disk *disk, size_t offset, size_t len, enum damage how)
+{
+    struct fake_content *content = fake_disk_content(disk, first_name);
+
+    for (size_t i = offset; i < offset + len && i < content->len; i++)
+        content->ptr[i] = how == DAMAGE_ZERO ? 0 : how == DAMAGE_FLIP ? content->ptr[i] ^ 0x10 : (uint8_t)(i * 131 + 7);
+}
+
+/* Frames 1..6 are durable and known so; 7..9 form the last batch, of which nobody may know. */
+static uint64_t make_torn_case(struct bench *bench, uint64_t *ret_end)
+{
+    uint64_t position, synced_known;
+
+    bench_init(bench, 8192, 8192);
+    for (uint64_t i = 1; i <= 6; i++)
+        add(bench, i, 40);
+    synced_known = diskqueue_end(bench->queue);
+    for (uint64_t i = 7; i <= 9; i++)
+        cr_assert_eq(append(bench, i, 60, &position), 0);
+    commit_all(bench);
+    *ret_end = diskqueue_end(bench->queue);
+    bench_close(bench);
+    return synced_known;
+}
+
+static void expect_prefix_then_go_on(struct bench *bench, uint64_t at_least)
+{
+    uint64_t last;
+
+    cr_assert_eq(bench_open(bench), 0);
+    cr_assert(!bench->replayed.bad);
+    cr_assert_eq(bench->replayed.first, 1);
+    cr_assert_geq(bench->replayed.last, at_least);
+    last = bench->replayed.last;
+    for (int i = 0; i < 2; i++) {
+        add(bench, ++last, 60); /* of the same size: what was cut off would fit right behind it */
+        bench_close(bench);
+        cr_assert_eq(bench_open(bench), 0);
+        expect_frames(bench, 1, last);
+    }
+    bench_close(bench);
+}
+
+Test(diskqueue, a_tail_torn_at_any_byte_is_cut, .timeout = 120)
+{
+    struct bench bench, torn;
+    uint64_t end, synced = make_torn_case(&bench, &end);
+
+    bench_init(&torn, 8192, 8192);
+    bench_close(&torn);
+    for (int how = 0; how < DAMAGES; how++)
+        for (uint64_t at = synced; at < end; at++) {
+            fake_disk_copy(torn.disk, bench.disk);
+            damage_from(torn.disk, 4096 + at, end - at, how);
+            expect_prefix_then_go_on(&torn, 6);
+            fake_disk_copy(torn.disk, bench.disk);
+            damage_from(torn.disk, 4096 + at, 1, how); /* valid frames of the same batch follow */
+            expect_prefix_then_go_on(&torn, 6);
+        }
+    bench_done(&bench);
+    bench_done(&torn);
+}
+
+Test(diskqueue, a_file_cut_short_at_any_byte_of_the_tail_is_cut, .timeout = 120)
+{
+    struct bench bench, torn;
+    uint64_t end, synced = make_torn_case(&bench, &end);
+
+    bench_init(&torn, 8192, 8192);
+    bench_close(&torn);
+    for (uint64_t at = synced; at < end; at++) {
+        fake_disk_copy(torn.disk, bench.disk);
+        fake_disk_content(torn.disk, first_name)->len = 4096 + at;
+        expect_prefix_then_go_on(&torn, 6);
+    }
+    bench_done(&bench);
+    bench_done(&torn);
+}
+
+Test(diskqueue, damage_at_any_byte_below_the_synced_end_is_found)
+{
+    struct bench bench, torn;
+    uint64_t end, synced = make_torn_case(&bench, &end);
+
+    bench_init(&torn, 8192, 8192);
+    bench_close(&torn);
+    for (uint64_t at = 0; at < synced; at++) {
+        fake_disk_copy(torn.disk, bench.disk);
+        damage_from(torn.disk, 4096 + at, 1, DAMAGE_FLIP);
+        if (at % 72 < 32 + 40) /* every byte of these frames is covered */
+            cr_assert_eq(bench_open(&torn), ERROR_FILE_CORRUPT);
+        cr_assert_eq(torn.disk->open_files, 0);
+    }
+    for (uint64_t at = 0; at < 56; at++) { /* the segment's header */
+        fake_disk_copy(torn.disk, bench.disk);
+        damage_from(torn.disk, at, 1, DAMAGE_FLIP);
+        cr_assert_neq(bench_open(&torn), 0);
+    }
+    bench_done(&bench);
+    bench_done(&torn);
+}
+
+/* ---- a random model ---- */
+
+struct model {
+    uint64_t next;    /* number of the next frame */
+    uint64_t durable; /* highest acknowledged */
+    uint64_t popped;  /* lowest that must be there */
+    struct waiter waiters[WAITERS_MAX];
+    uint64_t waiter_numbers[WAITERS_MAX];
+    unsigned waiter_count;
+    uint64_t positions[4096];
+};
+
+static void note_acknowledged(struct model *model)
+{
+    for (unsigned i = 0; i < model->waiter_count; i++)
+        if (model->waiters[i].ended && model->waiters[i].error == 0 && model->waiter_numbers[i] > model->durable)
+            model->durable = model->waiter_numbers[i];
+}
+
+static void model_step(struct bench *bench, struct model *model, uint64_t *random)
+{
+    uint64_t what = draw_below(random, 20);
+
+    if (what < 10 && model->next < 4096) {
+        size_t len = draw_below(random, 30) == 0 ? 12000 : draw_below(random, 700);
+
+        if (append(bench, model->next, len, &model->positions[model->next]) == 0)
+            model->next++;
+    } else if (what < 15 && model->waiter_count < WAITERS_MAX) {
+        model->waiter_numbers[model->waiter_count] = model->next - 1;
+        start(bench, &model->waiters[model->waiter_count++]);
+    } else if (what < 17 && model->durable > model->popped) {
+        model->popped += 1 + draw_below(random, model->durable - model->popped);
+        diskqueue_pop(bench->queue, model->positions[model->popped]);
+    } else {
+        fake_disk_run(bench->disk, 1, draw_below(random, 2) == 0);
+    }
+    note_acknowledged(model);
+}
+
+static void read_back(struct bench *bench, struct model *model, uint64_t *random)
+{
+    struct arena arena = {0};
+    uint64_t number = model->popped + draw_below(random, model->next - model->popped), next;
+    struct bytes data;
+
+    if (model->positions[number] < diskqueue_begin(bench->queue) ||
+        model->positions[number] >= diskqueue_end(bench->queue))
+        return;
+    cr_assert_eq(diskqueue_read(bench->queue, model->positions[number], &arena, &data, &next), 0);
+    cr_assert_eq(get_le64(data.ptr) & 0xffff, number);
+    arena_done(&arena);
+}
+
+static void crash_and_compare(struct bench *bench, struct model *model, enum fake_crash how, uint64_t *random)
+{
+    op_cancel_all(&bench->ops);
+    diskqueue_close(bench->queue);
+    while (bench->disk->syncs != NULL) { /* finish them late: nobody was told */
+        fake_disk_run(bench->disk, 1, true);
+    }
+    fake_disk_crash(bench->disk, how, random);
+    cr_assert_eq(bench_open(bench), 0);
+    cr_assert(!bench->replayed.bad);
+    if (bench->replayed.count > 0) {
+        cr_assert_leq(bench->replayed.first, model->popped);
+        cr_assert_geq(bench->replayed.last, model->durable);
+        cr_assert_lt(bench->replayed.last, model->next);
+        model->next = bench->replayed.last + 1;
+    } else {
+        cr_assert_eq(model->durable, 0);
+        model->next = 1;
+    }
+    model->durable = model->next - 1; /* what was replayed is durable */
+    model->waiter_count = 0;
+    if (model->popped > model->durable)
+        model->popped = model->durable > 0 ? model->durable : 1;
+}
+
+Test(diskqueue, random_appends_pops_and_crashes_agree_with_a_model, .timeout = 240)
+{
+    for (uint64_t seed = 1; seed <= 250; seed++) {
+        struct bench bench;
+        struct model *model = calloc(1, sizeof(*model));
+        uint64_t random = seed;
+
+        bench_init(&bench, 8192, seed % 2 == 0 ? 8192 : 16384);
+        model->next = model->popped = 1;
+        for (unsigned step = 0; step < 1500; step++) {
+            model_step(&bench, model, &random);
+            if (model->next > 1 && draw_below(&random, 10) == 0)
+                read_back(&bench, model, &random);
+            if (model->waiter_count == WAITERS_MAX || draw_below(&random, 60) == 0)
+                crash_and_compare(&bench, model, (enum fake_crash)draw_below(&random, 3), &random);
+        }
+        bench_done(&bench);
+        free(model);
+    }
+}
+
+/* The n-th call fails, n = 1, 2, ..: an error, never a wrong acknowledgement, and the next life has all that was promised. */
+Test(diskqueue, any_failing_call_is_an_error_and_loses_nothing, .timeout = 120)
+{
+    bool fired = true;
+
+    for (uint64_t n = 1; fired; n++) {
+        struct bench bench;
+        uint64_t acknowledged = 0, position, random = n;
+        int opened;
+
+        bench_init(&bench, 8192, 8192);
+        bench_close(&bench);
+        bench.disk->calls = 0;
+        bench.disk->fail_at = n;
+        opened = bench_open(&bench);
+        for (uint64_t i = 1; opened == 0 && i <= 45; i++) {
+            struct waiter waiter;
+            int error = append(&bench, i, 600, &position);
+
+            if (error == 0 && i % 9 == 0)
+                diskqueue_pop(bench.queue, diskqueue_durable_end(bench.queue));
+            start(&bench, &waiter);
+            fake_disk_run(bench.disk, 5, true);
+            cr_assert(waiter.ended);
+            if (error == 0 && waiter.error == 0)
+                acknowledged = i;
+        }
+        fired = bench.disk->calls >= n;
+        if (opened == 0)
+            bench_close(&bench);
+        cr_assert_eq(bench.disk->open_files, 0);
+        bench.disk->fail_at = 0;
+        fake_disk_crash(bench.disk, FAKE_KEEP_SOME, &random);
+        cr_assert_eq(bench_open(&bench), 0);
+        cr_assert(!bench.replayed.bad);
+        cr_assert(acknowledged == 0 || bench.replayed.last >= acknowledged);
+        cr_assert(fired || acknowledged == 45);
+        bench_done(&bench);
+        cr_assert_lt(n, 1000);
+    }
+}
+
+Test(diskqueue, any_failing_call_of_a_recovery_is_an_error_and_loses_nothing)
+{
+    struct bench bench, torn;
+    uint64_t end, synced = make_torn_case(&bench, &end);
+    bool fired = true;
+
+    bench_init(&torn, 8192, 8192);
+    bench_close(&torn);
+    for (uint64_t n = 1; fired; n++) {
+        fake_disk_copy(torn.disk, bench.disk);
+        damage_from(torn.disk, 4096 + synced + 10, 4, DAMAGE_FLIP);
+        torn.disk->fail_at = n;
+        cr_assert_eq(bench_open(&torn) == 0, torn.disk->calls < n);
+        fired = torn.disk->calls >= n;
+        torn.disk->fail_at = 0;
+        if (torn.queue != NULL)
+            bench_close(&torn);
+        cr_assert_eq(torn.disk->open_files, 0);
+        expect_prefix_then_go_on(&torn, 6);
+    }
+    bench_done(&bench);
+    bench_done(&torn);
+}
+
+Test(diskqueue, a_failed_allocation_is_an_error)
+{
+    bool fired = true;
+
+    for (uint64_t n = 1; fired; n++) {
+        struct bench bench;
+        uint64_t position;
+        struct waiter waiter = {0};
+
+        bench_init(&bench, 8192, 8192);
+        bench_close(&bench);
+        mem_fail_nth(n);
+        if (bench_open(&bench) == 0 && append(&bench, 1, 9000, &position) == 0 && append(&bench, 2, 9000, &position) == 0) {
+            start(&bench, &waiter);
+            fake_disk_run(bench.disk, 5, true);
+            cr_assert(waiter.ended);
+        }
+        fired = mem_fail_fired();
+        mem_fail_nth(0);
+        cr_assert(fired || (waiter.ended && waiter.error == 0));
+        bench_done(&bench);
+    }
+}

@@ -135,8 +135,8 @@ SCHEMA_DECLARE(init_grv_proxy)
 SCHEMA_DECLARE(init_commit_proxy)
 #define FIELDS_init_resolver(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, recovery_version) F(u32, proxy_count)
 SCHEMA_DECLARE(init_resolver)
-/* Answered when the metadata snapshot is durable. */
-#define FIELDS_init_log(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, begin) F(bytes, metadata)
+/* Answered when the metadata snapshot is durable. generation: the new one, with this log in it. */
+#define FIELDS_init_log(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, begin) F(bytes, metadata) S(generation, generation)
 SCHEMA_DECLARE(init_log)
 /* Answered when the server's empty store, with its record, is durable. */
 #define FIELDS_init_storage(F, S, A, L) F(u64, server_id) F(u32, tag) F(u32, engine) F(i64, version)
@@ -252,7 +252,8 @@ SCHEMA_DECLARE(pop)
 SCHEMA_DECLARE(lock_log)
 #define FIELDS_lock_log_reply(F, S, A, L) F(u64, log_id) F(i64, begin) F(i64, end) F(i64, known_committed)
 SCHEMA_DECLARE(lock_log_reply)
-/* The metadata as of `version` (begin <= version <= end) of a locked log: a mutation table, snapshot then tail. */
+/* The metadata as of `version` (at or above what the log knows committed), 0: as known committed; a mutation table, snapshot
+ * then tail. */
 #define FIELDS_get_metadata(F, S, A, L) F(i64, version)
 SCHEMA_DECLARE(get_metadata)
 #define FIELDS_get_metadata_reply(F, S, A, L) F(bytes, mutations)

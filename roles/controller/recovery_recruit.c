@@ -81,6 +81,13 @@ static void ask_resolver(struct recovery *recovery, struct recruit *recruit, uin
     ask(recovery, recruit, message);
 }
 
+static void copy_generation(struct recovery *recovery, struct message *message, struct generation *ret)
+{
+    int error = message_copy_body(&schema_generation, &recovery->generation, &message->arena, ret);
+
+    assert(error == 0);
+}
+
 static void ask_log(struct recovery *recovery, struct recruit *recruit)
 {
     struct message *message;
@@ -90,6 +97,7 @@ static void ask_log(struct recovery *recovery, struct recruit *recruit)
     m->role_id = recruit->role_id;
     m->begin = recovery->recovery_version;
     (void)arena_copy(&message->arena, recovery->metadata_dump, &m->metadata);
+    copy_generation(recovery, message, &m->generation);
     ask(recovery, recruit, message);
 }
 
@@ -214,13 +222,6 @@ bool recovery_recruit_first(struct recovery *recovery)
             ask_storage(recovery, recruit, tag++);
     }
     return true;
-}
-
-static void copy_generation(struct recovery *recovery, struct message *message, struct generation *ret)
-{
-    int error = message_copy_body(&schema_generation, &recovery->generation, &message->arena, ret);
-
-    assert(error == 0);
 }
 
 /* Resolver i owns the keys from its begin on; equal parts of the first byte until they are moved by load. */

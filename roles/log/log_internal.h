@@ -1,0 +1,126 @@
+/* What the log server's files share. */
+#pragma once
+
+#include "net/arena.h"
+#include "net/op.h"
+#include "roles/log/log.h"
+#include "storage/diskqueue.h"
+#include "txn/kv_map.h"
+#include "txn/log_system.h"
+
+enum { LOG_FORMAT_VERSION = 1, LOG_CHECKPOINT_EVERY = 256, LOG_WAITING_PEEKS_MAX = 10000 };
+
+/* One version in memory. The oldest lose their message when memory presses: then they are read from disk. */
+struct log_entry {
+    version_t version;
+    version_t prev_version;
+    uint64_t position; /* of its frame */
+    uint64_t hash;     /* of its content: a repeat must match */
+    struct message *message; /* owned reference: a push */
+    size_t bytes;
+};
+
+/* Where some version stands on disk, of those no longer in memory. */
+struct log_checkpoint {
+    version_t version;
+    uint64_t position;
+};
+
+/* A tag that has been seen here. */
+struct log_tag {
+    tag_t tag;
+    bool held;         /* log_system places it on this log */
+    version_t popped;  /* its server has made everything through here durable */
+    version_t newest;  /* the newest version with data for it */
+};
+
+/* Metadata mutations of one version above what is folded. */
+struct log_tail {
+    version_t version;
+    struct bytes mutations; /* owned */
+};
+
+struct log_server {
+    struct role_context context;
+    struct env *env;
+    struct rpc *rpc;
+    uint64_t id, epoch;
+    version_t begin;
+    struct arena generation_arena;
+    struct generation generation; /* in generation_arena */
+    uint32_t self;                /* our place in its list; UINT32_MAX when we are not in it */
+    struct op_list ops;
+    struct diskqueue *queue;
+    bool registered; /* with the rpc */
+    bool restored, locked, ended;
+    uint64_t locked_by; /* the highest epoch that locked it */
+    struct turnstile received; /* stands at the newest version appended */
+    version_t durable, known_committed;
+    /* entries[first, first + count) of a ring, in version order; what is older is on disk alone, from spilled_begin on */
+    struct log_entry *entries;
+    size_t entry_first, entry_count, entry_capacity;
+    size_t memory_bytes;
+    struct log_checkpoint *checkpoints; /* of spilled versions, in order */
+    size_t checkpoint_count, checkpoint_capacity;
+    uint32_t since_checkpoint;
+    version_t spilled_through; /* the newest version that is on disk alone; begin when none is */
+    version_t popped_through;  /* everything up to here is needed by nobody */
+    struct log_tag *tags;
+    uint32_t tag_count, tag_capacity;
+    struct kv_map *metadata;     /* folded through metadata_version */
+    version_t metadata_version;
+    struct log_tail *tail;
+    size_t tail_count, tail_capacity;
+    uint64_t snapshot_position;  /* of the newest durable snapshot frame */
+    struct op *snapshot_op;      /* a fresh snapshot on its way */
+    struct list waiting_peeks;   /* rpc_request.link */
+    uint32_t waiting_peek_count;
+    struct ready answer_peeks;
+    int64_t space_checked_us;
+    bool disk_full;
+    uint64_t free_bytes;
+    uint64_t pushes, push_bytes, peeks, peek_bytes, repeats;
+};
+
+/* ---- log.c ---- */
+/* Can't go on: tells the worker, once. */
+void log_end(struct log_server *log, int error);
+struct log_tag *log_tag_find(struct log_server *log, tag_t tag, bool create);
+struct log_entry *log_entry_at(struct log_server *log, size_t index);
+/* In memory; NULL if it is not (any more). */
+struct log_entry *log_entry_find(struct log_server *log, version_t version);
+void log_known_committed(struct log_server *log, version_t version);
+void log_role_started(struct log_server *log, struct rpc_request *request);
+
+/* ---- log_disk.c: frames ---- */
+int log_disk_open(struct log_server *log, bool must_exist);
+int log_disk_append_snapshot(struct log_server *log, uint64_t *ret_position);
+int log_disk_append_pops(struct log_server *log);
+int log_disk_append_push(struct log_server *log, const struct push *push, uint64_t *ret_position);
+/* A version's frame from disk, as a push in the arena. ret_is_push is false for other frames. */
+int log_disk_read(struct log_server *log, uint64_t position, struct arena *arena, bool *ret_is_push,
+                  struct push *ret_push, uint64_t *ret_next);
+uint64_t log_push_hash(const struct push *push);
+
+/* ---- log_memory.c: entries, spilling, popping ---- */
+void log_memory_add(struct log_server *log, const struct push *push, struct message *message, uint64_t position);
+void log_memory_spill(struct log_server *log);
+void log_memory_popped(struct log_server *log);
+/* Lets the disk queue go up to what is still needed, the newest snapshot included. */
+void log_memory_pop_queue(struct log_server *log);
+void log_memory_done(struct log_server *log);
+
+/* ---- log_metadata.c ---- */
+int log_metadata_add(struct log_server *log, version_t version, struct bytes mutations);
+void log_metadata_fold(struct log_server *log);
+void log_metadata_done(struct log_server *log);
+void log_on_get_metadata(struct log_server *log, struct rpc_request *request);
+
+/* ---- log_push.c, log_peek.c, log_lock.c ---- */
+void log_on_push(struct log_server *log, struct rpc_request *request);
+void log_on_peek(struct log_server *log, struct rpc_request *request);
+void log_on_pop(struct log_server *log, struct rpc_request *request);
+void log_answer_peeks(struct ready *ready);
+void log_on_lock(struct log_server *log, struct rpc_request *request);
+void log_start_first_snapshot(struct log_server *log, struct rpc_request *request);
+void log_start_fresh_snapshot(struct log_server *log);

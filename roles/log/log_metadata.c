@@ -1,0 +1,83 @@
+/* The metadata that every log keeps: a map folded through the known committed version, and a tail above it.
+ *
+ * Recovery asks for it as of the recovery version, which is never below any known committed version: so what is folded is
+ * always part of the answer, and the tail is cut where it must be. */
+#include "net/mem.h"
+#include "roles/log/log_internal.h"
+
+int log_metadata_add(struct log_server *log, version_t version, struct bytes mutations)
+{
+    uint8_t *copy;
+
+    if (mutations.len == 0 || version <= log->metadata_version)
+        return 0;
+    assert(log->tail_count == 0 || log->tail[log->tail_count - 1].version < version);
+    if (log->tail_count == log->tail_capacity) {
+        log->tail_capacity = log->tail_capacity == 0 ? 16 : log->tail_capacity * 2;
+        log->tail = mem_realloc(log->tail, log->tail_capacity * sizeof(*log->tail));
+    }
+    copy = mem_alloc(mutations.len);
+    if (copy == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    memcpy(copy, mutations.ptr, mutations.len);
+    log->tail[log->tail_count++] = (struct log_tail){version, bytes_of(copy, mutations.len)};
+    return 0;
+}
+
+void log_metadata_fold(struct log_server *log)
+{
+    size_t folded = 0;
+
+    while (folded < log->tail_count && (log->tail[folded].version <= log->known_committed ||
+                                        log->tail[folded].version <= log->metadata_version)) {
+        struct log_tail *tail = &log->tail[folded++];
+
+        if (tail->version > log->metadata_version) {
+            int error = kv_map_apply(log->metadata, tail->mutations);
+
+            assert(error == 0); /* the proxy checked the table before it pushed it, frames carry a hash */
+            log->metadata_version = tail->version;
+        }
+        mem_free((void *)(uintptr_t)tail->mutations.ptr);
+    }
+    if (folded > 0) {
+        memmove(log->tail, log->tail + folded, (log->tail_count - folded) * sizeof(*log->tail));
+        log->tail_count -= folded;
+    }
+}
+
+void log_metadata_done(struct log_server *log)
+{
+    for (size_t i = 0; i < log->tail_count; i++)
+        mem_free((void *)(uintptr_t)log->tail[i].mutations.ptr);
+    mem_free(log->tail);
+    kv_map_destroy(log->metadata);
+}
+
+void log_on_get_metadata(struct log_server *log, struct rpc_request *request)
+{
+    const struct get_metadata *m = MESSAGE_BODY(get_metadata, request->message);
+    version_t version = m->version == 0 ? log->known_committed : m->version;
+    struct bytes_buffer table = {0};
+    struct get_metadata_reply *reply;
+    struct message *message;
+    int error;
+
+    if (version < log->metadata_version || version > log->received.now) {
+        rpc_fail(request, ERROR_VERSION_INVALID);
+        return;
+    }
+    error = kv_map_dump(log->metadata, &table);
+    for (size_t i = 0; error == 0 && i < log->tail_count && log->tail[i].version <= version; i++)
+        error = bytes_buffer_append(&table, log->tail[i].mutations);
+    reply = MESSAGE_NEW(get_metadata_reply, &message);
+    if (error == 0)
+        error = arena_copy(&message->arena, bytes_buffer_bytes(&table), &reply->mutations);
+    bytes_buffer_done(&table);
+    if (error != 0) {
+        message_unref(message);
+        rpc_fail(request, error);
+        return;
+    }
+    rpc_reply(request, message);
+}

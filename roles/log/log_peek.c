@@ -1,0 +1,233 @@
+/* Peeks: whole versions above a given one, filtered by tag; and pops.
+ *
+ * What is in memory is answered at once, also what is not synced yet: storage holds it in memory only. A peek below memory
+ * reads frames from disk, a bounded number of bytes a turn, and says how far it got. A peek with nothing to say waits;
+ * all of those waiting are looked at once at the end of a turn in which something came. */
+#include "net/buggify.h"
+#include "net/mem.h"
+#include "roles/log/log_internal.h"
+
+enum { DISK_BYTES_A_PEEK = 8 * 1024 * 1024 };
+
+struct collector {
+    struct log_server *log;
+    tag_t tag;
+    version_t from, through;
+    struct message *message;
+    struct peek_reply *reply;
+    uint32_t capacity;
+    size_t bytes, bytes_max;
+};
+
+static bool has_tag(const struct push_section *section, tag_t tag)
+{
+    for (uint32_t i = 0; i < section->tags_count; i++)
+        if (section->tags[i] == tag)
+            return true;
+    return false;
+}
+
+static struct peek_version *add_version(struct collector *c, version_t version)
+{
+    struct peek_reply *reply = c->reply;
+    struct peek_version *grown;
+
+    if (reply->versions_count == c->capacity) {
+        c->capacity = c->capacity == 0 ? 8 : c->capacity * 2;
+        grown = arena_zalloc(&c->message->arena, c->capacity * sizeof(*grown));
+        if (reply->versions_count > 0)
+            memcpy(grown, reply->versions, reply->versions_count * sizeof(*grown));
+        reply->versions = grown;
+    }
+    grown = &reply->versions[reply->versions_count++];
+    grown->version = version;
+    return grown;
+}
+
+/* Adds what the version has for the tag; always moves `through`. */
+static void collect(struct collector *c, const struct push *push)
+{
+    size_t length = 0, at = 0;
+    uint8_t *into;
+
+    assert(push->version > c->through);
+    c->through = push->version;
+    for (uint32_t i = 0; i < push->sections_count; i++)
+        if (has_tag(&push->sections[i], c->tag))
+            length += push->sections[i].mutations.len;
+    if (length == 0)
+        return;
+    into = arena_alloc(&c->message->arena, length);
+    for (uint32_t i = 0; i < push->sections_count; i++) {
+        if (!has_tag(&push->sections[i], c->tag))
+            continue;
+        memcpy(into + at, push->sections[i].mutations.ptr, push->sections[i].mutations.len);
+        at += push->sections[i].mutations.len;
+    }
+    add_version(c, push->version)->mutations = bytes_of(into, length);
+    c->bytes += length;
+}
+
+static bool is_full(const struct collector *c)
+{
+    return c->bytes >= c->bytes_max || c->reply->versions_count >= 100000;
+}
+
+/* From the newest checkpoint at or below the wanted version on. */
+static int collect_from_disk(struct collector *c)
+{
+    struct log_server *log = c->log;
+    uint64_t position, next, first;
+    size_t i = 0;
+
+    while (i + 1 < log->checkpoint_count && log->checkpoints[i + 1].version <= c->from)
+        i++;
+    if (log->checkpoint_count == 0)
+        return 0;
+    PROBE(log->env, "log serves a peek from disk");
+    position = first = log->checkpoints[i].position;
+    while (c->through < log->spilled_through && !is_full(c) && position - first < DISK_BYTES_A_PEEK) {
+        struct arena arena = {0};
+        struct push push;
+        bool is_push;
+        int error = log_disk_read(log, position, &arena, &is_push, &push, &next);
+
+        if (error == 0 && is_push && push.version > c->through && push.version <= log->spilled_through)
+            collect(c, &push);
+        arena_done(&arena);
+        if (error != 0)
+            return error;
+        position = next;
+    }
+    return 0;
+}
+
+static void collect_from_memory(struct collector *c)
+{
+    struct log_server *log = c->log;
+    size_t low = 0, high = log->entry_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (log_entry_at(log, middle)->version <= c->through)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < log->entry_count && !is_full(c); low++) {
+        struct log_entry *entry = log_entry_at(log, low);
+
+        if (entry->message != NULL) {
+            collect(c, MESSAGE_BODY(push, entry->message));
+        } else { /* restored from disk: its frame is the only copy */
+            struct arena arena = {0};
+            struct push push;
+            uint64_t next;
+            bool is_push;
+
+            if (log_disk_read(log, entry->position, &arena, &is_push, &push, &next) != 0 || !is_push) {
+                arena_done(&arena);
+                return;
+            }
+            collect(c, &push);
+            arena_done(&arena);
+            if (BUGGIFY(log->env))
+                return;
+        }
+    }
+}
+
+static version_t popped_of(struct log_server *log, tag_t id)
+{
+    struct log_tag *tag = log_tag_find(log, id, false);
+
+    return tag == NULL ? 0 : tag->popped;
+}
+
+static bool has_answer(const struct log_server *log, const struct peek *m)
+{
+    return log->received.now > m->from || log->known_committed > m->known_committed || log->locked;
+}
+
+static void answer(struct log_server *log, struct rpc_request *request)
+{
+    const struct peek *m = MESSAGE_BODY(peek, request->message);
+    struct collector c = {.log = log,
+                          .tag = m->tag,
+                          .from = m->from,
+                          .through = m->from,
+                          .bytes_max = (size_t)log->env->knobs.log_peek_bytes_max};
+    int error = 0;
+
+    c.reply = MESSAGE_NEW(peek_reply, &c.message);
+    if (m->from < log->popped_through && log->popped_through <= log->received.now) {
+        /* Nobody needs what was forgotten: a server that asks for it finds its own pop in the answer. */
+        c.through = log->popped_through;
+    }
+    if (c.through < log->spilled_through)
+        error = collect_from_disk(&c);
+    if (error == 0 && c.through >= log->spilled_through)
+        collect_from_memory(&c);
+    if (error != 0) {
+        message_unref(c.message);
+        rpc_fail(request, error);
+        log_end(log, error);
+        return;
+    }
+    c.reply->through = c.through;
+    c.reply->end = log->received.now;
+    c.reply->known_committed = log->known_committed;
+    c.reply->popped = popped_of(log, m->tag);
+    c.reply->locked = log->locked;
+    log->peeks++;
+    log->peek_bytes += c.bytes;
+    rpc_reply(request, c.message);
+}
+
+void log_answer_peeks(struct ready *ready)
+{
+    struct log_server *log = container_of(ready, struct log_server, answer_peeks);
+
+    list_each(node, after, &log->waiting_peeks) {
+        struct rpc_request *request = list_entry(node, struct rpc_request, link);
+
+        if (rpc_request_alive(request) && !has_answer(log, MESSAGE_BODY(peek, request->message)))
+            continue;
+        list_remove(&request->link);
+        log->waiting_peek_count--;
+        if (!rpc_request_alive(request))
+            rpc_drop(request);
+        else
+            answer(log, request);
+    }
+}
+
+void log_on_peek(struct log_server *log, struct rpc_request *request)
+{
+    if (log->ended || log->waiting_peek_count >= LOG_WAITING_PEEKS_MAX) {
+        rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
+        return;
+    }
+    if (has_answer(log, MESSAGE_BODY(peek, request->message))) {
+        answer(log, request);
+        return;
+    }
+    list_push_back(&log->waiting_peeks, &request->link);
+    log->waiting_peek_count++;
+}
+
+void log_on_pop(struct log_server *log, struct rpc_request *request)
+{
+    const struct pop *m = MESSAGE_BODY(pop, request->message);
+    struct log_tag *tag = log_tag_find(log, m->tag, false);
+
+    version_t version = m->version < log->durable ? m->version : log->durable;
+
+    /* A server that is ahead of an ended generation pops all of it; nothing above what is durable here is ever forgotten. */
+    if (tag != NULL && version > tag->popped) {
+        tag->popped = version;
+        log_memory_popped(log);
+    }
+    rpc_drop(request);
+}

@@ -1,0 +1,210 @@
+/* Pushes: one version each, made durable in version order.
+ *
+ * WAIT_TURN -> APPEND -> COMMITTED
+ *                ^ \-> (disk nearly full) APPEND
+ *
+ * A push waits until its predecessor has been appended, goes to the disk queue, and is answered when it and all before it are
+ * durable. What holds: a locked log never acknowledges (a push whose sync ends after the lock gets ERROR_TLOG_STOPPED, though it
+ * counts in the end that the lock reports); a repeat is answered like the first; other content at a known version, or a gap, ends
+ * the log, for then somebody lies. */
+#include "net/buggify.h"
+#include "net/mem.h"
+#include "roles/log/log_internal.h"
+
+enum { WAIT_TURN, APPEND, COMMITTED, STAGES };
+enum { SPACE_CHECK_US = 200000 };
+
+struct push_op {
+    struct op op;
+    struct log_server *log;
+    struct rpc_request *request; /* owned until answered */
+    struct wait_turn turn;
+    struct wait_timer timer;
+    struct diskqueue_commit commit;
+    bool repeat;
+};
+
+static struct push_op *push_of(struct op *op)
+{
+    return container_of(op, struct push_op, op);
+}
+
+static void answer(struct push_op *push, int error)
+{
+    struct rpc_request *request = push->request;
+    struct message *reply;
+
+    push->request = NULL;
+    if (error != 0) {
+        rpc_fail(request, error);
+        return;
+    }
+    (void)MESSAGE_NEW(done, &reply);
+    rpc_reply(request, reply);
+}
+
+/* Asked for at most every SPACE_CHECK_US: down to the reserve pushes go on, below it they wait. */
+static bool disk_is_full(struct log_server *log)
+{
+    int64_t now_us = env_now_us(log->env);
+    struct env_space space;
+
+    if (log->space_checked_us != 0 && now_us - log->space_checked_us < SPACE_CHECK_US)
+        return log->disk_full;
+    log->space_checked_us = now_us;
+    if (env_dir_space(log->env, log->context.data_directory, &space) == 0) {
+        bool full = space.free_bytes < (uint64_t)log->env->knobs.log_disk_reserve_bytes;
+
+        if (full != log->disk_full)
+            TRACE(log->env, SEVERITY_WARN_ALWAYS, full ? "LogDiskReserveReached" : "LogDiskReserveFree",
+                  {"Id", trace_id(log->id)}, {"FreeBytes", trace_int((int64_t)space.free_bytes)});
+        log->disk_full = full;
+        log->free_bytes = space.free_bytes;
+    }
+    return log->disk_full;
+}
+
+static enum op_result run_wait_turn(struct op *op)
+{
+    struct push_op *push = push_of(op);
+    const struct push *m = MESSAGE_BODY(push, push->request->message);
+
+    if (!turnstile_enter(&push->log->received, &push->turn, op, m->prev_version))
+        return op_wait(op, APPEND);
+    return op_move(op, APPEND);
+}
+
+/* A version at or below what was received: fine if it is the same again. */
+static enum op_result check_repeat(struct push_op *push, const struct push *m)
+{
+    struct log_server *log = push->log;
+    struct log_entry *entry = log_entry_find(log, m->version);
+
+    log->repeats++;
+    PROBE(log->env, "log gets a push again");
+    if (m->version <= log->spilled_through) /* durable long ago, or its content would still be here */
+        return op_finish(&push->op, 0);
+    if (entry == NULL || entry->hash != log_push_hash(m)) {
+        TRACE(log->env, SEVERITY_WARN_ALWAYS, "LogOtherContent", {"Id", trace_id(log->id)},
+              {"Version", trace_int(m->version)}, {"PrevVersion", trace_int(m->prev_version)});
+        log_end(log, ERROR_TLOG_FAILED);
+        return op_finish(&push->op, ERROR_TLOG_FAILED);
+    }
+    diskqueue_commit(log->queue, &push->commit, &push->op);
+    return op_wait(&push->op, COMMITTED);
+}
+
+static enum op_result append(struct push_op *push, const struct push *m)
+{
+    struct log_server *log = push->log;
+    uint64_t position;
+    int error = log_disk_append_push(log, m, &position);
+
+    if (error == 0)
+        error = log_metadata_add(log, m->version, m->metadata);
+    if (error != 0) {
+        log_end(log, error);
+        return op_finish(&push->op, error);
+    }
+    log_memory_add(log, m, push->request->message, position);
+    log->pushes++;
+    log->push_bytes += push->request->message->encoded_bytes;
+    diskqueue_commit(log->queue, &push->commit, &push->op);
+    turnstile_advance(&log->received, m->version);
+    log_known_committed(log, m->known_committed);
+    env_turn_end(log->env, &log->answer_peeks);
+    return op_wait(&push->op, COMMITTED);
+}
+
+static enum op_result run_append(struct op *op)
+{
+    struct push_op *push = push_of(op);
+    struct log_server *log = push->log;
+    const struct push *m = MESSAGE_BODY(push, push->request->message);
+
+    if (log->locked || log->ended)
+        return op_finish(op, ERROR_TLOG_STOPPED);
+    if (m->version <= log->received.now)
+        return check_repeat(push, m);
+    if (m->prev_version != log->received.now) {
+        TRACE(log->env, SEVERITY_WARN_ALWAYS, "LogVersionGap", {"Id", trace_id(log->id)},
+              {"Version", trace_int(m->version)}, {"PrevVersion", trace_int(m->prev_version)},
+              {"Received", trace_int(log->received.now)});
+        log_end(log, ERROR_TLOG_FAILED);
+        return op_finish(op, ERROR_TLOG_FAILED);
+    }
+    if (disk_is_full(log)) {
+        PROBE(log->env, "log waits for disk space");
+        wait_timer_start(&push->timer, op, SPACE_CHECK_US);
+        return op_wait(op, APPEND);
+    }
+    return append(push, m);
+}
+
+static enum op_result run_committed(struct op *op)
+{
+    struct push_op *push = push_of(op);
+    struct log_server *log = push->log;
+    const struct push *m = MESSAGE_BODY(push, push->request->message);
+
+    if (push->commit.error != 0) {
+        log_end(log, push->commit.error);
+        return op_finish(op, ERROR_TLOG_FAILED);
+    }
+    if (m->version > log->durable)
+        log->durable = m->version;
+    log_memory_spill(log);
+    if (log->locked)
+        return op_finish(op, ERROR_TLOG_STOPPED);
+    return op_finish(op, 0);
+}
+
+static void ended(struct op *op)
+{
+    struct push_op *push = push_of(op);
+
+    answer(push, op->error == ERROR_OPERATION_CANCELLED ? ERROR_BROKEN_PROMISE : op->error);
+    mem_free(push);
+}
+
+static const struct op_stage stages[STAGES] = {
+    [WAIT_TURN] = {"WAIT_TURN", run_wait_turn, OP_STAGE(APPEND)},
+    [APPEND] = {"APPEND", run_append, OP_STAGE(APPEND) | OP_STAGE(COMMITTED)},
+    [COMMITTED] = {"COMMITTED", run_committed, 0},
+};
+static const struct op_type type = {"push", stages, STAGES, READY_COMMIT, ended};
+
+/* Lengths and order that the decoder can't know. */
+static bool is_well_formed(const struct push *m)
+{
+    uint64_t bytes = m->metadata.len;
+
+    for (uint32_t i = 0; i < m->sections_count; i++)
+        bytes += m->sections[i].mutations.len + 4 * (uint64_t)m->sections[i].tags_count + 8;
+    return m->version > m->prev_version && m->prev_version >= 0 && bytes < RPC_FRAME_BYTES_MAX;
+}
+
+void log_on_push(struct log_server *log, struct rpc_request *request)
+{
+    const struct push *m = MESSAGE_BODY(push, request->message);
+    struct push_op *push;
+
+    if (log->locked || log->restored || log->ended || m->epoch != log->epoch) {
+        rpc_fail(request, ERROR_TLOG_STOPPED);
+        return;
+    }
+    if (m->version == 0) { /* a bare known committed version: nothing to store, but peeks may wait for it */
+        if (m->known_committed <= log->received.now)
+            log_known_committed(log, m->known_committed);
+        rpc_drop(request);
+        return;
+    }
+    if (!is_well_formed(m)) {
+        rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
+        return;
+    }
+    push = mem_zalloc(sizeof(*push));
+    push->log = log;
+    push->request = request;
+    op_start_now(&push->op, &type, &log->ops);
+}

@@ -309,21 +309,6 @@ Test(rpc, a_dropped_request_and_an_absent_endpoint_are_broken_promises)
     world_done(&world);
 }
 
-Test(rpc, a_request_queued_for_an_endpoint_that_goes_is_a_broken_promise)
-{
-    struct world world;
-    struct ask ask = {0};
-
-    world_init(&world);
-    ask_start(&world, &ask, world.server, ECHO);
-    op_cancel(&ask.op);
-    ask_start(&world, &ask, world.server, ECHO);
-    env_turn(world.env); /* asks, and the handler has answered in the same turn */
-    cr_assert_eq(world.handled, 1);
-    cr_assert_eq(ask.error, 0);
-    world_done(&world);
-}
-
 /* ---- failing connections ---- */
 
 static void kill_server(struct world *world)
@@ -461,6 +446,38 @@ Test(rpc, one_way_messages_arrive)
     rpc_send(world.caller, &to, make_notice());
     run_until(&world, 1);
     cr_assert_eq(world.notices, 12);
+    world_done(&world);
+}
+
+Test(rpc, what_is_queued_for_an_endpoint_that_goes_never_reaches_it)
+{
+    struct world world;
+
+    world_init(&world);
+    rpc_send(world.server, &(struct endpoint){world.at, ECHO}, make_notice());
+    rpc_unregister(world.server, ECHO);
+    env_turn(world.env);
+    cr_assert_eq(world.notices, 0);
+    cr_assert_eq(rpc_counters(world.server)->no_endpoint, 1);
+    rpc_send(world.server, &(struct endpoint){world.at, ECHO}, make_notice()); /* left to rpc_destroy */
+    world_done(&world);
+}
+
+Test(rpc, a_flood_arrives_whole)
+{
+    enum { COUNT = 40, EACH = 1000000 };
+    struct world world;
+
+    world_init(&world);
+    for (int i = 0; i < COUNT; i++) {
+        struct message *notice = make_notice();
+        struct question *body = notice->body;
+
+        body->payload = bytes_of(arena_zalloc(&notice->arena, EACH), EACH);
+        rpc_send(world.caller, &(struct endpoint){world.at, ECHO}, notice);
+    }
+    run_until(&world, COUNT);
+    cr_assert_eq(world.notices, COUNT);
     world_done(&world);
 }
 
@@ -798,6 +815,7 @@ static const struct env_listener_events foreign_listener = {.accepted = foreign_
 struct foreign {
     struct world *world;
     uint64_t version;
+    bool deaf; /* reads nothing */
 };
 
 static void foreign_accepted(void *ctx, struct env_conn *conn, struct address from)
@@ -809,6 +827,7 @@ static void foreign_accepted(void *ctx, struct env_conn *conn, struct address fr
 
     (void)from;
     env_conn_adopt(foreign->world->env, conn, &foreign_events, NULL);
+    env_conn_pause(foreign->world->env, conn, foreign->deaf);
     if (foreign->version == 0) /* says nothing at all */
         return;
     cr_assert_eq(bytes_buffer_append(&hello, bytes_of(bytes, len)), 0);
@@ -818,7 +837,7 @@ static void foreign_accepted(void *ctx, struct env_conn *conn, struct address fr
 Test(rpc, another_protocol_version_is_refused)
 {
     struct world world;
-    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION + 1};
+    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION + 1, false};
     struct env_listener *listener;
     uint8_t bytes[256];
     uint32_t len = hello_frame(bytes, QUOIN_PROTOCOL_VERSION + 1, cluster_a, false);
@@ -842,7 +861,7 @@ Test(rpc, another_protocol_version_is_refused)
 Test(rpc, a_silent_peer_counts_as_dead)
 {
     struct world world;
-    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION};
+    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION, false};
     struct env_listener *listener;
 
     world_init(&world);
@@ -883,6 +902,86 @@ Test(rpc, pings_keep_a_long_wait_alive)
         run_for(&world.fixture, 50000); /* nobody waits: no pings */
         cr_assert_eq(rpc_counters(world.caller)->frames_out, frames);
     }
+    world_done(&world);
+}
+
+Test(rpc, a_queue_that_grows_too_long_closes_the_connection)
+{
+    struct world world;
+    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION, true};
+    struct env_listener *listener;
+    struct ask ask = {.payload_bytes = 20000000};
+
+    world_init(&world);
+    world.env->knobs.rpc_unsent_bytes_max = 1000000;
+    kill_server(&world);
+    cr_assert_eq(env_listen(world.env, world.at, &foreign_listener, &foreign, &listener), 0);
+    ask_start(&world, &ask, world.caller, ECHO);
+    run_until(&world, 1);
+    cr_assert_eq(ask.error, ERROR_REQUEST_MAYBE_DELIVERED);
+    cr_assert_eq(rpc_counters(world.caller)->closed_overfull, 1);
+    env_listener_close(listener, world.env);
+    world_done(&world);
+}
+
+Test(rpc, a_peer_that_dials_us_ends_our_pause)
+{
+    struct world world;
+    struct ask paused = {0}, other = {0};
+
+    world_init(&world);
+    world.env->knobs.rpc_reconnect_delay_us = world.env->knobs.rpc_reconnect_delay_max_us = 60000000;
+    rpc_destroy(world.caller);
+    world.caller = make_rpc(&world, free_address(), cluster_a, false);
+    cr_assert_eq(rpc_listen(world.caller), 0);
+    rpc_register(world.caller, ECHO, handle, &world);
+    kill_server(&world);
+    cr_assert_eq(ask_and_wait(&world, world.caller, ECHO), ERROR_CONNECTION_FAILED);
+    ask_start(&world, &paused, world.caller, ECHO);
+    run_for(&world.fixture, 20000);
+    cr_assert_not(paused.ended);
+    world.server = make_rpc(&world, world.at, cluster_a, false);
+    cr_assert_eq(rpc_listen(world.server), 0);
+    rpc_register(world.server, ECHO, handle, &world);
+    ask_start(&world, &other, world.server, ECHO);
+    other.to.address = rpc_address(world.caller);
+    run_until(&world, 2);
+    cr_assert_eq(paused.error, 0);
+    cr_assert_eq(other.error, 0);
+    world_done(&world);
+}
+
+/* A clock that the test can move on. */
+static const struct env_ops *real_ops;
+static int64_t ahead_us;
+
+static int64_t shifted_now(struct env *env)
+{
+    return real_ops->now_us(env) + ahead_us;
+}
+
+Test(rpc, an_idle_connection_is_closed_and_dialled_again_when_needed)
+{
+    struct world world;
+    struct env_ops ops;
+
+    world_init(&world);
+    env_timer_cancel(world.env, &world.fixture.watchdog);
+    real_ops = world.env->ops;
+    ops = *real_ops;
+    ops.now_us = shifted_now;
+    world.env->ops = &ops;
+    cr_assert_eq(ask_and_wait(&world, world.caller, ECHO), 0);
+    cr_assert_eq(ask_and_wait(&world, world.caller, ECHO), 0);
+    cr_assert_eq(rpc_counters(world.caller)->dialled, 1);
+    for (int i = 0; i < 3; i++) {
+        ahead_us += 61000000;
+        env_turn(world.env); /* the loop itself would sleep by the real clock */
+    }
+    cr_assert_eq(ask_and_wait(&world, world.caller, ECHO), 0);
+    cr_assert_eq(rpc_counters(world.caller)->dialled, 2);
+    cr_assert_eq(rpc_counters(world.server)->accepted, 2);
+    world.env->ops = real_ops;
     world_done(&world);
 }
 

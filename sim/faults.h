@@ -1,0 +1,66 @@
+/* What breaks during the chaos, drawn by the seed.
+ *
+ * Every class is on in half of the seeds, unless the scenario says. Each class that is on strikes at its own pace between
+ * begin and end; what it broke mends itself after a drawn time, or at the heal. Processes and disks are hit only on servers
+ * (process->server); the network between any two machines. */
+#pragma once
+
+#include "sim/world.h"
+
+/* X(class, key in scenario files, shortest and longest mean pause between two strikes in ms, what it attacks) */
+#define SIM_FAULT_TABLE(X)                                                                                        \
+    X(KILL, "kill", 3000, 30000, "kill -9 of one or several server processes")                                    \
+    X(REBOOT, "reboot", 5000, 40000, "power-off of one machine: its unsynced pages are lost, kept or torn")       \
+    X(POWER_OFF, "power-off", 15000, 60000, "power-off of all servers at once")                                   \
+    X(CLOG, "clog", 1000, 15000, "a machine's sends, receives, or one pair is held up")                           \
+    X(SWIZZLE, "swizzle", 10000, 60000, "half of the machines clogged one by one, released in another order")     \
+    X(PARTITION, "partition", 5000, 30000, "halves, one isolated, one direction, or a ring of majorities")        \
+    X(DROP, "drop", 500, 10000, "a connection breaks; both sides hear of it, one, or none")                       \
+    X(PAUSE, "pause", 3000, 30000, "SIGSTOP of a process for 0.1 to 30 s")                                        \
+    X(SLOW_CPU, "slow-cpu", 5000, 30000, "a process runs a hundred times slower")                                 \
+    X(LATENCY, "latency", 3000, 20000, "the whole network gets slow, with a long tail")                           \
+    X(SLOW_DISK, "slow-disk", 3000, 20000, "syncs of a disk take up to a second")                                 \
+    X(DISK_ERROR, "disk-error", 5000, 40000, "file calls of a process fail now and then")                         \
+    X(DISK_FULL, "disk-full", 10000, 60000, "no file of a process can grow")                                      \
+    X(BIT_FLIP, "bit-flip", 0, 0, "1 to 32 bits of one chunk in some thousands flip; all the chaos long")         \
+    X(CLOCK, "clock", 5000, 30000, "a process's clock drifts by up to 10 %, its wall clock jumps by hours")
+
+enum sim_fault_class {
+#define X(class, key, pause_min_ms, pause_max_ms, what) FAULT_##class,
+    SIM_FAULT_TABLE(X)
+#undef X
+        FAULT_CLASSES
+};
+
+enum sim_switch { SWITCH_DRAW, SWITCH_OFF, SWITCH_ON };
+
+struct sim_fault_ticker {
+    struct sim_event event;
+    struct sim_faults *faults;
+    enum sim_fault_class class;
+    int64_t pause_us; /* mean */
+};
+
+struct sim_faults {
+    struct sim_world *world; /* borrowed */
+    enum sim_switch want[FAULT_CLASSES];
+    bool on[FAULT_CLASSES];
+    uint64_t strikes[FAULT_CLASSES];
+    struct sim_fault_ticker tickers[FAULT_CLASSES];
+    struct list active; /* what mends itself later */
+    struct sim_settings healthy;
+    int64_t end_us;
+    bool running;
+};
+
+void sim_faults_init(struct sim_faults *faults, struct sim_world *world);
+/* Draws which classes are on, and strikes from now on until `duration_us` have passed or sim_faults_heal(). */
+void sim_faults_start(struct sim_faults *faults, int64_t duration_us);
+/* Mends everything: network, disks, clocks, pauses; boots every process that is down and may run. */
+void sim_faults_heal(struct sim_faults *faults);
+/* "kill=3 clog=12 ..", of those that struck; cut to fit. */
+char *sim_faults_print(const struct sim_faults *faults, char *out, size_t out_size);
+/* The class of that key, or FAULT_CLASSES. */
+enum sim_fault_class sim_fault_class_of(const char *key);
+/* One strike now, of any class: for tests and scenarios with a plan. */
+void sim_faults_strike(struct sim_faults *faults, enum sim_fault_class class);

@@ -1,0 +1,108 @@
+/* Faults: a rough night of every class, and everything mended in the morning. */
+#include <criterion/criterion.h>
+
+#include "sim/faults.h"
+#include "tests/unit/sim/echo.h"
+
+enum { SERVERS = 5, CLIENTS = 3 };
+
+struct night {
+    struct sim_world *world;
+    struct sim_faults faults;
+    struct echo_client_stats stats[CLIENTS];
+};
+
+static void night_init(struct night *night, uint64_t seed)
+{
+    char name[16];
+
+    *night = (struct night){.world = sim_world_create(seed)};
+    sim_faults_init(&night->faults, night->world);
+    for (unsigned i = 0; i < SERVERS; i++) {
+        snprintf(name, sizeof(name), "server%u", i);
+        sim_process_create(night->world, name, i, 4500, &echo_server, NULL)->server = true;
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        snprintf(name, sizeof(name), "client%u", i);
+        night->stats[i] = (struct echo_client_stats){.server = night->world->processes[i]->address, .reconnect_us = 20000};
+        sim_process_create(night->world, name, SERVERS + i, 4500, &echo_client, &night->stats[i]);
+    }
+    for (size_t i = 0; i < night->world->process_count; i++)
+        sim_process_boot(night->world->processes[i]);
+}
+
+static uint64_t night_run(struct night *night)
+{
+    sim_faults_start(&night->faults, 60 * SIM_SECOND_US);
+    cr_assert(sim_world_run_until(night->world, 60 * SIM_SECOND_US), "%s", night->world->why);
+    sim_faults_heal(&night->faults);
+    cr_assert(sim_world_run_until(night->world, 65 * SIM_SECOND_US), "%s", night->world->why);
+    return night->world->hash;
+}
+
+static void all_classes_but_flips(struct night *night)
+{
+    for (int class = 0; class < FAULT_CLASSES; class++)
+        night->faults.want[class] = class == FAULT_BIT_FLIP ? SWITCH_OFF : SWITCH_ON;
+}
+
+Test(faults, after_the_heal_everything_runs)
+{
+    for (uint64_t seed = 0; seed < 5; seed++) {
+        struct night night;
+        uint64_t received[CLIENTS];
+
+        night_init(&night, seed);
+        all_classes_but_flips(&night);
+        night_run(&night);
+        for (size_t i = 0; i < night.world->process_count; i++)
+            cr_assert(night.world->processes[i]->alive && !night.world->processes[i]->paused);
+        for (int i = 0; i < CLIENTS; i++)
+            received[i] = night.stats[i].received;
+        cr_assert(sim_world_run_until(night.world, 66 * SIM_SECOND_US));
+        for (int i = 0; i < CLIENTS; i++)
+            cr_assert_gt(night.stats[i].received, received[i] + 500);
+        sim_world_destroy(night.world);
+    }
+}
+
+Test(faults, every_class_strikes_and_the_same_seed_strikes_the_same)
+{
+    struct night first, second;
+
+    night_init(&first, 42);
+    all_classes_but_flips(&first);
+    night_init(&second, 42);
+    all_classes_but_flips(&second);
+    cr_assert_eq(night_run(&first), night_run(&second));
+    for (int class = 0; class < FAULT_CLASSES; class++)
+        cr_assert(first.faults.strikes[class] != 0 || class == FAULT_BIT_FLIP || class == FAULT_DISK_FULL ||
+                      class == FAULT_POWER_OFF || class == FAULT_SWIZZLE,
+                  "class %d never struck", class);
+    sim_world_destroy(first.world);
+    sim_world_destroy(second.world);
+}
+
+Test(faults, each_class_is_on_in_about_half_of_the_seeds)
+{
+    unsigned on[FAULT_CLASSES] = {0};
+
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        struct night night;
+
+        night_init(&night, seed);
+        sim_faults_start(&night.faults, SIM_SECOND_US);
+        for (int class = 0; class < FAULT_CLASSES; class++)
+            on[class] += night.faults.on[class];
+        sim_faults_heal(&night.faults);
+        sim_world_destroy(night.world);
+    }
+    for (int class = 0; class < FAULT_CLASSES; class++)
+        cr_assert(on[class] > 25 && on[class] < 75, "class %d: %u of 100", class, on[class]);
+}
+
+Test(faults, a_key_names_a_class)
+{
+    cr_assert_eq(sim_fault_class_of("slow-disk"), FAULT_SLOW_DISK);
+    cr_assert_eq(sim_fault_class_of("slow"), FAULT_CLASSES);
+}

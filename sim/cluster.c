@@ -1,0 +1,171 @@
+/* The topology: a machine, and so a zone, for every process; coordinators first, clients last. */
+#include "sim/cluster.h"
+
+#include <assert.h>
+
+#include "net/error.h"
+#include "net/mem.h"
+#include "net/trace.h"
+#include "roles/worker/worker.h"
+#include "txn/messages.h"
+
+enum { SERVER_PORT = 4500 };
+
+struct server {
+    struct list link;
+    struct sim_cluster *cluster;
+    enum process_class process_class;
+};
+
+static int server_start(struct sim_process *process, void *ctx)
+{
+    struct server *server = ctx;
+    char zone[16], why[256] = "";
+    struct worker_options options = {
+        .data_directory = "data",
+        .public_address = process->address,
+        .process_class = server->process_class,
+        .coordinators = server->cluster->coordinators,
+        .coordinator_count = server->cluster->coordinator_count,
+        .command_line = BYTES_LITERAL("simulated"),
+        .pid = process->id * UINT64_C(1000) + process->incarnation,
+    };
+    struct worker *worker = NULL;
+    int error;
+
+    snprintf(zone, sizeof(zone), "m%u", process->machine);
+    options.zone = options.machine = bytes_of_string(zone);
+    error = env_dir_make(&process->env, options.data_directory);
+    if (error == 0)
+        error = worker_create(&process->env, &options, &worker, why, sizeof(why));
+    if (error != 0)
+        sim_say(process->world, process, "can't start: %s %s", error_name(error), why);
+    process->instance = worker;
+    return error;
+}
+
+static void server_kill(struct sim_process *process, void *ctx)
+{
+    (void)ctx;
+    worker_destroy(process->instance);
+}
+
+static const struct sim_program server_program = {server_start, server_kill};
+
+/* ---- topology ---- */
+
+struct topology {
+    unsigned counts[CLASS_COUNT];
+    unsigned clients, redundancy, engine;
+};
+
+static unsigned draw_count(struct sim_world *world, int64_t wanted, int64_t low, int64_t high)
+{
+    return (unsigned)(wanted == SCENARIO_DRAW ? sim_random_range(&world->knobs_random, low, high) : wanted);
+}
+
+static unsigned at_least(unsigned count, unsigned least)
+{
+    return count < least ? least : count;
+}
+
+static struct topology draw_topology(struct sim_world *world, const struct scenario *scenario)
+{
+    struct topology topology = {
+        .counts = {[CLASS_UNSET] = draw_count(world, scenario->unset, 0, 3),
+                   [CLASS_LOG] = draw_count(world, scenario->logs, 1, 5),
+                   [CLASS_STORAGE] = draw_count(world, scenario->storage, 1, 5),
+                   [CLASS_STATELESS] = draw_count(world, scenario->stateless, 4, 7)},
+        .clients = draw_count(world, scenario->clients, 1, 3),
+        .redundancy = draw_count(world, scenario->redundancy, 1, 3),
+        .engine = draw_count(world, scenario->engine, ENGINE_LMDB, ENGINE_MEMORY),
+    };
+    bool one = scenario->topology == TOPOLOGY_ONE ||
+               (scenario->topology == TOPOLOGY_DRAW && sim_random_one_in(&world->knobs_random, 6));
+
+    topology.counts[CLASS_COORDINATOR] =
+        scenario->coordinators == SCENARIO_DRAW ? 1 + 2 * draw_count(world, SCENARIO_DRAW, 0, 2)
+                                                : (unsigned)scenario->coordinators;
+    if (one) {
+        topology.redundancy = 1;
+        memset(topology.counts, 0, sizeof(topology.counts));
+        topology.counts[CLASS_UNSET] = 1;
+    } else {
+        topology.counts[CLASS_LOG] = at_least(topology.counts[CLASS_LOG], topology.redundancy);
+        topology.counts[CLASS_STORAGE] = at_least(topology.counts[CLASS_STORAGE], topology.redundancy);
+    }
+    return topology;
+}
+
+static void add_server(struct sim_cluster *cluster, enum process_class process_class, unsigned nth)
+{
+    struct sim_world *world = cluster->world;
+    unsigned machine = (unsigned)world->process_count;
+    struct server *server = sim_zalloc(sizeof(*server));
+    char name[32];
+
+    server->cluster = cluster;
+    server->process_class = process_class;
+    list_push_back(&cluster->servers, &server->link);
+    snprintf(name, sizeof(name), "%s%u", process_class_name(process_class), nth);
+    sim_process_create(world, name, machine, SERVER_PORT, &server_program, server)->server = true;
+}
+
+static void add_client(struct sim_cluster *cluster, unsigned nth)
+{
+    struct sim_world *world = cluster->world;
+    struct sim_client *client = &cluster->clients[nth];
+    char name[32];
+
+    *client = (struct sim_client){.world = world, .cluster = cluster, .index = nth, .stopping = &cluster->stopping};
+    snprintf(name, sizeof(name), "client%u", nth);
+    client->process = sim_process_create(world, name, (unsigned)world->process_count, SERVER_PORT, &sim_client_program, client);
+    client->process->stay_down = true;
+}
+
+static void choose_coordinators(struct sim_cluster *cluster, unsigned count)
+{
+    char address[ADDRESS_TEXT_MAX];
+    size_t used;
+
+    cluster->coordinator_count = count;
+    used = (size_t)snprintf(cluster->connection_string, sizeof(cluster->connection_string), "sim:sim@");
+    for (unsigned i = 0; i < count; i++) {
+        cluster->coordinators[i] = cluster->world->processes[i]->address;
+        used += (size_t)snprintf(cluster->connection_string + used, sizeof(cluster->connection_string) - used, "%s%s",
+                                 i == 0 ? "" : ",", address_print(cluster->coordinators[i], address));
+        assert(used < sizeof(cluster->connection_string));
+    }
+}
+
+void sim_cluster_start(struct sim_cluster *cluster, struct sim_world *world, const struct scenario *scenario)
+{
+    static const enum process_class order[] = {CLASS_COORDINATOR, CLASS_UNSET, CLASS_LOG, CLASS_STORAGE, CLASS_STATELESS};
+    struct topology topology = draw_topology(world, scenario);
+
+    *cluster = (struct sim_cluster){.world = world,
+                                    .redundancy = topology.redundancy,
+                                    .engine = topology.engine,
+                                    .client_count = topology.clients};
+    list_init(&cluster->servers);
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        for (unsigned nth = 0; nth < topology.counts[order[i]]; nth++)
+            add_server(cluster, order[i], nth);
+    choose_coordinators(cluster, at_least(topology.counts[CLASS_COORDINATOR], 1));
+    for (unsigned nth = 0; nth < topology.clients; nth++)
+        add_client(cluster, nth);
+    sim_say(world, NULL, "cluster %s redundancy=%u engine=%u processes=%zu", cluster->connection_string, cluster->redundancy,
+            cluster->engine, world->process_count);
+    for (size_t i = 0; i < world->process_count; i++)
+        sim_process_boot(world->processes[i]);
+}
+
+void sim_cluster_done(struct sim_cluster *cluster)
+{
+    while (!list_empty(&cluster->servers)) {
+        struct server *server = list_entry(cluster->servers.next, struct server, link);
+
+        list_remove(&server->link);
+        mem_free(server);
+    }
+}

@@ -1,0 +1,32 @@
+/* A whole cluster in the world: server processes that run workers, client processes that run workloads. */
+#pragma once
+
+#include "sim/client.h"
+#include "sim/scenario.h"
+
+enum { CLUSTER_COORDINATORS_MAX = 7, CLUSTER_CLIENTS_MAX = 8 };
+
+struct sim_cluster {
+    struct sim_world *world;
+    struct address coordinators[CLUSTER_COORDINATORS_MAX];
+    size_t coordinator_count;
+    char connection_string[512]; /* what a cluster file would say */
+    uint32_t redundancy, engine;
+    struct sim_client clients[CLUSTER_CLIENTS_MAX];
+    unsigned client_count;
+    struct list servers;         /* owned */
+    bool stopping;               /* workloads come to their end */
+};
+
+/* Draws the topology that the scenario leaves open and boots everything. There is no database yet. */
+void sim_cluster_start(struct sim_cluster *cluster, struct sim_world *world, const struct scenario *scenario);
+/* After sim_world_destroy(). */
+void sim_cluster_done(struct sim_cluster *cluster);
+
+/* Actors' mains. arg: the cluster. */
+/* `configure new`: a cluster id for every coordinator, then the database; goes on until it is there. */
+void sim_cluster_configure(struct sim_actor *actor, void *arg);
+/* The leader that this coordinator names; false when it names none. */
+bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_leader);
+/* All replicas of each shard, key by key, at one version. */
+void sim_cluster_check_consistency(struct sim_actor *actor, void *arg);

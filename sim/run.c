@@ -1,0 +1,250 @@
+/* The phases of a run. */
+#include "sim/run.h"
+
+#include <assert.h>
+
+#include "net/error.h"
+#include "net/mem.h"
+#include "sim/buggify.h"
+#include "sim/cluster.h"
+#include "sim/transaction.h"
+#include "sim/workload.h"
+
+enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, DRAIN_LIMIT_S = 120 };
+
+struct run {
+    const struct scenario *scenario;
+    struct sim_world *world;
+    struct sim_cluster cluster;
+    struct sim_faults faults;
+    struct sim_workload_run workloads[SCENARIO_WORKLOADS_MAX];
+};
+
+/* ---- before the world ---- */
+
+static uint64_t draw_knob(void *ctx)
+{
+    return sim_random_u64(ctx);
+}
+
+static bool decide(struct sim_world *world, enum sim_switch wanted)
+{
+    bool drawn = sim_random_coin(&world->knobs_random);
+
+    return wanted == SWITCH_DRAW ? drawn : wanted == SWITCH_ON;
+}
+
+static void set_knobs(struct run *run)
+{
+    const struct scenario *scenario = run->scenario;
+
+    if (decide(run->world, scenario->randomize_knobs))
+        knobs_randomize(&run->world->knobs, draw_knob, &run->world->knobs_random);
+    for (size_t i = 0; i < scenario->knob_count; i++) {
+        int error = knobs_set(&run->world->knobs, bytes_of_string(scenario->knobs[i].name),
+                              bytes_of_string(scenario->knobs[i].value));
+
+        assert(error == 0);
+    }
+}
+
+/* Every seed has its own network and disks, healthy but different. */
+static void set_world(struct run *run)
+{
+    struct sim_random *random = &run->world->knobs_random;
+    struct sim_settings *settings = &run->world->settings;
+
+    settings->latency_us = sim_random_range(random, 50, 800);
+    settings->latency_tail = (unsigned)sim_random_range(random, 100, 2000);
+    settings->latency_tail_us = sim_random_range(random, 2000, 50000);
+    settings->window_bytes = (size_t)1 << sim_random_range(random, 14, 22);
+    settings->sync_us = sim_random_range(random, 80, 3000);
+    settings->job_us = sim_random_range(random, 100, 3000);
+    settings->restart_us = sim_random_range(random, 100000, 5 * SIM_SECOND_US);
+}
+
+static void run_init(struct run *run, const struct scenario *scenario, const struct sim_run_options *options)
+{
+    *run = (struct run){.scenario = scenario, .world = sim_world_create(options->seed)};
+    run->world->trace = options->trace;
+    set_knobs(run);
+    set_world(run);
+    if (decide(run->world, scenario->buggify))
+        sim_world_buggify(run->world);
+    sim_faults_init(&run->faults, run->world);
+    memcpy(run->faults.want, scenario->faults, sizeof(run->faults.want));
+}
+
+static void run_done(struct run *run)
+{
+    sim_faults_heal(&run->faults);
+    sim_world_destroy(run->world);
+    sim_cluster_done(&run->cluster);
+    for (size_t i = 0; i < run->scenario->workload_count; i++) {
+        struct sim_workload_run *workload = &run->workloads[i];
+
+        if (workload->state != NULL && workload->type->done != NULL)
+            workload->type->done(workload);
+        mem_free(workload->state);
+    }
+}
+
+/* ---- phases ---- */
+
+static bool actors_busy(void *ctx)
+{
+    struct run *run = ctx;
+
+    for (unsigned i = 0; i < run->cluster.client_count; i++)
+        if (!sim_client_idle(&run->cluster.clients[i]))
+            return true;
+    return false;
+}
+
+/* Runs until every actor has returned; `what` names the phase that hangs otherwise. */
+static bool wait_for_actors(struct run *run, int64_t limit_us, const char *what)
+{
+    struct sim_world *world = run->world;
+
+    sim_say(world, NULL, "phase: %s", what);
+    sim_world_run_while(world, actors_busy, run, world->now_us + limit_us);
+    if (!world->failed && actors_busy(run))
+        sim_world_fail(world, "it hangs: %s took longer than %d s", what, (int)(limit_us / SIM_SECOND_US));
+    return !world->failed;
+}
+
+static void setup_main(struct sim_actor *actor, void *arg)
+{
+    struct sim_workload_run *workload = arg;
+
+    workload->type->setup(actor, workload);
+}
+
+static void run_main(struct sim_actor *actor, void *arg)
+{
+    struct sim_workload_run *workload = arg;
+
+    workload->type->run(actor, workload);
+}
+
+static void check_main(struct sim_actor *actor, void *arg)
+{
+    struct sim_workload_run *workload = arg;
+
+    workload->type->check(actor, workload);
+}
+
+/* A commit, however long it takes: the scenario's limit says how long that may be. */
+static void commit_main(struct sim_actor *actor, void *arg)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    int error;
+
+    (void)arg;
+    do {
+        sim_set(transaction, BYTES_LITERAL("healed"), BYTES_LITERAL("yes"));
+        error = sim_commit(transaction);
+    } while (error != 0 && sim_retry(transaction, error));
+    if (error != 0)
+        sim_world_fail(actor->client->world, "the commit after the heal failed: %s", error_name(error));
+    sim_transaction_destroy(transaction);
+}
+
+static bool set_up(struct run *run)
+{
+    struct sim_client *first = &run->cluster.clients[0];
+
+    sim_actor_start(first, 0, sim_cluster_configure, &run->cluster);
+    if (!wait_for_actors(run, SETUP_LIMIT_S * SIM_SECOND_US, "configure new"))
+        return false;
+    for (size_t i = 0; i < run->scenario->workload_count; i++) {
+        struct sim_workload_run *workload = &run->workloads[i];
+
+        workload->type = run->scenario->workloads[i].type;
+        workload->options = run->scenario->workloads[i].options;
+        workload->client_count = run->cluster.client_count;
+        workload->state = sim_zalloc(workload->type->state_bytes + 1);
+        sim_actor_start(first, 0, setup_main, workload);
+    }
+    return wait_for_actors(run, SETUP_LIMIT_S * SIM_SECOND_US, "setting up the workloads");
+}
+
+static void start_workloads(struct run *run)
+{
+    for (size_t i = 0; i < run->scenario->workload_count; i++) {
+        struct sim_workload_run *workload = &run->workloads[i];
+
+        for (unsigned client = 0; client < run->cluster.client_count; client++)
+            for (unsigned actor = 0; actor < workload->options[0]; actor++)
+                sim_actor_start(&run->cluster.clients[client], client * (unsigned)workload->options[0] + actor, run_main,
+                                workload);
+    }
+}
+
+static bool chaos(struct run *run)
+{
+    struct sim_world *world = run->world;
+
+    sim_say(world, NULL, "phase: chaos");
+    sim_faults_start(&run->faults, run->scenario->duration_us);
+    start_workloads(run);
+    if (!sim_world_run_until(world, world->now_us + run->scenario->duration_us))
+        return false;
+    sim_faults_heal(&run->faults);
+    return true;
+}
+
+/* The workloads are told to stop first: their actors end when what they have under way has ended. */
+static bool heal(struct run *run)
+{
+    struct sim_actor *actor = sim_actor_start(&run->cluster.clients[0], 0, commit_main, NULL);
+    struct sim_world *world = run->world;
+    int64_t limit_us = world->now_us + run->scenario->recovery_limit_us;
+
+    run->cluster.stopping = true;
+    while (!actor->ended && !world->failed && world->now_us < limit_us)
+        sim_world_run_until(world, world->now_us + 10000);
+    if (!actor->ended)
+        sim_world_fail(world, "no commit within %d s after the heal", (int)(run->scenario->recovery_limit_us / SIM_SECOND_US));
+    return wait_for_actors(run, DRAIN_LIMIT_S * SIM_SECOND_US, "ending the workloads");
+}
+
+static bool check(struct run *run)
+{
+    struct sim_client *first = &run->cluster.clients[0];
+
+    for (size_t i = 0; i < run->scenario->workload_count; i++)
+        sim_actor_start(first, 0, check_main, &run->workloads[i]);
+    if (!wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the checks of the workloads"))
+        return false;
+    sim_actor_start(first, 0, sim_cluster_check_consistency, &run->cluster);
+    return wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the consistency check");
+}
+
+void sim_run(const struct scenario *scenario, const struct sim_run_options *options, struct sim_run_result *ret_result)
+{
+    struct run run;
+    struct sim_world *world;
+
+    run_init(&run, scenario, options);
+    world = run.world;
+    if (options->watch != NULL)
+        options->watch(world);
+    sim_cluster_start(&run.cluster, world, scenario);
+    if (set_up(&run) && chaos(&run) && heal(&run))
+        check(&run);
+    if (world->buggify != NULL && options->report != NULL)
+        sim_buggify_report(world->buggify, options->report);
+    *ret_result = (struct sim_run_result){
+        .ok = !world->failed,
+        .hash = world->hash,
+        .simulated_s = (double)world->now_us / 1e6,
+        .events = world->events,
+        .turns = world->turns,
+    };
+    memcpy(ret_result->why, world->why, sizeof(ret_result->why));
+    sim_faults_print(&run.faults, ret_result->faults, sizeof(ret_result->faults));
+    run_done(&run);
+    if (options->watch != NULL)
+        options->watch(NULL);
+}

@@ -1,0 +1,30 @@
+/* One run of one scenario with one seed, from an empty world to the last check.
+ *
+ *   set up       boot, configure new, every workload's setup()
+ *   chaos        faults strike, workloads run
+ *   heal         everything mended; commits must go on within the scenario's limit
+ *   quiet        workloads end; their checks; the consistency check
+ *
+ * Reaching the scenario's time limit in any phase is a failure: it hangs. So is any event of severity error. */
+#pragma once
+
+#include "sim/scenario.h"
+
+struct sim_run_options {
+    uint64_t seed;
+    FILE *trace;         /* borrowed; NULL: none */
+    FILE *report;        /* borrowed; NULL: none. BUGGIFY sites and probes */
+    /* Told of the world while it lives (NULL: it has gone), for crash reports. May be NULL. */
+    void (*watch)(struct sim_world *world);
+};
+
+struct sim_run_result {
+    bool ok;
+    char why[SIM_WHY_MAX];
+    uint64_t hash;
+    double simulated_s;
+    uint64_t events, turns;
+    char faults[SIM_WHY_MAX];
+};
+
+void sim_run(const struct scenario *scenario, const struct sim_run_options *options, struct sim_run_result *ret_result);

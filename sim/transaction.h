@@ -1,0 +1,41 @@
+/* Transactions of an actor, blocking, through the client library.
+ *
+ *   struct sim_transaction *t = sim_transaction_create(actor);
+ *   do {
+ *       error = sim_get(t, key, &present, &value);
+ *       if (error == 0) { sim_set(t, key, other); error = sim_commit(t); }
+ *   } while (error != 0 && sim_retry(t, error));
+ *   sim_transaction_destroy(t);
+ */
+#pragma once
+
+#include "sim/client.h"
+#include "txn/types.h"
+
+struct sim_transaction;
+
+struct sim_pair {
+    struct bytes key, value;
+};
+
+struct sim_transaction *sim_transaction_create(struct sim_actor *actor);
+void sim_transaction_destroy(struct sim_transaction *transaction);
+
+/* Errors are FoundationDB's. What they give is borrowed until the transaction is retried or destroyed. */
+int sim_get(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value);
+/* All pairs of [begin, end), in pieces of at most `limit` pairs a request. */
+int sim_get_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end, uint32_t limit,
+                  const struct sim_pair **ret_pairs, size_t *ret_count);
+void sim_set(struct sim_transaction *transaction, struct bytes key, struct bytes value);
+void sim_clear_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end);
+/* Little-endian addition. */
+void sim_add(struct sim_transaction *transaction, struct bytes key, uint64_t number);
+int sim_commit(struct sim_transaction *transaction);
+/* After sim_commit() == 0. */
+version_t sim_committed_version(struct sim_transaction *transaction);
+/* Waits as long as the library finds right and resets the transaction; false when the error is not one to retry. */
+bool sim_retry(struct sim_transaction *transaction, int error);
+
+/* The library of a client's process; 0 or an error. */
+int sim_transactions_start(struct sim_client *client);
+void sim_transactions_stop(struct sim_client *client);

@@ -1,0 +1,19 @@
+/* The list of workloads. */
+#include "sim/workload.h"
+
+#include <string.h>
+
+const struct sim_workload *const sim_workloads[] = {
+    &sim_workload_cycle,
+    &sim_workload_increment,
+    &sim_workload_marker,
+    NULL,
+};
+
+const struct sim_workload *sim_workload_find(const char *name)
+{
+    for (size_t i = 0; sim_workloads[i] != NULL; i++)
+        if (strcmp(sim_workloads[i]->name, name) == 0)
+            return sim_workloads[i];
+    return NULL;
+}

@@ -1,0 +1,43 @@
+/* A workload: what clients do to the database, and how it is known to be right.
+ *
+ * Its functions run as fibers (sim/fiber.h) in simulated client processes, so they read like blocking code. setup() runs once,
+ * on the first client, before the chaos; run() on every client, `actors` times at once, until sim_actor_stopping(); check()
+ * once, on the first client, after the heal, when every run() has returned. What is wrong is said by sim_world_fail(). */
+#pragma once
+
+#include <stdint.h>
+
+#include "sim/scenario.h"
+
+struct sim_actor;
+
+struct sim_workload_option {
+    const char *key;
+    int64_t value; /* default */
+    int64_t min, max;
+};
+
+/* One workload of one run: what its actors share. */
+struct sim_workload_run {
+    const struct sim_workload *type;
+    const int64_t *options; /* in the order of type->options */
+    void *state;            /* type->state_bytes, zeroed; owned by the run */
+    unsigned client_count;
+};
+
+struct sim_workload {
+    const char *name;
+    const char *what; /* one line: what it attacks */
+    struct sim_workload_option options[SCENARIO_OPTIONS_MAX]; /* options[0] is "actors": fibers a client */
+    size_t state_bytes;
+    void (*setup)(struct sim_actor *actor, struct sim_workload_run *run);
+    void (*run)(struct sim_actor *actor, struct sim_workload_run *run);
+    void (*check)(struct sim_actor *actor, struct sim_workload_run *run);
+    void (*done)(struct sim_workload_run *run); /* frees what state holds; may be NULL */
+};
+
+extern const struct sim_workload sim_workload_cycle, sim_workload_increment, sim_workload_marker;
+
+/* All workloads, ended by NULL. */
+extern const struct sim_workload *const sim_workloads[];
+const struct sim_workload *sim_workload_find(const char *name);

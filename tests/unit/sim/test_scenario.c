@@ -1,0 +1,71 @@
+/* Scenario files: what they say is what runs, and what they get wrong is named with its line. */
+#include <criterion/criterion.h>
+
+#include "sim/scenario.h"
+#include "sim/workload.h"
+#include "txn/messages.h"
+
+/* A workload of the test's own, in place of the list of the simulator. */
+static const struct sim_workload toy = {.name = "Toy", .options = {{"actors", 2, 1, 10}, {"size", 7, 1, 100}}};
+
+const struct sim_workload *sim_workload_find(const char *name)
+{
+    return strcmp(name, "Toy") == 0 ? &toy : NULL;
+}
+
+static void expect_error(const char *text, int line, const char *why)
+{
+    struct scenario scenario;
+    char said[256] = "";
+
+    cr_assert_eq(scenario_parse(text, &scenario, said, sizeof(said)), line, "%s", said);
+    cr_assert(strstr(said, why) != NULL, "it said: %s", said);
+}
+
+Test(scenario, every_kind_of_key_arrives)
+{
+    struct scenario scenario;
+    char why[256];
+    int line = scenario_parse("[test]\ntitle = all of it\nworkloads = Toy\nduration = 12\nbuggify = on\n"
+                              "[topology]\nkind = one\nstorage = draw\nlogs = 4\nredundancy = triple\nengine = lmdb\n"
+                              "[faults]\nall = off\nkill = on\nslow-disk = draw\n"
+                              "[knobs]\nrandomize = off\ncommit_slots = 3\n"
+                              "[Toy]\nsize = 99\n",
+                              &scenario, why, sizeof(why));
+
+    cr_assert_eq(line, 0, "%s", why);
+    cr_assert_eq(scenario.duration_us, 12 * SIM_SECOND_US);
+    cr_assert_eq(scenario.buggify, SWITCH_ON);
+    cr_assert_eq(scenario.topology, TOPOLOGY_ONE);
+    cr_assert(scenario.storage == SCENARIO_DRAW && scenario.logs == 4 && scenario.redundancy == 3);
+    cr_assert_eq(scenario.engine, ENGINE_LMDB);
+    cr_assert_eq(scenario.faults[FAULT_KILL], SWITCH_ON);
+    cr_assert_eq(scenario.faults[FAULT_CLOG], SWITCH_OFF);
+    cr_assert_eq(scenario.faults[FAULT_SLOW_DISK], SWITCH_DRAW);
+    cr_assert_eq(scenario.randomize_knobs, SWITCH_OFF);
+    cr_assert_eq(scenario.knob_count, 1);
+    cr_assert(scenario.workload_count == 1 && scenario.workloads[0].options[0] == 2 && scenario.workloads[0].options[1] == 99);
+}
+
+Test(scenario, an_unknown_key_is_an_error_with_its_line)
+{
+    expect_error("[test]\nworkloads = Toy\ncolour = red\n", 3, "colour");
+    expect_error("[test]\nworkloads = Toy\n[topology]\nkinds = one\n", 4, "kinds");
+    expect_error("[test]\nworkloads = Toy\n[faults]\nkil = on\n", 4, "kil");
+    expect_error("[test]\nworkloads = Toy\n[knobs]\nno_such_knob = 1\n", 4, "no_such_knob");
+    expect_error("[test]\nworkloads = Toy\n[Toy]\nweight = 1\n", 4, "weight");
+    expect_error("[test]\nworkloads = Toy\n[Other]\nweight = 1\n", 4, "Other");
+}
+
+Test(scenario, a_bad_value_is_an_error_with_its_line)
+{
+    expect_error("[test]\nworkloads = Toi\n", 2, "Toi");
+    expect_error("[test]\nworkloads = Toy\nduration = soon\n", 3, "soon");
+    expect_error("[test]\nworkloads = Toy\n[topology]\nredundancy = ?\n", 4, "?");
+    expect_error("[test]\nworkloads = Toy\n[topology]\nengine = leather\n", 4, "leather");
+    expect_error("[test]\nworkloads = Toy\n[topology]\nlogs = 99\n", 4, "99");
+    expect_error("[test]\nworkloads = Toy\n[faults]\nkill = maybe\n", 4, "maybe");
+    expect_error("[test]\nworkloads = Toy\n[Toy]\nsize = 101\n", 4, "101");
+    expect_error("[test]\nnonsense\n", 2, "neither");
+    expect_error("", 1, "no workloads");
+}

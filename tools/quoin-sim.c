@@ -1,0 +1,237 @@
+/* quoin-sim: runs a scenario of the simulator with one seed or many.
+ *
+ *   quoin-sim --test tests/sim/NAME.ini --seed N [--seeds COUNT] [--trace FILE] [--report FILE]
+ *
+ * With --seeds each seed runs in a child process, so that one that crashes is reported like one that fails. The last line of a
+ * good run is `ok seed=N hash=H simulated=S real=R` (seconds); a failure prints why and the one command that repeats it, and
+ * ends with 1. 2: wrong usage or a scenario that can't be read. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "net/bytes.h"
+#include "net/mem.h"
+#include "sim/run.h"
+#include "sim/world.h"
+
+enum { REAL_LIMIT_S = 900, SCENARIO_BYTES_MAX = 1 << 20 };
+
+struct arguments {
+    const char *program, *test, *trace, *report;
+    uint64_t seed, seeds;
+};
+
+/* For the signal handler: what runs, and how to repeat it. */
+static struct sim_world *current_world;
+static const struct arguments *current_arguments;
+static uint64_t current_seed;
+
+static void print_repeat(FILE *out, uint64_t seed)
+{
+    fprintf(out, "repeat: %s --test %s --seed %" PRIu64 " --trace /tmp/quoin-sim-%" PRIu64 ".trace\n",
+            current_arguments->program, current_arguments->test, seed, seed);
+}
+
+static void watch(struct sim_world *world)
+{
+    current_world = world;
+}
+
+/* Not safe in every state of a crashed process; the process ends either way. */
+static void crashed(int number)
+{
+    const struct sim_world *world = current_world;
+
+    signal(number, SIG_DFL);
+    fprintf(stderr, "FAILED seed=%" PRIu64 ": %s at %.6f s in %s\n", current_seed,
+            number == SIGALRM ? "it takes too long" : strsignal(number), world == NULL ? 0.0 : (double)world->now_us / 1e6,
+            world == NULL || world->current == NULL ? "the world" : world->current->name);
+    print_repeat(stderr, current_seed);
+    if (world != NULL && world->trace != NULL)
+        fflush(world->trace);
+    raise(number);
+}
+
+static void usage(const char *program)
+{
+    fprintf(stderr, "usage: %s --test FILE --seed N [--seeds COUNT] [--trace FILE] [--report FILE]\n", program);
+    exit(2);
+}
+
+static uint64_t parse_number(const char *program, const char *text)
+{
+    char *end;
+    unsigned long long number;
+
+    errno = 0;
+    number = strtoull(text, &end, 0);
+    if (errno != 0 || end == text || *end != '\0' || text[0] == '-') {
+        fprintf(stderr, "%s: not a number: %s\n", program, text);
+        exit(2);
+    }
+    return number;
+}
+
+static struct arguments parse_arguments(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"test", required_argument, NULL, 't'},   {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 'n'},  {"trace", required_argument, NULL, 'o'},
+        {"report", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0},
+    };
+    struct arguments arguments = {.program = argv[0], .seeds = 1};
+    bool has_seed = false;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 't':
+            arguments.test = optarg;
+            break;
+        case 's':
+            arguments.seed = parse_number(argv[0], optarg);
+            has_seed = true;
+            break;
+        case 'n':
+            arguments.seeds = parse_number(argv[0], optarg);
+            break;
+        case 'o':
+            arguments.trace = optarg;
+            break;
+        case 'r':
+            arguments.report = optarg;
+            break;
+        default:
+            usage(argv[0]);
+        }
+    }
+    if (arguments.test == NULL || !has_seed || arguments.seeds == 0 || optind != argc)
+        usage(argv[0]);
+    return arguments;
+}
+
+static char *read_scenario(const char *path)
+{
+    FILE *in = fopen(path, "r");
+    char *text = mem_zalloc(SCENARIO_BYTES_MAX);
+    size_t length;
+
+    if (in == NULL) {
+        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+        exit(2);
+    }
+    length = fread(text, 1, SCENARIO_BYTES_MAX - 1, in);
+    if (ferror(in) || length == SCENARIO_BYTES_MAX - 1) {
+        fprintf(stderr, "%s: can't be read, or is too long\n", path);
+        exit(2);
+    }
+    fclose(in);
+    return text;
+}
+
+static void load_scenario(const char *path, struct scenario *ret_scenario)
+{
+    char *text = read_scenario(path);
+    char why[256];
+    int line = scenario_parse(text, ret_scenario, why, sizeof(why));
+
+    mem_free(text);
+    if (line != 0) {
+        fprintf(stderr, "%s:%d: %s\n", path, line, why);
+        exit(2);
+    }
+}
+
+static FILE *open_output(const char *path, const char *mode)
+{
+    FILE *out = path == NULL ? NULL : fopen(path, mode);
+
+    if (path != NULL && out == NULL) {
+        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+        exit(2);
+    }
+    return out;
+}
+
+static double real_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static bool run_seed(const struct arguments *arguments, const struct scenario *scenario, uint64_t seed)
+{
+    struct sim_run_options options = {.seed = seed, .watch = watch};
+    struct sim_run_result result;
+    double began = real_seconds();
+
+    current_seed = seed;
+    options.trace = open_output(arguments->trace, "w");
+    options.report = open_output(arguments->report, "a");
+    alarm(REAL_LIMIT_S);
+    sim_run(scenario, &options, &result);
+    alarm(0);
+    if (options.trace != NULL)
+        fclose(options.trace);
+    if (options.report != NULL)
+        fclose(options.report);
+    if (result.ok) {
+        printf("ok seed=%" PRIu64 " hash=%016" PRIx64 " simulated=%.3f real=%.3f\n", seed, result.hash, result.simulated_s,
+               real_seconds() - began);
+    } else {
+        fprintf(stderr, "FAILED seed=%" PRIu64 " at %.6f s: %s\n", seed, result.simulated_s, result.why);
+        fprintf(stderr, "faults: %s\n", result.faults[0] == '\0' ? "none" : result.faults);
+        print_repeat(stderr, seed);
+    }
+    fflush(stdout);
+    return result.ok;
+}
+
+static bool run_in_child(const struct arguments *arguments, const struct scenario *scenario, uint64_t seed)
+{
+    pid_t child = fork();
+    int status;
+
+    if (child < 0) {
+        perror("fork");
+        exit(2);
+    }
+    if (child == 0)
+        _exit(run_seed(arguments, scenario, seed) ? 0 : 1);
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return false;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = parse_arguments(argc, argv);
+    struct scenario scenario;
+    uint64_t failed = 0;
+
+    mem_set_fatal(true);
+    current_arguments = &arguments;
+    load_scenario(arguments.test, &scenario);
+    signal(SIGABRT, crashed);
+    signal(SIGSEGV, crashed);
+    signal(SIGBUS, crashed);
+    signal(SIGFPE, crashed);
+    signal(SIGALRM, crashed);
+    if (arguments.seeds == 1)
+        return run_seed(&arguments, &scenario, arguments.seed) ? 0 : 1;
+    for (uint64_t i = 0; i < arguments.seeds; i++)
+        failed += !run_in_child(&arguments, &scenario, arguments.seed + i);
+    if (failed != 0)
+        fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds failed\n", failed, arguments.seeds);
+    return failed == 0 ? 0 : 1;
+}

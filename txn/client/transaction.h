@@ -1,0 +1,177 @@
+/* A transaction: what it wrote, what it read, and how its commit ends. FoundationDB's semantics (its read-your-writes
+ * transaction), with FoundationDB's error and option codes.
+ *
+ * Two kinds of functions. Those under "any thread" take the transaction's own lock and never wait: they may be called from
+ * any thread. Those under "env thread" start or cancel calls and belong to the thread of the client's env. The simulator and
+ * other single-threaded users need not care: the *_start functions do both halves.
+ *
+ * A read sees the writes that were made before it was asked for. Mutations and conflict ranges are encoded as they are
+ * made. A failed write (say 2102) returns its error and is remembered: reads and the commit then fail with it.
+ *
+ * Life: reset() starts a new incarnation; calls of an older one complete with ERROR_TRANSACTION_CANCELLED. */
+#pragma once
+
+#include "net/arena.h"
+#include "txn/client/client.h"
+#include "txn/client/ryw.h"
+#include "txn/keys.h"
+#include "txn/mutation.h"
+
+struct transaction;
+
+/* ---- env thread: life ---- */
+
+int transaction_create(struct client *client, struct transaction **ret_txn);
+/* Cancels its calls silently (as client_call_cancel). Accepts NULL. */
+void transaction_destroy(struct transaction *txn);
+
+/* ---- any thread: writes, ranges, options, facts ---- */
+
+int transaction_set(struct transaction *txn, struct bytes key, struct bytes value);
+int transaction_clear(struct transaction *txn, struct bytes key);
+int transaction_clear_range(struct transaction *txn, struct bytes begin, struct bytes end);
+/* The types of mutation_type that applications know (2, 6..9, 12..17, 20); MIN and AND mean their V2. Else 2018. */
+int transaction_atomic(struct transaction *txn, enum mutation_type type, struct bytes key, struct bytes param);
+
+enum conflict_kind { CONFLICT_READ = 0, CONFLICT_WRITE = 1 };
+int transaction_add_conflict_range(struct transaction *txn, enum conflict_kind kind, struct bytes begin, struct bytes end);
+
+/* Codes and parameters of FoundationDB's transaction options; integers are 8 bytes little-endian. Errors:
+ * ERROR_INVALID_OPTION, ERROR_INVALID_OPTION_VALUE. */
+int transaction_set_option(struct transaction *txn, int option, struct bytes value);
+
+/* ERROR_READ_VERSION_ALREADY_SET, ERROR_VERSION_INVALID (<= 0). */
+int transaction_set_read_version(struct transaction *txn, version_t version);
+/* VERSION_NONE while there is none; after the commit of a transaction that wrote nothing, too. */
+version_t transaction_committed_version(struct transaction *txn);
+/* 0 and 10 bytes, or ERROR_NO_COMMIT_VERSION. Of the last commit. */
+int transaction_versionstamp(struct transaction *txn, uint8_t ret_stamp[VERSIONSTAMP_BYTES]);
+int64_t transaction_approximate_size(struct transaction *txn);
+
+/* ---- env thread: calls; each completes as client_call says ---- */
+
+struct transaction_version { /* get_read_version */
+    struct client_call call; /* first */
+    version_t version;       /* when error is 0 */
+    struct transaction *txn;
+    uint32_t incarnation;
+};
+void transaction_read_version_start(struct transaction_version *version, struct op *op, struct transaction *txn);
+
+/* One key. Zeroed is idle; reuse keeps its buffers; transaction_get_done() frees them. */
+struct transaction_get {
+    struct client_call call; /* first */
+    bool present;            /* when error is 0 */
+    struct bytes_buffer value; /* owned */
+    /* what follows is the client's */
+    struct transaction *txn;
+    struct bytes_buffer key;
+    const struct ryw_op *ops;
+    uint32_t incarnation;
+    uint32_t slot, tries;
+    uint32_t tried;    /* bit n: replica n of the location failed */
+    uint32_t replica;
+    version_t version;
+    int64_t next_try_delay_us;
+    struct env_timer delay;
+    struct list link;
+    struct client_server *server;
+};
+void transaction_get_start(struct transaction_get *get, struct op *op, struct transaction *txn, struct bytes key, bool snapshot);
+/* The halves: prepare (any thread) says true when the call needs no more (call.error, present, value are there, nothing will
+ * complete); else submit must follow, with call.done set or an op. */
+bool transaction_get_prepare(struct transaction_get *get, struct transaction *txn, struct bytes key, bool snapshot);
+void transaction_get_submit(struct transaction_get *get, struct op *op);
+void transaction_get_done(struct transaction_get *get);
+
+struct client_pair {
+    struct bytes key, value; /* in the range's arena */
+};
+
+/* A key selector: the last key below `key` (or_equal: at or below it), moved by `offset` keys. */
+struct key_selector {
+    struct bytes key;
+    bool or_equal;
+    int offset;
+};
+#define SELECT_FIRST_AT_OR_AFTER(k) ((struct key_selector){(k), false, 1})
+#define SELECT_FIRST_AFTER(k) ((struct key_selector){(k), true, 1})
+#define SELECT_LAST_AT_OR_BEFORE(k) ((struct key_selector){(k), true, 0})
+#define SELECT_LAST_BEFORE(k) ((struct key_selector){(k), false, 0})
+
+struct transaction_range_options {
+    uint32_t limit;       /* pairs; 0: no limit */
+    uint32_t bytes_limit; /* ends after the pair that reaches it; 0: no limit */
+    bool reverse;
+    bool snapshot;
+};
+
+/* Pairs of [begin, end) in order (reverse: from the end). Zeroed is idle; transaction_range_done() frees it. */
+struct transaction_range {
+    struct client_call call; /* first */
+    struct client_pair *pairs;
+    uint32_t pair_count;
+    bool more; /* it ended because of a limit */
+    struct arena arena;
+    /* what follows is the client's */
+    struct op op;
+    struct rpc_call rpc;
+    struct wait_timer timer;
+    struct transaction_version version;
+    struct client_locate *locate;
+    struct transaction *txn;
+    struct transaction_range_options options;
+    struct ryw_segment *own; /* what the transaction wrote there, when it was asked for */
+    uint32_t own_count, own_capacity;
+    struct bytes begin, end;   /* in the arena; what is asked for */
+    struct bytes low, high;    /* in the arena; what has not been read yet */
+    struct bytes asked_low, asked_high;
+    uint32_t pair_capacity;
+    uint64_t bytes;
+    uint32_t incarnation, tried, tries;
+    struct client_server *server;
+    struct key_selector begin_selector, end_selector; /* keys in the arena */
+    struct transaction_range *child;                  /* resolves a selector */
+    bool without_own_writes;
+    struct list link; /* among the transaction's reads */
+};
+void transaction_range_start(struct transaction_range *range, struct op *op, struct transaction *txn, struct key_selector begin,
+                             struct key_selector end, const struct transaction_range_options *options);
+bool transaction_range_prepare(struct transaction_range *range, struct transaction *txn, struct key_selector begin,
+                               struct key_selector end, const struct transaction_range_options *options);
+void transaction_range_submit(struct transaction_range *range, struct op *op);
+void transaction_range_done(struct transaction_range *range);
+
+/* Waits for the reads under way, then commits. Errors as in FoundationDB: 1020 not_committed, 1021 commit_unknown_result (it
+ * will not commit any more once this has been said), 1007, 1038, 1042, 2101, ... A transaction that wrote nothing commits
+ * without asking anybody. One at a time; while it runs and after it, everything but reset gives 2017. */
+void transaction_commit_start(struct client_call *call, struct op *op, struct transaction *txn);
+/* The halves, as above. */
+bool transaction_commit_prepare(struct client_call *call, struct transaction *txn);
+void transaction_commit_submit(struct client_call *call, struct op *op, struct transaction *txn);
+
+/* What to do after `error`: completes with 0 after a back-off (10 ms doubling to 1 s, with jitter) and the transaction is
+ * reset, to be tried again; or with the error itself when it is not retryable or the retry limit is reached: the transaction then stays
+ * in that error. */
+struct transaction_retry {
+    struct client_call call; /* first */
+    struct env_timer timer;
+    struct transaction *txn;
+    int64_t delay_us;
+    uint32_t incarnation;
+};
+void transaction_on_error_start(struct transaction_retry *retry, struct op *op, struct transaction *txn, int error);
+bool transaction_on_error_prepare(struct transaction_retry *retry, struct transaction *txn, int error, uint64_t random);
+void transaction_on_error_submit(struct transaction_retry *retry, struct op *op);
+
+/* Back to new, with the options that FoundationDB resets reset. Calls under way complete with 1025. */
+void transaction_reset(struct transaction *txn);
+/* Calls under way and all later ones fail with 1025, until a reset. */
+void transaction_cancel(struct transaction *txn);
+/* The halves of these two and of the time-out option: mark (any thread), then sync (env thread), which cancels what is of an
+ * older incarnation and arms the time-out. */
+void transaction_reset_mark(struct transaction *txn);
+void transaction_cancel_mark(struct transaction *txn);
+void transaction_sync(struct transaction *txn);
+/* True when a mark or an option wants a transaction_sync(). */
+bool transaction_wants_sync(struct transaction *txn);

@@ -40,6 +40,7 @@
     X(storage_future_version_wait_us, 1000000, 100000, 1000000, "a read ahead of the server waits this long, then 1009")  \
     X(storage_range_bytes_max, 1048576, 100, 1048576, "a range reply ends after the pair that reaches this")              \
     X(storage_engine_map_bytes, 1099511627776, 1073741824, 1073741824, "address space of the LMDB map")                   \
+    X(storage_engine_nosync, 0, 1, 1, "1: LMDB commits without syncs (the simulator tears no LMDB file)")                    \
     X(storage_read_job_bytes, 1073741824, 1048576, 1073741824, "an engine file above this is read off the loop")          \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
     X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \

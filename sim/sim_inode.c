@@ -223,18 +223,34 @@ void inode_end_sync(struct sim_pending *pending, bool cancelled)
 
 /* ---- power-off ---- */
 
+/* Garbage only where the write changed something: a power loss does not harm bytes outside of what was being written (what
+ * SQLite calls powersafe overwrite, and every log that appends within a block relies on). */
+static void garbage_sector(uint8_t *out, const uint8_t *live, const uint8_t *durable, struct sim_random *random)
+{
+    size_t first = 0, end = SIM_SECTOR_BYTES;
+
+    while (first < end && live[first] == durable[first])
+        first++;
+    while (end > first && live[end - 1] == durable[end - 1])
+        end--;
+    memcpy(out, durable, SIM_SECTOR_BYTES);
+    for (size_t i = first; i < end; i++)
+        out[i] = (uint8_t)sim_random_u64(random);
+}
+
 static void tear_page(struct sim_inode *inode, struct page *page, struct sim_random *random)
 {
     struct sim_page_block *block = block_take(&inode->disk->world->pages);
+    const uint8_t *live = block_data(page->live), *durable = block_data(page->durable);
     bool garbage = sim_random_one_in(random, 4);
 
     for (size_t sector = 0; sector < SIM_PAGE_BYTES; sector += SIM_SECTOR_BYTES) {
         uint64_t drawn = sim_random_below(random, garbage ? 3 : 2);
 
         if (drawn == 2)
-            memset(block->data + sector, (int)(sim_random_u64(random) & 0xff), SIM_SECTOR_BYTES);
+            garbage_sector(block->data + sector, live + sector, durable + sector, random);
         else
-            memcpy(block->data + sector, block_data(drawn == 0 ? page->live : page->durable) + sector, SIM_SECTOR_BYTES);
+            memcpy(block->data + sector, (drawn == 0 ? live : durable) + sector, SIM_SECTOR_BYTES);
     }
     block_set(&inode->disk->world->pages, &page->durable, block);
     block_unref(&inode->disk->world->pages, block);

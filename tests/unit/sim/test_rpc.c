@@ -1,0 +1,217 @@
+/* The rpc in the simulated world: whatever the network does, an answer is the one to its question, calls end, and nothing is
+ * left behind. */
+#include <criterion/criterion.h>
+
+#include "net/error.h"
+#include "net/mem.h"
+#include "net/rpc.h"
+#include "sim/faults.h"
+
+#define FIELDS_question(F, S, A, L) F(u64, number) F(bytes, payload)
+#define FIELDS_answer(F, S, A, L) F(u64, number) F(bytes, payload)
+SCHEMA_DECLARE(question)
+SCHEMA_DECLARE(answer)
+#define SELF struct question
+SCHEMA_DEFINE(question, fields_question)
+#undef SELF
+#define SELF struct answer
+SCHEMA_DEFINE(answer, fields_answer)
+#undef SELF
+
+static const struct message_type type_answer = {.id = 11, .name = "answer", .schema = &schema_answer, .senders = SENDER_ANY};
+static const struct message_type type_question = {
+    .id = 10, .name = "question", .schema = &schema_question, .reply = &type_answer, .senders = SENDER_ANY};
+static const struct message_type *const types[] = {[10] = &type_question, [11] = &type_answer};
+
+enum { PEERS = 4, CALLERS = 4, ECHO = 100, TIMEOUT_US = 3000000 };
+
+struct tally {
+    struct address addresses[PEERS];
+    uint64_t answered, failed, bad_frames;
+};
+
+struct peer {
+    struct env *env;
+    struct rpc *rpc;
+    struct op_list ops;
+    struct tally *tally;
+    struct caller {
+        struct op op;
+        struct peer *peer;
+        struct rpc_call call;
+        struct wait_timer pause;
+        struct endpoint to;
+        uint64_t number;
+        uint32_t payload_bytes;
+        int64_t asked_us;
+    } callers[CALLERS];
+};
+
+static void answer_question(void *ctx, struct rpc_request *request)
+{
+    const struct question *question = request->message->body;
+    struct message *reply = message_create(&type_answer);
+    struct answer *answer = reply->body;
+
+    (void)ctx;
+    answer->number = question->number * 3;
+    answer->payload = question->payload;
+    message_keep(reply, request->message);
+    rpc_reply(request, reply);
+}
+
+enum stage { ASK, HEAR };
+
+static enum op_result ask(struct op *op)
+{
+    struct caller *caller = container_of(op, struct caller, op);
+    struct message *message = message_create(&type_question);
+    struct question *question = message->body;
+    uint8_t *payload;
+
+    caller->number = env_random(op->env) >> 8;
+    caller->payload_bytes = (uint32_t)env_random_below(op->env, env_random_below(op->env, 10) == 0 ? 50000 : 100);
+    payload = arena_alloc(&message->arena, caller->payload_bytes + 1);
+    memset(payload, (int)(caller->number & 0xff), caller->payload_bytes);
+    question->number = caller->number;
+    question->payload = bytes_of(payload, caller->payload_bytes);
+    caller->to = (struct endpoint){caller->peer->tally->addresses[env_random_below(op->env, PEERS)], ECHO};
+    caller->asked_us = op->env->turn_us;
+    rpc_call_start(&caller->call, op, caller->peer->rpc, &caller->to, message, TIMEOUT_US);
+    return op_wait(op, HEAR);
+}
+
+static void check_answer(struct caller *caller)
+{
+    const struct answer *answer = caller->call.reply->body;
+    bool good = answer->number == caller->number * 3 && answer->payload.len == caller->payload_bytes;
+
+    for (size_t i = 0; good && i < answer->payload.len; i++)
+        good = answer->payload.ptr[i] == (uint8_t)caller->number;
+    if (!good)
+        sim_world_fail(sim_process_of(caller->peer->env)->world, "the answer to another question, or a damaged one");
+}
+
+static enum op_result hear(struct op *op)
+{
+    struct caller *caller = container_of(op, struct caller, op);
+
+    if (caller->call.error == 0)
+        check_answer(caller);
+    caller->peer->tally->answered += caller->call.error == 0;
+    caller->peer->tally->failed += caller->call.error != 0;
+    rpc_call_clear(&caller->call);
+    wait_timer_start(&caller->pause, op, (int64_t)env_random_below(op->env, 20000));
+    return op_wait(op, ASK);
+}
+
+static void ended(struct op *op)
+{
+    rpc_call_clear(&container_of(op, struct caller, op)->call);
+}
+
+static const struct op_stage stages[] = {
+    [ASK] = {"ASK", ask, OP_STAGE(HEAR)},
+    [HEAR] = {"HEAR", hear, OP_STAGE(ASK)},
+};
+static const struct op_type caller_type = {"caller", stages, 2, READY_READ, ended};
+
+static int peer_start(struct sim_process *process, void *ctx)
+{
+    struct rpc_options options = {.public_address = process->address, .types = types, .type_count = 12};
+    struct peer *peer = mem_zalloc(sizeof(*peer));
+    int error;
+
+    process->instance = peer;
+    peer->env = &process->env;
+    peer->tally = ctx;
+    op_list_init(&peer->ops, peer->env, peer);
+    error = rpc_create(peer->env, &options, &peer->rpc);
+    if (error == 0)
+        error = rpc_listen(peer->rpc);
+    rpc_register(peer->rpc, ECHO, answer_question, peer);
+    for (int i = 0; i < CALLERS; i++) {
+        peer->callers[i].peer = peer;
+        op_start(&peer->callers[i].op, &caller_type, &peer->ops);
+    }
+    return error;
+}
+
+static void peer_kill(struct sim_process *process, void *ctx)
+{
+    struct peer *peer = process->instance;
+
+    (void)ctx;
+    op_cancel_all(&peer->ops);
+    peer->tally->bad_frames += rpc_counters(peer->rpc)->bad_frames + rpc_counters(peer->rpc)->bad_hash;
+    rpc_unregister(peer->rpc, ECHO);
+    rpc_destroy(peer->rpc);
+    mem_free(peer);
+}
+
+static const struct sim_program peer_program = {peer_start, peer_kill};
+
+struct result {
+    struct tally tally;
+    uint64_t answered_after_heal, hash;
+};
+
+static struct result rough_run(uint64_t seed, enum sim_switch faults_wanted)
+{
+    struct sim_world *world = sim_world_create(seed);
+    struct result result = {0};
+    struct sim_faults faults;
+
+    sim_faults_init(&faults, world);
+    for (int class = 0; class < FAULT_CLASSES; class++)
+        faults.want[class] = faults_wanted;
+    for (unsigned i = 0; i < PEERS; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "peer%u", i);
+        sim_process_create(world, name, i, 4500, &peer_program, &result.tally)->server = true;
+        result.tally.addresses[i] = world->processes[i]->address;
+    }
+    for (unsigned i = 0; i < PEERS; i++)
+        sim_process_boot(world->processes[i]);
+    sim_faults_start(&faults, 60 * SIM_SECOND_US);
+    sim_world_run_until(world, 60 * SIM_SECOND_US);
+    sim_faults_heal(&faults);
+    sim_world_run_until(world, 65 * SIM_SECOND_US);
+    result.answered_after_heal = result.tally.answered;
+    sim_world_run_until(world, 67 * SIM_SECOND_US);
+    result.answered_after_heal = result.tally.answered - result.answered_after_heal;
+    cr_assert_not(world->failed, "seed %d at %f s: %s", (int)seed, (double)world->now_us / 1e6, world->why);
+    result.hash = world->hash;
+    sim_world_destroy(world);
+    return result;
+}
+
+Test(rpc, answers_are_right_and_go_on_after_the_heal_whatever_broke)
+{
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        struct result result = rough_run(seed, seed % 2 == 0 ? SWITCH_DRAW : SWITCH_ON);
+
+        cr_assert_gt(result.answered_after_heal, 500, "seed %d: %d", (int)seed, (int)result.answered_after_heal);
+    }
+}
+
+Test(rpc, flipped_bits_are_detected_and_counted)
+{
+    struct result result = rough_run(3, SWITCH_ON);
+
+    cr_assert_gt(result.tally.bad_frames, 0);
+}
+
+Test(rpc, the_same_seed_gives_the_same_hash)
+{
+    cr_assert_eq(rough_run(5, SWITCH_DRAW).hash, rough_run(5, SWITCH_DRAW).hash);
+}
+
+Test(rpc, nothing_fails_in_a_healthy_world)
+{
+    struct result result = rough_run(1, SWITCH_OFF);
+
+    cr_assert_eq(result.tally.failed, 0);
+    cr_assert_gt(result.tally.answered, 50000);
+}

@@ -71,18 +71,18 @@ static unsigned at_least(unsigned count, unsigned least)
 
 static struct topology draw_topology(struct sim_world *world, const struct scenario *scenario)
 {
-    struct topology topology = {
-        .counts = {[CLASS_UNSET] = draw_count(world, scenario->unset, 0, 3),
-                   [CLASS_LOG] = draw_count(world, scenario->logs, 1, 5),
-                   [CLASS_STORAGE] = draw_count(world, scenario->storage, 1, 5),
-                   [CLASS_STATELESS] = draw_count(world, scenario->stateless, 4, 7)},
-        .clients = draw_count(world, scenario->clients, 1, 3),
-        .redundancy = draw_count(world, scenario->redundancy, 1, 3),
-        .engine = draw_count(world, scenario->engine, ENGINE_LMDB, ENGINE_MEMORY),
-    };
-    bool one = scenario->topology == TOPOLOGY_ONE ||
-               (scenario->topology == TOPOLOGY_DRAW && sim_random_one_in(&world->knobs_random, 6));
+    struct topology topology = {0};
+    bool one = scenario->topology == TOPOLOGY_ONE;
 
+    topology.counts[CLASS_UNSET] = draw_count(world, scenario->unset, 0, 3);
+    topology.counts[CLASS_LOG] = draw_count(world, scenario->logs, 1, 5);
+    topology.counts[CLASS_STORAGE] = draw_count(world, scenario->storage, 1, 5);
+    topology.counts[CLASS_STATELESS] = draw_count(world, scenario->stateless, 4, 7);
+    topology.clients = draw_count(world, scenario->clients, 1, 3);
+    topology.redundancy = draw_count(world, scenario->redundancy, 1, 3);
+    topology.engine = draw_count(world, scenario->engine, ENGINE_LMDB, ENGINE_MEMORY);
+    if (scenario->topology == TOPOLOGY_DRAW)
+        one = sim_random_one_in(&world->knobs_random, 6);
     topology.counts[CLASS_COORDINATOR] =
         scenario->coordinators == SCENARIO_DRAW ? 1 + 2 * draw_count(world, SCENARIO_DRAW, 0, 2)
                                                 : (unsigned)scenario->coordinators;

@@ -226,11 +226,12 @@ static void strike_swizzle(struct sim_faults *faults)
 
     for (unsigned machine = 0; machine < SIM_MACHINES_MAX; machine++) {
         struct active *active;
+        int64_t delay_us;
 
         if (!in_set(half, machine))
             continue;
-        active = block_create(faults, draw_range(faults, 0, 3 * SIM_SECOND_US),
-                              draw_range(faults, SIM_SECOND_US, 6 * SIM_SECOND_US));
+        delay_us = draw_range(faults, 0, 3 * SIM_SECOND_US);
+        active = block_create(faults, delay_us, draw_range(faults, SIM_SECOND_US, 6 * SIM_SECOND_US));
         block_set(active, UINT64_C(1) << machine, all);
         block_set(active, all, UINT64_C(1) << machine);
     }
@@ -276,8 +277,11 @@ static void strike_drop(struct sim_faults *faults)
 {
     int64_t count = draw_long_tail(faults, 1, 16);
 
-    for (; count > 0; count--)
-        sim_net_drop(faults->world, sim_random_u64(&faults->world->faults) >> 1, (enum sim_drop)draw_range(faults, 0, 2));
+    for (; count > 0; count--) {
+        enum sim_drop how = (enum sim_drop)draw_range(faults, 0, 2);
+
+        sim_net_drop(faults->world, sim_random_u64(&faults->world->faults) >> 1, how);
+    }
 }
 
 static void pause_end(struct active *active)
@@ -368,10 +372,12 @@ static void strike_bit_flip(struct sim_faults *faults)
 static void strike_clock(struct sim_faults *faults)
 {
     struct sim_process *process = draw_server(faults);
+    int64_t drift_ppm = draw_range(faults, -100000, 100000);
+    int64_t hours = draw_range(faults, -1, 1);
+    int64_t offset_us = draw_range(faults, 0, SIM_SECOND_US);
 
     if (process->alive)
-        sim_process_set_clock(process, draw_range(faults, -100000, 100000),
-                              draw_range(faults, -1, 1) * 3600 * SIM_SECOND_US + draw_range(faults, 0, SIM_SECOND_US));
+        sim_process_set_clock(process, drift_ppm, hours * 3600 * SIM_SECOND_US + offset_us);
 }
 
 static void (*const strikes[FAULT_CLASSES])(struct sim_faults *faults) = {

@@ -1,7 +1,10 @@
 /* The seed's random numbers: independent streams, equal on every machine and in every build.
  *
  * A stream is splitmix64. Streams are split by purpose (schedule, faults, workload, knobs), so that drawing one more fault
- * does not reshuffle the workload. */
+ * does not reshuffle the workload.
+ *
+ * C leaves the order of arguments, operands and initialisers open, and gcc and clang differ: never two draws in one
+ * expression. */
 #pragma once
 
 #include <stdbool.h>

@@ -7,6 +7,7 @@
 #include "net/mem.h"
 #include "sim/buggify.h"
 #include "sim/cluster.h"
+#include "sim/describe.h"
 #include "sim/transaction.h"
 #include "sim/workload.h"
 
@@ -67,6 +68,7 @@ static void run_init(struct run *run, const struct scenario *scenario, const str
 {
     *run = (struct run){.scenario = scenario, .world = sim_world_create(options->seed)};
     run->world->trace = options->trace;
+    run->world->describe = sim_describe_frames;
     set_knobs(run);
     set_world(run);
     if (decide(run->world, scenario->buggify))

@@ -646,6 +646,8 @@ void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
         bytes_buffer_done(data);
         return;
     }
+    if (world->trace != NULL && world->describe != NULL)
+        world->describe(world, conn->process, conn->side == 0 ? conn->link->to : conn->link->from, bytes_buffer_bytes(data));
     chunk = chunk_take(world, CHUNK_DATA);
     chunk->data = *data;
     *data = (struct bytes_buffer){0};

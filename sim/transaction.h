@@ -36,6 +36,9 @@ version_t sim_committed_version(struct sim_transaction *transaction);
 /* Waits as long as the library finds right and resets the transaction; false when the error is not one to retry. */
 bool sim_retry(struct sim_transaction *transaction, int error);
 
+/* `configure new`: 0 once commits are accepted. One at a time in a client. */
+int sim_configure_new(struct sim_actor *actor, uint32_t redundancy, uint32_t engine);
+
 /* The library of a client's process; 0 or an error. */
 int sim_transactions_start(struct sim_client *client);
 void sim_transactions_stop(struct sim_client *client);

@@ -57,7 +57,6 @@ static struct sim_settings default_settings(void)
         .job_us = 500,
         .disk_bytes = UINT64_C(16) << 30,
         .restart_us = 2 * SIM_SECOND_US,
-        .encode_local_drawn = true,
     };
 }
 

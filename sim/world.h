@@ -65,7 +65,6 @@ struct sim_settings {
     int64_t job_us;              /* typical off-loop job */
     uint64_t disk_bytes;         /* capacity of each disk */
     int64_t restart_us;          /* a process that went comes back after up to this long; SIM_NEVER: not by itself */
-    bool encode_local_drawn;     /* the seed draws rpc_encode_local with the other knobs */
 };
 
 struct sim_process {
@@ -132,6 +131,8 @@ struct sim_world {
     uint64_t warnings;
     char scratch[SIM_PATH_MAX];  /* made by the first env_real_path */
     struct sim_process *current; /* whose turn it is, for crash reports */
+    /* Writes what is in a send to the trace, when there is one. May be NULL. */
+    void (*describe)(struct sim_world *world, const struct sim_process *from, struct address to, struct bytes data);
 };
 
 /* Defaults: a healthy local network and disks, nothing broken. The world owns all below it. */

@@ -1,0 +1,224 @@
+/* The client library's calls, each with done() that resumes the actor.
+ *
+ * Everything that a call touches lives in the sim_transaction, which is on its client's list: when the run ends in the middle of
+ * one, it is destroyed from there. */
+#include "sim/transaction.h"
+
+#include <assert.h>
+
+#include "net/mem.h"
+#include "sim/cluster.h"
+#include "txn/client/client_admin.h"
+#include "txn/client/transaction.h"
+
+struct library {
+    struct client *client; /* owned */
+    struct list transactions;
+    struct client_configure configure;
+};
+
+struct sim_transaction {
+    struct list link;
+    struct sim_actor *actor;
+    struct transaction *txn; /* owned */
+    struct transaction_get get;
+    struct transaction_range range;
+    struct client_call commit;
+    struct transaction_retry retry;
+    struct arena arena;     /* what was read */
+    struct sim_pair *pairs; /* in the arena */
+    size_t pair_count, pair_capacity;
+    int write_error; /* the first */
+};
+
+static void call_done(struct client_call *call)
+{
+    sim_actor_resume(call->ctx);
+}
+
+static void expect(struct client_call *call, struct sim_actor *actor)
+{
+    call->done = call_done;
+    call->ctx = actor;
+}
+
+/* ---- the library ---- */
+
+int sim_transactions_start(struct sim_client *client)
+{
+    struct client_options options = {.coordinators = client->cluster->coordinators,
+                                     .coordinator_count = (uint32_t)client->cluster->coordinator_count,
+                                     .rpc = client->rpc};
+    struct library *library = sim_zalloc(sizeof(*library));
+
+    list_init(&library->transactions);
+    client->library = library;
+    return client_create(&client->process->env, &options, &library->client);
+}
+
+void sim_transactions_stop(struct sim_client *client)
+{
+    struct library *library = client->library;
+
+    client_call_cancel(&library->configure.call);
+    while (!list_empty(&library->transactions))
+        sim_transaction_destroy(list_entry(library->transactions.next, struct sim_transaction, link));
+    client_destroy(library->client);
+    mem_free(library);
+    client->library = NULL;
+}
+
+int sim_configure_new(struct sim_actor *actor, uint32_t redundancy, uint32_t engine)
+{
+    struct library *library = actor->client->library;
+    struct client_configure *configure = &library->configure;
+
+    assert(!client_call_under_way(&configure->call));
+    *configure = (struct client_configure){0};
+    expect(&configure->call, actor);
+    client_configure_start(configure, NULL, library->client, redundancy, engine);
+    sim_actor_wait(actor);
+    return configure->call.error;
+}
+
+/* ---- transactions ---- */
+
+struct sim_transaction *sim_transaction_create(struct sim_actor *actor)
+{
+    struct library *library = actor->client->library;
+    struct sim_transaction *transaction = sim_zalloc(sizeof(*transaction));
+    int error = transaction_create(library->client, &transaction->txn);
+
+    assert(error == 0);
+    transaction->actor = actor;
+    list_push_back(&library->transactions, &transaction->link);
+    return transaction;
+}
+
+void sim_transaction_destroy(struct sim_transaction *transaction)
+{
+    list_remove(&transaction->link);
+    transaction_destroy(transaction->txn);
+    transaction_get_done(&transaction->get);
+    transaction_range_done(&transaction->range);
+    arena_done(&transaction->arena);
+    mem_free(transaction);
+}
+
+int sim_get(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value)
+{
+    struct transaction_get *get = &transaction->get;
+
+    expect(&get->call, transaction->actor);
+    transaction_get_start(get, NULL, transaction->txn, key, false);
+    sim_actor_wait(transaction->actor);
+    if (get->call.error != 0)
+        return get->call.error;
+    *ret_present = get->present;
+    return arena_copy(&transaction->arena, bytes_buffer_bytes(&get->value), ret_value);
+}
+
+static void keep_pair(struct sim_transaction *transaction, const struct client_pair *pair)
+{
+    struct sim_pair *kept;
+
+    if (transaction->pair_count == transaction->pair_capacity) {
+        size_t capacity = transaction->pair_capacity == 0 ? 64 : transaction->pair_capacity * 2;
+        struct sim_pair *grown = arena_alloc(&transaction->arena, capacity * sizeof(grown[0]));
+
+        if (transaction->pair_count != 0)
+            memcpy(grown, transaction->pairs, transaction->pair_count * sizeof(grown[0]));
+        transaction->pairs = grown;
+        transaction->pair_capacity = capacity;
+    }
+    kept = &transaction->pairs[transaction->pair_count++];
+    arena_copy(&transaction->arena, pair->key, &kept->key);
+    arena_copy(&transaction->arena, pair->value, &kept->value);
+}
+
+/* Where the range goes on behind the last pair. */
+static struct bytes behind(struct sim_transaction *transaction, struct bytes key)
+{
+    uint8_t *next = arena_alloc(&transaction->arena, key.len + 1);
+
+    memcpy(next, key.ptr, key.len);
+    next[key.len] = 0;
+    return bytes_of(next, key.len + 1);
+}
+
+int sim_get_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end, uint32_t limit,
+                  const struct sim_pair **ret_pairs, size_t *ret_count)
+{
+    const struct transaction_range_options options = {.limit = limit};
+    struct transaction_range *range = &transaction->range;
+
+    transaction->pair_count = transaction->pair_capacity = 0;
+    do {
+        expect(&range->call, transaction->actor);
+        transaction_range_start(range, NULL, transaction->txn, SELECT_FIRST_AT_OR_AFTER(begin), SELECT_FIRST_AT_OR_AFTER(end),
+                                &options);
+        sim_actor_wait(transaction->actor);
+        if (range->call.error != 0)
+            return range->call.error;
+        for (uint32_t i = 0; i < range->pair_count; i++)
+            keep_pair(transaction, &range->pairs[i]);
+        if (range->more && range->pair_count != 0)
+            begin = behind(transaction, transaction->pairs[transaction->pair_count - 1].key);
+    } while (range->more && range->pair_count != 0);
+    *ret_pairs = transaction->pairs;
+    *ret_count = transaction->pair_count;
+    return 0;
+}
+
+static void remember(struct sim_transaction *transaction, int error)
+{
+    if (transaction->write_error == 0)
+        transaction->write_error = error;
+}
+
+void sim_set(struct sim_transaction *transaction, struct bytes key, struct bytes value)
+{
+    remember(transaction, transaction_set(transaction->txn, key, value));
+}
+
+void sim_clear_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end)
+{
+    remember(transaction, transaction_clear_range(transaction->txn, begin, end));
+}
+
+void sim_add(struct sim_transaction *transaction, struct bytes key, uint64_t number)
+{
+    uint8_t param[8];
+
+    put_le64(param, number);
+    remember(transaction, transaction_atomic(transaction->txn, MUTATION_ADD, key, bytes_of(param, sizeof(param))));
+}
+
+int sim_commit(struct sim_transaction *transaction)
+{
+    if (transaction->write_error != 0)
+        return transaction->write_error;
+    expect(&transaction->commit, transaction->actor);
+    transaction_commit_start(&transaction->commit, NULL, transaction->txn);
+    sim_actor_wait(transaction->actor);
+    return transaction->commit.error;
+}
+
+version_t sim_committed_version(struct sim_transaction *transaction)
+{
+    return transaction_committed_version(transaction->txn);
+}
+
+bool sim_retry(struct sim_transaction *transaction, int error)
+{
+    struct transaction_retry *retry = &transaction->retry;
+
+    expect(&retry->call, transaction->actor);
+    transaction_on_error_start(retry, NULL, transaction->txn, error);
+    sim_actor_wait(transaction->actor);
+    transaction->write_error = 0;
+    transaction->pairs = NULL;
+    transaction->pair_count = transaction->pair_capacity = 0;
+    arena_reset(&transaction->arena);
+    return retry->call.error == 0;
+}

@@ -8,7 +8,7 @@
 
 int engine_open(struct env *env, enum engine_kind kind, const char *directory, struct engine **ret_engine)
 {
-    int error = env_dir_make(env, directory);
+    int error = strlen(directory) < ENGINE_PATH_MAX / 2 ? env_dir_make(env, directory) : ERROR_FILE_NOT_FOUND;
 
     if (error != 0)
         return error;

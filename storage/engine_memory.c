@@ -545,7 +545,9 @@ static void memory_commit_start(struct engine *base, struct engine_commit *commi
 
 static void queue_directory(const char *directory, char out[ENGINE_PATH_MAX])
 {
-    snprintf(out, ENGINE_PATH_MAX, "%s/queue", directory);
+    int len = snprintf(out, ENGINE_PATH_MAX, "%s/queue", directory);
+
+    assert(len > 0 && len < ENGINE_PATH_MAX);
 }
 
 static void memory_free(struct engine_memory *engine)

@@ -406,7 +406,7 @@ Test(engine, random_commits_agree_with_a_map, .timeout = 240)
 
 /* ---- LMDB alone ---- */
 
-Test(engine_lmdb, a_map_that_is_too_small_grows)
+Test(engine, lmdb_a_map_that_is_too_small_grows)
 {
     static uint8_t value[50000];
     struct bench bench;
@@ -451,7 +451,7 @@ static void note_damage(void *ctx, struct bytes key, const char *what)
     ++*(unsigned *)ctx;
 }
 
-Test(engine_lmdb, a_flipped_bit_in_a_value_or_a_key_is_found)
+Test(engine, lmdb_a_flipped_bit_in_a_value_or_a_key_is_found)
 {
     static const char *const places[] = {"value-of-m", "key-m"};
 
@@ -481,7 +481,7 @@ Test(engine_lmdb, a_flipped_bit_in_a_value_or_a_key_is_found)
 }
 
 /* The process dies while the guard says that it is inside LMDB: the third time in a row the engine is lost. */
-Test(engine_lmdb, three_crashes_inside_mark_it_as_lost)
+Test(engine, lmdb_three_crashes_inside_mark_it_as_lost)
 {
     struct bench bench;
     char path[120];
@@ -503,7 +503,7 @@ Test(engine_lmdb, three_crashes_inside_mark_it_as_lost)
     bench_done(&bench);
 }
 
-Test(engine_lmdb, a_commit_forgives_earlier_crashes)
+Test(engine, lmdb_a_commit_forgives_earlier_crashes)
 {
     struct bench bench;
     char path[120];
@@ -524,7 +524,7 @@ Test(engine_lmdb, a_commit_forgives_earlier_crashes)
 }
 
 /* A kill -9 at any time: what was acknowledged is there. */
-Test(engine_lmdb, a_killed_process_loses_nothing_that_was_committed, .timeout = 60)
+Test(engine, lmdb_a_killed_process_loses_nothing_that_was_committed, .timeout = 60)
 {
     for (unsigned round = 0; round < 5; round++) {
         struct bench bench;
@@ -585,7 +585,7 @@ static uint64_t directory_bytes(const char *directory)
     return bytes;
 }
 
-Test(engine_memory, the_queue_stays_bounded_by_the_data, .timeout = 120)
+Test(engine, memory_the_queue_stays_bounded_by_the_data, .timeout = 120)
 {
     static uint8_t value[20000];
     struct bench bench;

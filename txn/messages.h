@@ -205,8 +205,9 @@ SCHEMA_DECLARE(get_key_locations_reply)
 
 /* ---- resolver ---- */
 
-/* flags: RESOLVE_METADATA: it changes metadata; mutations are then filled in. */
-enum resolve_flags { RESOLVE_METADATA = 1 };
+/* flags: RESOLVE_METADATA: it changes metadata; mutations are then filled in (what it changes of it, stamps patched).
+ * RESOLVE_LOCK_AWARE: it commits though the database is locked, which every proxy must judge alike. */
+enum resolve_flags { RESOLVE_METADATA = 1, RESOLVE_LOCK_AWARE = 2 };
 #define FIELDS_resolve_transaction(F, S, A, L) \
     F(i64, read_version) F(u32, flags) F(bytes, read_conflicts) F(bytes, write_conflicts) F(bytes, mutations)
 SCHEMA_DECLARE(resolve_transaction)
@@ -214,8 +215,9 @@ SCHEMA_DECLARE(resolve_transaction)
 #define FIELDS_resolve(F, S, A, L) \
     F(u64, epoch) F(u64, proxy) F(i64, version) F(i64, prev_version) F(i64, known_version) A(resolve_transaction, transactions)
 SCHEMA_DECLARE(resolve)
-/* Metadata transactions of other batches in (known_version, version), in order; committed: this resolver's verdict. */
-#define FIELDS_metadata_transaction(F, S, A, L) F(boolean, committed) F(bytes, mutations)
+/* Metadata transactions of other proxies' batches in (known_version, version), in order; committed: this resolver's verdict;
+ * flags: as in resolve_transaction. A proxy applies its own by itself. */
+#define FIELDS_metadata_transaction(F, S, A, L) F(boolean, committed) F(bytes, mutations) F(u32, flags)
 SCHEMA_DECLARE(metadata_transaction)
 #define FIELDS_metadata_batch(F, S, A, L) F(i64, version) A(metadata_transaction, transactions)
 SCHEMA_DECLARE(metadata_batch)

@@ -1,0 +1,47 @@
+/* Private to roles/grv_proxy/: the role, and the op of a batch. */
+#pragma once
+
+#include "net/list.h"
+#include "roles/grv_proxy/grv_proxy.h"
+#include "roles/steady_call.h"
+#include "txn/log_system.h"
+
+/* Batches under way. A second one may ask while the first waits for its answers, so that a request that just missed a batch
+ * waits for one round trip and not for two. */
+enum { GRV_BATCHES_MAX = 2 };
+
+/* Embedded in the role; reused. */
+struct grv_batch {
+    struct op op;
+    struct grv_proxy *proxy;    /* borrowed: the owner */
+    bool in_use;
+    struct list requests;       /* struct rpc_request.link */
+    uint64_t transaction_count; /* of the requests */
+    struct steady_call committed;
+    struct steady_call confirms[LOGS_MAX];
+    uint64_t confirmed, stopped; /* masks of logs */
+    version_t least_version;     /* answered to anybody before this batch asked */
+    struct wait_timer dawdle;
+};
+
+struct grv_proxy {
+    struct role_context context;
+    uint64_t id, epoch;
+    struct arena arena; /* holds what generation points to */
+    struct endpoint sequencer;
+    struct generation generation;
+    struct message *ask_committed, *ask_confirm; /* the same for every batch */
+    struct list queue; /* requests that no batch has taken */
+    uint64_t queued_transactions;
+    struct op_list ops;
+    struct grv_batch batches[GRV_BATCHES_MAX];
+    version_t newest_answered;
+    uint64_t transactions_in, transactions_out, requests_in, batches_done, refused;
+    bool ended;
+};
+
+void grv_batch_start(struct grv_batch *batch);
+/* Starts a batch if one is needed and may be. */
+void grv_proxy_go(struct grv_proxy *proxy);
+/* The role can't go on; `batch` requests are answered when it is destroyed or their batch ends. */
+void grv_proxy_end(struct grv_proxy *proxy, int error);

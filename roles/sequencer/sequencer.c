@@ -1,0 +1,377 @@
+/* Hands out versions as the clock goes, one after the other, each with its predecessor.
+ *
+ * Nothing here waits for anything but the committed version and missing predecessors, so there are no ops: every request is
+ * answered in its turn, or stands in `waiting` until the turn in which it can be.
+ *
+ * What must hold:
+ *   - A version is never more than VERSIONS_IN_FLIGHT_MAX above the committed one. Only the epoch's first is, for it stands
+ *     above whatever the last epoch can have handed out; until it has committed there is no second.
+ *   - The requests of one proxy get their versions in the order of their numbers. If request 7 arrives on a new connection
+ *     before the repeated 6, it waits: otherwise the proxy's batch 6 would have to wait for the metadata of its batch 7.
+ *   - A repeat gets the answer that the first one got.
+ *   - Lock state and metadataVersion are always those as of the committed version: a report carries them as of its own
+ *     version, and only the newest counts. */
+#include "roles/sequencer/sequencer.h"
+
+#include <assert.h>
+
+#include "net/buggify.h"
+#include "net/list.h"
+#include "net/mem.h"
+
+enum {
+    ANSWERS_KEPT = 64, /* of a proxy; it has a few slots, each with one request */
+    PROXIES_MAX = 256,
+    WAITING_MAX = 4096,
+};
+/* After a long silence the clock does not make up for all of it: versions would jump out of every reader's window. */
+#define ADVANCE_MAX MAX_WRITE_TRANSACTION_LIFE_VERSIONS
+
+struct answer {
+    version_t version, prev_version;
+};
+
+struct proxy {
+    uint64_t id;
+    uint64_t newest; /* request that was answered */
+    struct answer answers[ANSWERS_KEPT]; /* of request n at n % ANSWERS_KEPT */
+};
+
+struct sequencer {
+    struct role_context context;
+    uint64_t id, epoch;
+    version_t recovery_version;
+    version_t newest;    /* handed out */
+    version_t committed; /* by every log, as reported */
+    int64_t newest_us;   /* when */
+    version_t state_version; /* of what follows */
+    bool locked;
+    struct bytes_buffer metadata_version;
+    struct proxy **proxies; /* owned */
+    size_t proxy_count;
+    struct list waiting; /* get_commit_version requests */
+    size_t waiting_count;
+    uint64_t versions_given, repeats, reports, reads;
+    bool ended;
+};
+
+static void invariant_sequencer(const struct sequencer *self)
+{
+    assert(self->committed <= self->newest);
+    assert(self->state_version <= self->committed);
+    assert(self->committed >= self->recovery_version);
+    if (self->committed > self->recovery_version)
+        assert(self->newest <= self->committed + VERSIONS_IN_FLIGHT_MAX);
+    assert((self->waiting_count == 0) == list_empty(&self->waiting));
+}
+
+static void end(struct sequencer *self, int error)
+{
+    if (self->ended)
+        return;
+    self->ended = true;
+    TRACE(self->context.env, SEVERITY_WARN_ALWAYS, "RoleCannotGoOn", {"Role", trace_str("sequencer")},
+          {"Id", trace_id(self->id)}, {"Epoch", trace_int((int64_t)self->epoch)}, {"Error", trace_int(error)});
+    self->context.ended(self->context.host, ROLE_SEQUENCER, self->id, error);
+}
+
+/* ---- commit versions ---- */
+
+static struct proxy *find_proxy(struct sequencer *self, uint64_t id)
+{
+    for (size_t i = 0; i < self->proxy_count; i++)
+        if (self->proxies[i]->id == id)
+            return self->proxies[i];
+    return NULL;
+}
+
+static struct proxy *add_proxy(struct sequencer *self, uint64_t id)
+{
+    struct proxy **grown, *proxy;
+
+    if (self->proxy_count == PROXIES_MAX)
+        return NULL;
+    grown = mem_realloc(self->proxies, (self->proxy_count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return NULL;
+    self->proxies = grown;
+    proxy = mem_zalloc(sizeof(*proxy));
+    if (proxy == NULL)
+        return NULL;
+    proxy->id = id;
+    grown[self->proxy_count++] = proxy;
+    return proxy;
+}
+
+/* The next version, or VERSION_NONE when the committed one must move first. */
+static version_t next_version(struct sequencer *self)
+{
+    int64_t now_us = env_now_us(self->context.env);
+    version_t advance = (now_us - self->newest_us) * VERSIONS_PER_SECOND / 1000000, next;
+    version_t limit = self->committed + VERSIONS_IN_FLIGHT_MAX;
+
+    if (self->newest == self->recovery_version) { /* the first of the epoch */
+        self->newest_us = now_us;
+        return self->recovery_version + VERSIONS_IN_FLIGHT_MAX + 1;
+    }
+    if (BUGGIFY(self->context.env))
+        advance += (version_t)env_random_below(self->context.env, (uint64_t)VERSIONS_PER_SECOND);
+    advance = advance < 1 ? 1 : advance > ADVANCE_MAX ? ADVANCE_MAX : advance;
+    next = self->newest + advance < limit ? self->newest + advance : limit;
+    if (next <= self->newest)
+        return VERSION_NONE;
+    self->newest_us = now_us;
+    return next;
+}
+
+static void answer(struct rpc_request *request, const struct answer *answer)
+{
+    struct message *message;
+    struct get_commit_version_reply *reply = MESSAGE_NEW(get_commit_version_reply, &message);
+
+    if (reply == NULL) {
+        rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED); /* it asks again, and is answered from memory */
+        return;
+    }
+    reply->version = answer->version;
+    reply->prev_version = answer->prev_version;
+    rpc_reply(request, message);
+}
+
+static void answer_repeat(struct sequencer *self, struct rpc_request *request, const struct proxy *proxy, uint64_t number)
+{
+    self->repeats++;
+    PROBE(self->context.env, "a request for a version was repeated");
+    if (number + ANSWERS_KEPT <= proxy->newest)
+        rpc_fail(request, ERROR_OPERATION_OBSOLETE);
+    else
+        answer(request, &proxy->answers[number % ANSWERS_KEPT]);
+}
+
+/* True when the request has been answered. */
+static bool try_answer(struct sequencer *self, struct rpc_request *request)
+{
+    const struct get_commit_version *body = MESSAGE_BODY(get_commit_version, request->message);
+    struct proxy *proxy = find_proxy(self, body->proxy);
+    struct answer given;
+
+    if (body->request <= proxy->newest) {
+        answer_repeat(self, request, proxy, body->request);
+        return true;
+    }
+    if (body->request != proxy->newest + 1)
+        return false;
+    given = (struct answer){next_version(self), self->newest};
+    if (given.version == VERSION_NONE)
+        return false;
+    assert(given.version > given.prev_version);
+    self->newest = given.version;
+    self->versions_given++;
+    proxy->newest = body->request;
+    proxy->answers[body->request % ANSWERS_KEPT] = given;
+    answer(request, &given);
+    return true;
+}
+
+/* One that was answered may be what another waited for. */
+static void answer_waiting(struct sequencer *self)
+{
+    bool again = true;
+
+    while (again) {
+        again = false;
+        list_each(node, after, &self->waiting) {
+            struct rpc_request *request = list_entry(node, struct rpc_request, link);
+
+            list_remove(node);
+            if (try_answer(self, request)) {
+                self->waiting_count--;
+                again = true;
+            } else {
+                list_push_front(after->prev, node); /* back to its place */
+            }
+        }
+    }
+}
+
+/* A repeat takes the place of the one that waits: its connection has gone. */
+static void drop_older(struct sequencer *self, const struct get_commit_version *body)
+{
+    list_each(node, after, &self->waiting) {
+        struct rpc_request *request = list_entry(node, struct rpc_request, link);
+        const struct get_commit_version *other = MESSAGE_BODY(get_commit_version, request->message);
+
+        if (other->proxy != body->proxy || other->request != body->request)
+            continue;
+        list_remove(node);
+        self->waiting_count--;
+        rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED);
+    }
+}
+
+static void receive_get_commit_version(struct sequencer *self, struct rpc_request *request)
+{
+    const struct get_commit_version *body = MESSAGE_BODY(get_commit_version, request->message);
+
+    if (body->request == 0 || (find_proxy(self, body->proxy) == NULL && add_proxy(self, body->proxy) == NULL)) {
+        rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
+        return;
+    }
+    drop_older(self, body);
+    if (self->waiting_count == WAITING_MAX) {
+        rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
+        return;
+    }
+    list_push_back(&self->waiting, &request->link);
+    self->waiting_count++;
+    answer_waiting(self);
+}
+
+/* ---- the committed version ---- */
+
+static int take_state(struct sequencer *self, const struct report_committed *body)
+{
+    struct bytes_buffer *buffer = &self->metadata_version;
+    int error = bytes_buffer_reserve(buffer, body->metadata_version.len);
+
+    if (error != 0)
+        return error;
+    buffer->len = 0;
+    bytes_buffer_append(buffer, body->metadata_version); /* there is room */
+    self->locked = body->locked;
+    self->state_version = body->version;
+    return 0;
+}
+
+static int take_report(struct sequencer *self, const struct report_committed *body)
+{
+    int error = 0;
+
+    if (body->version > self->newest || body->version <= self->recovery_version)
+        return ERROR_CLIENT_INVALID_OPERATION; /* not a version of this epoch */
+    self->reports++;
+    if (body->changed && body->version > self->state_version && body->version >= self->committed)
+        error = take_state(self, body);
+    if (error == 0 && body->version > self->committed)
+        self->committed = body->version;
+    return error;
+}
+
+static void receive_report(struct sequencer *self, struct rpc_request *request)
+{
+    struct message *reply;
+    int error = take_report(self, MESSAGE_BODY(report_committed, request->message));
+
+    if (error == 0 && MESSAGE_NEW(done, &reply) == NULL)
+        error = ERROR_OUT_OF_MEMORY;
+    if (error != 0) {
+        rpc_fail(request, error);
+        if (error == ERROR_OUT_OF_MEMORY)
+            end(self, error);
+        return;
+    }
+    rpc_reply(request, reply);
+    answer_waiting(self);
+}
+
+static void receive_get_committed(struct sequencer *self, struct rpc_request *request)
+{
+    struct message *message;
+    struct get_committed_reply *reply = MESSAGE_NEW(get_committed_reply, &message);
+
+    if (reply == NULL || arena_copy(&message->arena, bytes_buffer_bytes(&self->metadata_version), &reply->metadata_version) != 0) {
+        message_unref(message);
+        rpc_fail(request, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    self->reads++;
+    reply->version = self->committed;
+    reply->locked = self->locked;
+    rpc_reply(request, message);
+}
+
+/* ---- life ---- */
+
+static void receive(void *ctx, struct rpc_request *request)
+{
+    struct sequencer *self = ctx;
+
+    if (request->message->type == &message_type_get_commit_version)
+        receive_get_commit_version(self, request);
+    else if (request->message->type == &message_type_report_committed)
+        receive_report(self, request);
+    else if (request->message->type == &message_type_get_committed)
+        receive_get_committed(self, request);
+    else
+        rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
+    invariant_sequencer(self);
+}
+
+static struct sequencer *create(const struct role_context *context, const struct init_sequencer *init)
+{
+    struct sequencer *self = mem_zalloc(sizeof(*self));
+
+    if (self == NULL)
+        return NULL;
+    self->context = *context;
+    self->id = init->role_id;
+    self->epoch = init->epoch;
+    self->recovery_version = self->newest = self->committed = self->state_version = init->recovery_version;
+    self->locked = init->locked;
+    list_init(&self->waiting);
+    if (bytes_buffer_append(&self->metadata_version, init->metadata_version) == 0)
+        return self;
+    mem_free(self);
+    return NULL;
+}
+
+int sequencer_create(const struct role_context *context, struct rpc_request *request, struct sequencer **ret_sequencer)
+{
+    const struct init_sequencer *init = MESSAGE_BODY(init_sequencer, request->message);
+    struct sequencer *self;
+    struct message *message;
+    struct role_started *started;
+
+    if (init->recovery_version < 0 || init->recovery_version > VERSION_MAX / 2)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    self = create(context, init);
+    started = self == NULL ? NULL : MESSAGE_NEW(role_started, &message);
+    if (started == NULL) {
+        if (self != NULL)
+            bytes_buffer_done(&self->metadata_version);
+        mem_free(self);
+        return ERROR_OUT_OF_MEMORY;
+    }
+    started->role_id = self->id;
+    rpc_register(context->rpc, self->id, receive, self);
+    rpc_reply(request, message);
+    *ret_sequencer = self;
+    return 0;
+}
+
+void sequencer_destroy(struct sequencer *self)
+{
+    if (self == NULL)
+        return;
+    rpc_unregister(self->context.rpc, self->id);
+    while (!list_empty(&self->waiting))
+        rpc_fail(list_entry(list_pop_front(&self->waiting), struct rpc_request, link), ERROR_BROKEN_PROMISE);
+    for (size_t i = 0; i < self->proxy_count; i++)
+        mem_free(self->proxies[i]);
+    mem_free(self->proxies);
+    bytes_buffer_done(&self->metadata_version);
+    mem_free(self);
+}
+
+void sequencer_status(const struct sequencer *self, struct role_status *status, struct arena *arena)
+{
+    role_metric(status, arena, "version", self->newest);
+    role_metric(status, arena, "committed_version", self->committed);
+    role_metric(status, arena, "recovery_version", self->recovery_version);
+    role_metric(status, arena, "locked", self->locked);
+    role_metric(status, arena, "versions_given", (int64_t)self->versions_given);
+    role_metric(status, arena, "reports", (int64_t)self->reports);
+    role_metric(status, arena, "committed_version_reads", (int64_t)self->reads);
+    role_metric(status, arena, "repeated_requests", (int64_t)self->repeats);
+    role_metric(status, arena, "waiting_requests", (int64_t)self->waiting_count);
+}

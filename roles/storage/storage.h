@@ -21,6 +21,11 @@ int storage_server_remove(const struct role_context *context, uint64_t server_id
 /* A newer description, after each one that the worker accepted. Borrowed during the call. */
 void storage_server_described(struct storage_server *storage, const struct description *description);
 
+/* Reads every record of the engine (blocking) and compares with its counts and digests; report(ctx, key, what) for each damage.
+ * Returns the number of damages, or a negative error. */
+int64_t storage_server_check(struct storage_server *storage, void (*report)(void *ctx, struct bytes key, const char *what),
+                             void *ctx);
+
 uint64_t storage_server_id(const struct storage_server *storage);
 tag_t storage_server_tag(const struct storage_server *storage);
 version_t storage_server_durable_version(const struct storage_server *storage);

@@ -334,8 +334,9 @@ static void strike_latency(struct sim_faults *faults)
 
 static void strike_slow_disk(struct sim_faults *faults)
 {
-    draw_server(faults)->disk->slow_until_us =
-        faults->world->now_us + draw_long_tail(faults, 200000, 20 * SIM_SECOND_US);
+    struct sim_disk *disk = draw_server(faults)->disk;
+
+    disk->slow_until_us = faults->world->now_us + draw_long_tail(faults, 200000, 20 * SIM_SECOND_US);
 }
 
 static void disk_error_end(struct active *active)

@@ -15,7 +15,8 @@
  *   - jobs: one whose run() has not happened runs or does not, as the seed decides; then done() is called after kill() in
  *     both cases, for its memory and files go with it. Its owner is gone (destroying it detached the job), so done() may
  *     only free, and must not expect that run() happened;
- *   - anything else still armed, open or queued after that is a leak, and fails the run. */
+ *   - what these queue still runs (an engine that has closed says so);
+ *   - any timer still armed after kill(), and anything still open after all that, is a leak and fails the run. */
 #pragma once
 
 #include <stdio.h>

@@ -60,7 +60,6 @@ int lmdb_error(struct engine_lmdb *engine, int rc, const char *what)
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
-    case MDB_PANIC:
     case MDB_PAGE_FULL:
     case MDB_CURSOR_FULL:
     case MDB_INCOMPATIBLE:
@@ -201,10 +200,14 @@ static int open_tables(struct engine_lmdb *engine, MDB_txn *txn)
 {
     struct lmdb_tables *tables = &engine->tables;
     bool fresh;
+    MDB_envinfo info;
     int rc = mdb_dbi_open(txn, "own", MDB_CREATE, &tables->own);
 
     if (rc == 0)
         rc = check_format(txn, tables->own, &fresh);
+    mdb_env_info(engine->lmdb, &info);
+    if (rc == 0 && fresh && info.me_last_txnid > 0)
+        return ERROR_FILE_CORRUPT; /* the first transaction writes the format: it was lost */
     if (rc == 0)
         rc = mdb_dbi_open(txn, "keys", fresh ? MDB_CREATE : 0, &tables->keys);
     if (rc == 0)

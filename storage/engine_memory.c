@@ -135,6 +135,7 @@ static int apply_entry(struct engine_memory *engine, unsigned type, struct bytes
     uint8_t after[SYSTEM_KEY_BYTES_MAX + 1];
     struct bytes end = value;
 
+    assert(key.len <= SYSTEM_KEY_BYTES_MAX);
     switch (type) {
     case ENTRY_SET:
         return map_set(engine, key, value);

@@ -426,3 +426,13 @@ void fake_disk_copy(struct fake_disk *to, const struct fake_disk *from)
         content_set(&to->inodes[i].durable, &from->inodes[i].now);
     }
 }
+
+void fake_disk_fork(struct fake_disk *to, const struct fake_disk *from)
+{
+    fake_disk_copy(to, from);
+    memcpy(to->durable_names, from->durable_names, sizeof(to->durable_names));
+    memcpy(to->changes, from->changes, sizeof(to->changes));
+    to->change_count = from->change_count;
+    for (int i = 0; i < FAKE_FILES_MAX; i++)
+        content_set(&to->inodes[i].durable, &from->inodes[i].durable);
+}

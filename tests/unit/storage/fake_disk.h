@@ -53,3 +53,5 @@ void fake_disk_crash(struct fake_disk *disk, enum fake_crash how, uint64_t *rand
 struct fake_content *fake_disk_content(struct fake_disk *disk, const char *name);
 /* Copies all files of `from`; both have nothing open and nothing under way. */
 void fake_disk_copy(struct fake_disk *to, const struct fake_disk *from);
+/* The same with all that a crash of `from` would lose at this moment; `from` may be in use. */
+void fake_disk_fork(struct fake_disk *to, const struct fake_disk *from);

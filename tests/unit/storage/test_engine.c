@@ -616,3 +616,61 @@ Test(engine, memory_the_queue_stays_bounded_by_the_data, .timeout = 120)
     cr_assert_eq(engine_check(bench.engine, NULL, NULL), 0);
     bench_done(&bench);
 }
+
+/* ---- without memory ---- */
+
+static int use_all(struct bench *bench, const struct engine_change *changes, size_t count)
+{
+    struct engine_cursor *cursor;
+    struct bytes key, value;
+    bool found;
+    int error = engine_open(bench->env, bench->kind, bench->directory, &bench->engine);
+
+    if (error != 0) {
+        bench->engine = NULL;
+        return error;
+    }
+    error = commit_changes(bench, changes, count, NULL, 0);
+    if (error == 0)
+        error = engine_get(bench->engine, changes[0].key, &found, &value);
+    if (error == 0)
+        error = engine_cursor_open(bench->engine, false, &cursor);
+    if (error != 0)
+        return error;
+    error = engine_cursor_seek(cursor, bytes_none(), &found, &key, &value);
+    while (error == 0 && found)
+        error = engine_cursor_next(cursor, &found, &key, &value);
+    engine_cursor_close(cursor);
+    return error;
+}
+
+static void run_without_memory(struct bench *bench)
+{
+    static uint8_t key[2000];
+    struct engine_change changes[2] = {{ENGINE_SET, bytes_of(key, sizeof(key)), BYTES_LITERAL("long")},
+                                       {ENGINE_SET, BYTES_LITERAL("short"), BYTES_LITERAL("1")}};
+    bool fired = true;
+
+    bench_close(bench);
+    for (uint64_t n = 1; fired; n++) {
+        int error;
+
+        mem_fail_nth(n);
+        error = use_all(bench, changes, 2);
+        fired = mem_fail_fired();
+        mem_fail_nth(0);
+        cr_assert(error == 0 || error == ERROR_OUT_OF_MEMORY);
+        cr_assert(fired || error == 0);
+        if (bench->engine != NULL)
+            bench_close(bench);
+        cr_assert_lt(n, 1000);
+    }
+    cr_assert_eq(engine_open(bench->env, bench->kind, bench->directory, &bench->engine), 0);
+    cr_assert(get_is(bench, bytes_of(key, sizeof(key)), BYTES_LITERAL("long")));
+    cr_assert_eq(engine_check(bench->engine, NULL, NULL), 0);
+}
+
+Test(engine, a_failed_allocation_is_an_error_and_leaks_nothing, .timeout = 60)
+{
+    on_both(run_without_memory);
+}

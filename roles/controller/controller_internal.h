@@ -7,7 +7,7 @@
 #include "txn/kv_map.h"
 #include "txn/system_keys.h"
 
-enum { WORKERS_MAX = 4096, STORAGE_SERVERS_MAX = 4096, GENERATIONS_MAX = 32 };
+enum { WORKERS_MAX = 4096, STORAGE_SERVERS_MAX = 4096, GENERATIONS_MAX = 32, STATUS_REQUESTS_MAX = 64 };
 
 /* A registered process. Lives from its first registration until its connection fails. */
 struct worker_info {
@@ -73,6 +73,7 @@ struct controller {
     const char *recovery_cause; /* literal, for status and traces */
     int64_t recovery_started_us, accepting_since_us;
     uint64_t recoveries;
+    uint32_t status_count; /* status ops under way */
     char waiting_for[512]; /* what a waiting recovery lacks, for people */
 };
 

@@ -1,0 +1,25 @@
+/* What a status is composed from: the controller as it is, and what each process answered. Private to status*.c. */
+#pragma once
+
+#include "roles/controller/recovery.h"
+
+/* A process that was registered when the status was asked for. */
+struct status_process {
+    struct address address;
+    uint64_t worker_id, pid;
+    enum process_class process_class;
+    struct bytes zone, machine, command_line, version_text; /* in the arena */
+    struct hosted_role *roles;                              /* as registered; in the arena */
+    uint32_t role_count;
+    const struct get_worker_status_reply *reply; /* NULL: it did not answer */
+};
+
+struct status_input {
+    const struct controller *controller;
+    const struct status_process *processes;
+    uint32_t process_count;
+    const struct get_leader_reply *coordinators; /* NULL: not known */
+};
+
+/* FoundationDB's "cluster" object as text; in the arena. Bytes of length 0 if there is no memory for it. */
+struct bytes status_json(const struct status_input *input, struct arena *arena);

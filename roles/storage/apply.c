@@ -1,0 +1,211 @@
+/* Mutations into the window, in the order of the stream.
+ *
+ * A table is checked whole before any of its reply is applied: what no proxy makes must not get half in. All of our tag's
+ * mutations are applied, whatever we hold: within the version that gives us a shard its first data may stand before the
+ * assignment, and a range that we don't hold is not read by anyone. Atomic operations are evaluated here, against the window
+ * and then the engine, so that each later reader sees plain values. */
+#include "net/buggify.h"
+#include "net/error.h"
+#include "net/mem.h"
+#include "roles/storage/storage_internal.h"
+
+/* ---- checking ---- */
+
+static bool key_fits(struct bytes key)
+{
+    return key.len <= SYSTEM_KEY_BYTES_MAX && bytes_compare(key, KEY_SPECIAL_END) < 0;
+}
+
+static bool range_fits(struct bytes begin, struct bytes end)
+{
+    return begin.len <= SYSTEM_KEY_BYTES_MAX + 1 && end.len <= SYSTEM_KEY_BYTES_MAX + 1 &&
+           bytes_compare(begin, end) <= 0 && bytes_compare(end, KEY_SPECIAL_END) <= 0;
+}
+
+static int decode_assignment(struct mutation mutation, struct arena *arena, struct server_keys_value *ret)
+{
+    int error = message_decode(&schema_server_keys_value, mutation.param2, arena, ret);
+
+    if (error != 0)
+        return error;
+    if (ret->state > SERVER_KEYS_READY || !range_fits(mutation.param1, ret->end) ||
+        bytes_equal(mutation.param1, ret->end))
+        return ERROR_SERIALIZATION_FAILED;
+    return 0;
+}
+
+static int check(struct mutation mutation)
+{
+    bool fits;
+
+    if (mutation.type == MUTATION_PRIVATE_ASSIGN) {
+        struct arena arena = {0};
+        struct server_keys_value value;
+        int error = decode_assignment(mutation, &arena, &value);
+
+        arena_done(&arena);
+        return error;
+    }
+    if (mutation.type == MUTATION_CLEAR_RANGE)
+        fits = range_fits(mutation.param1, mutation.param2);
+    else
+        fits = (mutation.type == MUTATION_SET || mutation_type_is_atomic(mutation.type)) && key_fits(mutation.param1) &&
+               mutation.param2.len <= VALUE_BYTES_MAX;
+    return fits ? 0 : ERROR_SERIALIZATION_FAILED;
+}
+
+int storage_check_mutations(struct bytes table)
+{
+    struct mutation mutation;
+    int error;
+
+    while ((error = mutation_next(&table, &mutation)) == 0) {
+        error = check(mutation);
+        if (error != 0)
+            return error;
+    }
+    return error == ERROR_END_OF_STREAM ? 0 : error;
+}
+
+/* ---- ownership ---- */
+
+static int keep_assignment(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end,
+                           uint32_t state)
+{
+    struct assignment *assignment = mem_zalloc(sizeof(*assignment) + begin.len + end.len);
+    uint8_t *bytes;
+
+    if (assignment == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    bytes = (uint8_t *)(assignment + 1);
+    if (begin.len > 0)
+        memcpy(bytes, begin.ptr, begin.len);
+    memcpy(bytes + begin.len, end.ptr, end.len);
+    assignment->begin = bytes_of(bytes, begin.len);
+    assignment->end = bytes_of(bytes + begin.len, end.len);
+    assignment->version = version;
+    assignment->state = state;
+    list_push_back(&storage->assignments, &assignment->link);
+    return 0;
+}
+
+static int apply_assign(struct storage_server *storage, version_t version, struct mutation mutation)
+{
+    struct arena arena = {0};
+    struct server_keys_value value;
+    struct ownership *owned = NULL;
+    int error = decode_assignment(mutation, &arena, &value);
+    char begin[64], end[64];
+
+    if (error != 0)
+        goto out;
+    TRACE(storage->env, SEVERITY_INFO, "StorageShard", {"Id", trace_id(storage->id)}, {"Version", trace_int(version)},
+          {"Begin", trace_str(bytes_print(mutation.param1, begin, sizeof(begin)))},
+          {"End", trace_str(bytes_print(value.end, end, sizeof(end)))}, {"State", trace_int(value.state)});
+    if (value.state == SERVER_KEYS_NONE && ownership_holds_some(storage->owned, mutation.param1, value.end))
+        error = window_clear_range(storage->window, version, mutation.param1, value.end);
+    if (error == 0)
+        error = ownership_assign(storage->owned, mutation.param1, value.end, value.state, version, &owned);
+    if (error == 0)
+        error = keep_assignment(storage, version, mutation.param1, value.end, value.state);
+    if (error != 0) {
+        ownership_destroy(owned);
+        goto out;
+    }
+    ownership_destroy(storage->owned);
+    storage->owned = owned;
+    storage->assigns++;
+out:
+    arena_done(&arena);
+    return error;
+}
+
+int storage_owned_at(const struct storage_server *storage, version_t version, struct ownership **ret_ownership)
+{
+    struct ownership *owned, *next;
+    int error = ownership_copy(storage->base, &owned);
+
+    if (error != 0)
+        return error;
+    list_each(node, after, &storage->assignments) {
+        const struct assignment *assignment = list_entry(node, struct assignment, link);
+
+        if (assignment->version > version)
+            break;
+        error = ownership_assign(owned, assignment->begin, assignment->end, assignment->state, assignment->version, &next);
+        ownership_destroy(owned);
+        if (error != 0)
+            return error;
+        owned = next;
+    }
+    *ret_ownership = owned;
+    return 0;
+}
+
+void storage_drop_assignments(struct storage_server *storage, version_t above, version_t through)
+{
+    list_each(node, after, &storage->assignments) {
+        struct assignment *assignment = list_entry(node, struct assignment, link);
+
+        if (assignment->version <= above || assignment->version > through)
+            continue;
+        list_remove(node);
+        mem_free(assignment);
+    }
+}
+
+/* ---- data ---- */
+
+static int apply_atomic(struct storage_server *storage, version_t version, struct mutation mutation)
+{
+    struct bytes existing = bytes_none(), value = bytes_none(), end;
+    bool exists = false, present = false;
+    int error = storage_get(storage, mutation.param1, version, &exists, &existing);
+
+    storage->atomics++;
+    if (error == 0)
+        error = mutation_apply_atomic(&storage->atomic_arena, mutation.type, exists, existing, mutation.param2, &present,
+                                      &value);
+    if (error == 0 && present)
+        error = window_set(storage->window, version, mutation.param1, value);
+    else if (error == 0 && exists) {
+        error = key_after(&storage->atomic_arena, mutation.param1, &end);
+        if (error == 0)
+            error = window_clear_range(storage->window, version, mutation.param1, end);
+    }
+    arena_reset(&storage->atomic_arena);
+    return error;
+}
+
+static int apply_one(struct storage_server *storage, version_t version, struct mutation mutation)
+{
+    switch (mutation.type) {
+    case MUTATION_SET:
+        return window_set(storage->window, version, mutation.param1, mutation.param2);
+    case MUTATION_CLEAR_RANGE:
+        return window_clear_range(storage->window, version, mutation.param1, mutation.param2);
+    case MUTATION_PRIVATE_ASSIGN:
+        return apply_assign(storage, version, mutation);
+    default:
+        return apply_atomic(storage, version, mutation);
+    }
+}
+
+int storage_apply(struct storage_server *storage, version_t version, struct bytes table)
+{
+    size_t bytes = table.len;
+    struct mutation mutation;
+    int error;
+
+    assert(!storage->discarding && version > storage_version(storage));
+    while ((error = mutation_next(&table, &mutation)) == 0) {
+        error = apply_one(storage, version, mutation);
+        if (error != 0)
+            return error;
+        storage->mutations++;
+    }
+    if (error != ERROR_END_OF_STREAM)
+        return error;
+    storage->mutation_bytes += bytes;
+    return bytes == 0 ? 0 : shares_add(storage, version, bytes);
+}

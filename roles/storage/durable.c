@@ -1,0 +1,369 @@
+/* Engine commits: rarely and large, never above what every reader has left behind and what is known committed.
+ *
+ * A commit writes what the window holds in (durable, oldest], each key once, in key order, with the server's record and, if it
+ * changed, the shards. It is a block of its own: the engine's job borrows from it and from the window until it is done, also
+ * when the server is destroyed meanwhile. While one is under way the window neither forgets nor discards.
+ *
+ * When: every storage_commit_interval_us while there is something to write; at once when storage_commit_bytes_max is waiting,
+ * when memory presses, or when an ended generation waits for us to pass its end. A version that moved with nothing to write is progress too
+ * (it pops the logs), but an idle cluster must cost nothing: that is written every STORAGE_EMPTY_COMMIT_INTERVAL_US.
+ *
+ * Afterwards the window forgets what the engine holds, a share at a time, so that no turn gets long. */
+#include "net/buggify.h"
+#include "net/error.h"
+#include "net/mem.h"
+#include "roles/storage/storage_internal.h"
+
+struct storage_commit {
+    struct engine_commit commit;
+    struct storage_server *server; /* NULL: detached */
+    struct window *window;         /* borrowed from the server; owned once detached */
+    version_t version;
+    struct ownership *owned; /* as of version; NULL: unchanged */
+    struct engine_change *changes;
+    size_t change_count, change_capacity;
+    struct engine_meta meta[2];
+    struct bytes_buffer record, shards;
+};
+
+static void free_commit(struct storage_commit *block)
+{
+    ownership_destroy(block->owned);
+    mem_free(block->changes);
+    bytes_buffer_done(&block->record);
+    bytes_buffer_done(&block->shards);
+    mem_free(block);
+}
+
+/* ---- what it writes ---- */
+
+static int add_change(void *context, const struct window_entry *entry)
+{
+    struct storage_commit *block = context;
+    struct engine_change *change;
+
+    if (block->change_count == block->change_capacity) {
+        size_t capacity = block->change_capacity == 0 ? 64 : block->change_capacity * 2;
+        struct engine_change *grown = mem_realloc(block->changes, capacity * sizeof(*grown));
+
+        if (grown == NULL)
+            return ERROR_OUT_OF_MEMORY;
+        block->changes = grown;
+        block->change_capacity = capacity;
+    }
+    change = &block->changes[block->change_count++];
+    change->key = entry->key;
+    change->value = bytes_none();
+    switch (entry->kind) {
+    case WINDOW_SET_KEY:
+        change->type = ENGINE_SET;
+        change->value = entry->value;
+        break;
+    case WINDOW_CLEARED_KEY:
+        change->type = ENGINE_CLEAR;
+        break;
+    case WINDOW_CLEARED_RANGE:
+        change->type = ENGINE_CLEAR_RANGE;
+        change->value = entry->end;
+        break;
+    }
+    return 0;
+}
+
+static int fill_meta(struct storage_server *storage, struct storage_commit *block)
+{
+    struct server_record record = {.format = STORAGE_FORMAT_VERSION,
+                                   .cluster_high = storage->cluster_id.high,
+                                   .cluster_low = storage->cluster_id.low,
+                                   .server_id = storage->id,
+                                   .tag = storage->tag,
+                                   .engine = storage->engine_kind,
+                                   .version = block->version,
+                                   .epoch = storage_epoch_of(storage, block->version)};
+    int error = message_encode(&schema_server_record, &record, &block->record);
+
+    if (error == 0 && block->owned != NULL)
+        error = ownership_encode(block->owned, &block->shards);
+    if (error != 0)
+        return error;
+    block->meta[0] = (struct engine_meta){META_RECORD, bytes_buffer_bytes(&block->record)};
+    block->meta[1] = (struct engine_meta){META_SHARDS, bytes_buffer_bytes(&block->shards)};
+    block->commit.meta = block->meta;
+    block->commit.meta_count = block->owned != NULL ? 2 : 1;
+    return 0;
+}
+
+/* ---- after it ---- */
+
+static void answer_init(struct storage_server *storage, int error)
+{
+    struct rpc_request *request = storage->init_request;
+    struct role_started *reply;
+    struct message *message;
+
+    storage->init_request = NULL;
+    if (request == NULL)
+        return;
+    if (error != 0) {
+        rpc_fail(request, error);
+        return;
+    }
+    reply = MESSAGE_NEW(role_started, &message);
+    reply->role_id = storage->id;
+    rpc_reply(request, message);
+}
+
+static void committed(struct storage_server *storage, struct storage_commit *block)
+{
+    version_t passed = storage_old_end(storage);
+    bool passes = passed != VERSION_NONE && storage->durable < passed && block->version >= passed;
+
+    assert(block->version >= storage->durable && block->version <= storage->oldest);
+    storage->durable = block->version;
+    storage->commits++;
+    storage->committed_changes += block->change_count;
+    if (block->owned != NULL) {
+        ownership_destroy(storage->base);
+        storage->base = block->owned;
+        block->owned = NULL;
+        storage_drop_assignments(storage, VERSION_NONE, block->version);
+    }
+    storage_discard(storage);
+    storage_eras_prune(storage);
+    storage->forget_to = block->version;
+    env_ready(storage->env, &storage->forget, READY_READ);
+    if (passes)
+        TRACE(storage->env, SEVERITY_INFO, "StoragePassedGeneration", {"Id", trace_id(storage->id)},
+              {"Durable", trace_int(storage->durable)}, {"End", trace_int(passed)});
+    if (storage->recorded)
+        storage_report_durable(storage, true);
+}
+
+static void commit_done(struct engine_commit *commit, int error)
+{
+    struct storage_commit *block = container_of(commit, struct storage_commit, commit);
+    struct storage_server *storage = block->server;
+    bool first;
+
+    if (storage == NULL) {
+        window_destroy(block->window);
+        free_commit(block);
+        return;
+    }
+    storage->commit = NULL;
+    storage->committed_us = env_now_us(storage->env);
+    if (error != 0) {
+        free_commit(block);
+        answer_init(storage, error);
+        TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageCommitFailed", {"Id", trace_id(storage->id)},
+              {"Error", trace_str(error_name(error))});
+        storage_end(storage, error);
+        return;
+    }
+    first = !storage->recorded;
+    committed(storage, block);
+    free_commit(block);
+    if (first) {
+        storage->recorded = true;
+        answer_init(storage, 0);
+        storage_pull_start(storage);
+    }
+    storage_pull_look(storage);
+    if (storage->ops.invariant != NULL)
+        storage->ops.invariant(storage->ops.owner);
+}
+
+/* A share a time, behind the reads: whoever reads does not wait for it. */
+void storage_forget(struct ready *ready)
+{
+    struct storage_server *storage = container_of(ready, struct storage_server, forget);
+    const struct share *oldest = shares_oldest(storage);
+
+    if (storage->commit != NULL)
+        return;
+    if (oldest != NULL && oldest->last < storage->forget_to) {
+        version_t last = oldest->last;
+
+        shares_drop_oldest(storage);
+        window_forget(storage->window, last);
+        env_ready(storage->env, &storage->forget, READY_READ);
+        return;
+    }
+    window_forget(storage->window, storage->forget_to);
+    if (oldest != NULL && oldest->last == storage->forget_to)
+        shares_drop_oldest(storage);
+    else if (oldest != NULL && oldest->first <= storage->forget_to)
+        shares_at(storage, 0)->first = storage->forget_to + 1;
+    storage_consider_commit(storage);
+}
+
+/* ---- when ---- */
+
+static void start_commit(struct storage_server *storage, version_t version, bool urgent)
+{
+    struct storage_commit *block = mem_zalloc(sizeof(*block));
+    const struct assignment *oldest = list_empty(&storage->assignments)
+                                          ? NULL
+                                          : list_entry(storage->assignments.next, struct assignment, link);
+    int error = 0;
+
+    assert(storage->commit == NULL && version <= storage->oldest && version <= storage->known_committed);
+    if (block == NULL) {
+        storage_end(storage, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    block->server = storage;
+    block->window = storage->window;
+    block->version = version;
+    if (!storage->recorded || (oldest != NULL && oldest->version <= version))
+        error = storage_owned_at(storage, version, &block->owned);
+    if (error == 0)
+        error = fill_meta(storage, block);
+    if (error == 0 && version > window_forgotten(storage->window))
+        error = window_collect(storage->window, version, add_change, block);
+    if (error != 0) {
+        free_commit(block);
+        storage_end(storage, error);
+        return;
+    }
+    env_timer_cancel(storage->env, &storage->commit_timer);
+    block->commit.changes = block->changes;
+    block->commit.change_count = block->change_count;
+    block->commit.urgent = urgent;
+    block->commit.done = commit_done;
+    storage->commit = block;
+    engine_commit_start(storage->engine, &block->commit);
+}
+
+int storage_commit_record(struct storage_server *storage)
+{
+    start_commit(storage, storage->durable, true);
+    return storage->commit != NULL ? 0 : ERROR_OUT_OF_MEMORY;
+}
+
+bool storage_memory_presses(const struct storage_server *storage)
+{
+    return window_bytes(storage->window) > (size_t)storage->env->knobs.storage_memory_bytes_max / 4 * 3;
+}
+
+/* Memory presses: history is given up until half of what the window holds may go, as far as it is committed. */
+static void raise_oldest(struct storage_server *storage)
+{
+    version_t limit = storage->known_committed, to;
+    size_t wanted = storage->share_bytes / 2, bytes = 0;
+
+    if (limit > storage_version(storage))
+        limit = storage_version(storage);
+    to = limit;
+    for (size_t i = 0; i < storage->share_count && bytes < wanted; i++) {
+        bytes += shares_at(storage, i)->bytes;
+        to = shares_at(storage, i)->last;
+    }
+    if (to > limit)
+        to = limit;
+    if (to <= storage->oldest)
+        return;
+    PROBE(storage->env, "storage gives up history because memory presses");
+    storage->oldest = to;
+}
+
+/* How long until a commit up to `oldest` is due; 0: now, negative: nothing will make it due but news. */
+static int64_t due_in_us(struct storage_server *storage, bool presses)
+{
+    const struct knobs *knobs = &storage->env->knobs;
+    version_t old_end = storage_old_end(storage);
+    const struct share *share = shares_oldest(storage);
+    int64_t since_us = env_now_us(storage->env) - storage->committed_us;
+
+    if (presses)
+        return 0;
+    if (old_end != VERSION_NONE && storage->durable < old_end && storage->oldest >= old_end)
+        return 0;
+    if (share == NULL || share->first > storage->oldest)
+        return since_us >= STORAGE_EMPTY_COMMIT_INTERVAL_US ? 0 : -1;
+    if (since_us >= knobs->storage_commit_interval_us ||
+        shares_bytes_through(storage, storage->oldest) >= (size_t)knobs->storage_commit_bytes_max)
+        return 0;
+    return knobs->storage_commit_interval_us - since_us;
+}
+
+void storage_consider_commit(struct storage_server *storage)
+{
+    bool presses;
+    int64_t delay_us;
+
+    if (storage->ended || !storage->recorded || storage->commit != NULL || storage->discarding ||
+        list_linked(&storage->forget.link))
+        return;
+    presses = storage_memory_presses(storage);
+    if (presses)
+        raise_oldest(storage);
+    if (storage->oldest <= storage->durable)
+        return;
+    delay_us = due_in_us(storage, presses);
+    if (delay_us == 0 && BUGGIFY(storage->env))
+        delay_us = storage->env->knobs.storage_commit_interval_us;
+    if (delay_us == 0)
+        start_commit(storage, storage->oldest, presses);
+    else if (delay_us > 0 && storage->commit_timer.heap_index_plus_1 == 0)
+        env_timer_start(storage->env, &storage->commit_timer, env_now_us(storage->env) + delay_us);
+}
+
+void storage_commit_timer(struct env_timer *timer)
+{
+    storage_consider_commit(container_of(timer, struct storage_server, commit_timer));
+}
+
+version_t storage_commit_version(const struct storage_server *storage)
+{
+    return storage->commit == NULL ? VERSION_NONE : storage->commit->version;
+}
+
+void storage_commit_detach(struct storage_server *storage)
+{
+    if (storage->commit == NULL)
+        return;
+    storage->commit->server = NULL;
+    storage->commit = NULL;
+    storage->window = NULL; /* the block's now */
+}
+
+/* ---- telling ---- */
+
+static void pop(struct storage_server *storage, const struct generation *generation)
+{
+    uint32_t indexes[LOG_REPLICATION_MAX];
+    unsigned count = log_system_logs_of_tag(generation, storage->tag, indexes);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct endpoint to = endpoint_of(&generation->logs[indexes[i]].endpoint);
+        struct message *message;
+        struct pop *m = MESSAGE_NEW(pop, &message);
+
+        m->tag = storage->tag;
+        m->version = storage->durable < generation->end ? storage->durable : generation->end;
+        rpc_send(storage->rpc, &to, message);
+    }
+}
+
+void storage_report_durable(struct storage_server *storage, bool pops)
+{
+    const struct description *d = storage->description;
+    struct endpoint controller;
+    struct storage_durable *m;
+    struct message *message;
+
+    if (d == NULL)
+        return;
+    for (uint32_t i = 0; pops && i < d->generations_count; i++)
+        if (d->generations[i].begin < storage->durable)
+            pop(storage, &d->generations[i]);
+    if (d->generations_count < 2 || d->controller.address.port == 0)
+        return;
+    controller = endpoint_of(&d->controller);
+    m = MESSAGE_NEW(storage_durable, &message);
+    m->server_id = storage->id;
+    m->tag = storage->tag;
+    m->version = storage->durable;
+    rpc_send(storage->rpc, &controller, message);
+}

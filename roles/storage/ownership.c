@@ -1,0 +1,223 @@
+/* A sorted array, copied whole by each assignment: those are rare, and a server holds some hundreds of shards. */
+#include "roles/storage/ownership.h"
+
+#include <assert.h>
+
+#include "net/error.h"
+#include "net/mem.h"
+
+#define SELF struct held_shard
+SCHEMA_DEFINE(held_shard, held_shard_fields)
+#undef SELF
+#define SELF struct held_shards
+SCHEMA_DEFINE(held_shards, held_shards_fields)
+#undef SELF
+
+static int create(uint32_t capacity, struct ownership **ret_ownership)
+{
+    struct ownership *ownership = mem_zalloc(sizeof(*ownership));
+
+    if (ownership == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    if (capacity > 0) {
+        ownership->shards = arena_alloc(&ownership->arena, capacity * sizeof(*ownership->shards));
+        if (ownership->shards == NULL) {
+            mem_free(ownership);
+            return ERROR_OUT_OF_MEMORY;
+        }
+    }
+    *ret_ownership = ownership;
+    return 0;
+}
+
+int ownership_create(struct ownership **ret_ownership)
+{
+    return create(0, ret_ownership);
+}
+
+void ownership_destroy(struct ownership *ownership)
+{
+    if (ownership == NULL)
+        return;
+    arena_done(&ownership->arena);
+    mem_free(ownership);
+}
+
+bool ownership_state_is_readable(uint32_t state)
+{
+    return state == SERVER_KEYS_OWNED_EMPTY || state == SERVER_KEYS_READY;
+}
+
+/* Adds a shard behind the others, joined with the last one where nothing tells them apart. Empty ones are left out. */
+static int add(struct ownership *ownership, struct bytes begin, struct bytes end, uint32_t state, version_t since)
+{
+    struct held_shard *last = ownership->count == 0 ? NULL : &ownership->shards[ownership->count - 1];
+    struct held_shard shard = {.state = state, .since = since};
+
+    if (state == SERVER_KEYS_NONE || bytes_compare(begin, end) >= 0)
+        return 0;
+    if (arena_copy(&ownership->arena, end, &shard.end) != 0)
+        return ERROR_OUT_OF_MEMORY;
+    if (last != NULL && last->state == state && last->since == since && bytes_equal(last->end, begin)) {
+        last->end = shard.end;
+        return 0;
+    }
+    if (arena_copy(&ownership->arena, begin, &shard.begin) != 0)
+        return ERROR_OUT_OF_MEMORY;
+    ownership->shards[ownership->count++] = shard;
+    return 0;
+}
+
+int ownership_copy(const struct ownership *ownership, struct ownership **ret_copy)
+{
+    struct ownership *copy;
+    int error = create(ownership->count, &copy);
+
+    for (uint32_t i = 0; error == 0 && i < ownership->count; i++) {
+        const struct held_shard *shard = &ownership->shards[i];
+
+        error = add(copy, shard->begin, shard->end, shard->state, shard->since);
+        if (error != 0)
+            ownership_destroy(copy);
+    }
+    if (error == 0)
+        *ret_copy = copy;
+    return error;
+}
+
+/* What [begin, end) becomes, piece by piece: where it was readable and stays so, it has been since the older version. */
+static int add_assigned(struct ownership *fresh, const struct ownership *old, struct bytes begin, struct bytes end,
+                        uint32_t state, version_t version)
+{
+    struct bytes at = begin;
+    int error = 0;
+
+    for (uint32_t i = 0; error == 0 && i < old->count; i++) {
+        const struct held_shard *shard = &old->shards[i];
+        struct bytes low = bytes_max(shard->begin, begin), high = bytes_min(shard->end, end);
+
+        if (bytes_compare(low, high) >= 0 || !ownership_state_is_readable(shard->state) ||
+            !ownership_state_is_readable(state))
+            continue;
+        error = add(fresh, at, low, state, version);
+        if (error == 0)
+            error = add(fresh, low, high, state, shard->since);
+        at = high;
+    }
+    return error != 0 ? error : add(fresh, at, end, state, version);
+}
+
+int ownership_assign(const struct ownership *old, struct bytes begin, struct bytes end, uint32_t state, version_t version,
+                     struct ownership **ret_ownership)
+{
+    struct ownership *fresh;
+    uint32_t i = 0;
+    int error = create(3 * old->count + 3, &fresh);
+
+    if (error != 0)
+        return error;
+    assert(bytes_compare(begin, end) < 0);
+    for (; error == 0 && i < old->count && bytes_compare(old->shards[i].begin, begin) < 0; i++) {
+        const struct held_shard *shard = &old->shards[i];
+
+        error = add(fresh, shard->begin, bytes_min(shard->end, begin), shard->state, shard->since);
+    }
+    if (error == 0)
+        error = add_assigned(fresh, old, begin, end, state, version);
+    for (i = 0; error == 0 && i < old->count; i++) {
+        const struct held_shard *shard = &old->shards[i];
+
+        error = add(fresh, bytes_max(shard->begin, end), shard->end, shard->state, shard->since);
+    }
+    if (error != 0) {
+        ownership_destroy(fresh);
+        return error;
+    }
+    *ret_ownership = fresh;
+    return 0;
+}
+
+/* The shard that holds `key`, or the first one after it; count when there is none. */
+static uint32_t find(const struct ownership *ownership, struct bytes key)
+{
+    uint32_t low = 0, high = ownership->count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (bytes_compare(ownership->shards[middle].end, key) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool ownership_readable(const struct ownership *ownership, struct bytes key, version_t version)
+{
+    uint32_t i = find(ownership, key);
+    const struct held_shard *shard = &ownership->shards[i];
+
+    return i < ownership->count && bytes_compare(shard->begin, key) <= 0 && ownership_state_is_readable(shard->state) &&
+           version >= shard->since;
+}
+
+bool ownership_range_readable(const struct ownership *ownership, struct bytes begin, struct bytes end, version_t version)
+{
+    struct bytes at = begin;
+
+    assert(bytes_compare(begin, end) < 0);
+    for (uint32_t i = find(ownership, begin); i < ownership->count; i++) {
+        const struct held_shard *shard = &ownership->shards[i];
+
+        if (bytes_compare(shard->begin, at) > 0 || !ownership_state_is_readable(shard->state) || version < shard->since)
+            return false;
+        if (bytes_compare(shard->end, end) >= 0)
+            return true;
+        at = shard->end;
+    }
+    return false;
+}
+
+bool ownership_holds_some(const struct ownership *ownership, struct bytes begin, struct bytes end)
+{
+    uint32_t i = find(ownership, begin);
+
+    return i < ownership->count && bytes_compare(ownership->shards[i].begin, end) < 0;
+}
+
+int ownership_encode(const struct ownership *ownership, struct bytes_buffer *out)
+{
+    struct held_shards record = {.shards = ownership->shards, .shards_count = ownership->count};
+
+    return message_encode(&schema_held_shards, &record, out);
+}
+
+int ownership_decode(struct bytes packed, struct ownership **ret_ownership)
+{
+    struct arena arena = {0};
+    struct held_shards record;
+    struct ownership *ownership = NULL;
+    struct bytes at = bytes_none();
+    int error = message_decode(&schema_held_shards, packed, &arena, &record);
+
+    if (error == 0)
+        error = create(record.shards_count, &ownership);
+    for (uint32_t i = 0; error == 0 && i < record.shards_count; i++) {
+        const struct held_shard *shard = &record.shards[i];
+
+        if (bytes_compare(shard->begin, at) < 0 || bytes_compare(shard->begin, shard->end) >= 0 ||
+            shard->state == SERVER_KEYS_NONE || shard->state > SERVER_KEYS_READY)
+            error = ERROR_FILE_CORRUPT;
+        else
+            error = add(ownership, shard->begin, shard->end, shard->state, shard->since);
+        at = shard->end;
+    }
+    arena_done(&arena);
+    if (error != 0) {
+        ownership_destroy(ownership);
+        return error == ERROR_OUT_OF_MEMORY ? error : ERROR_FILE_CORRUPT;
+    }
+    *ret_ownership = ownership;
+    return 0;
+}

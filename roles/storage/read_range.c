@@ -1,0 +1,224 @@
+/* Range reads: the window's entries and the engine's pairs, merged in either direction.
+ *
+ * The window's word counts where it has one: a set key hides the engine's pair of that key, a cleared stretch hides all of the engine's
+ * pairs in it, which are skipped by seeking behind it, not by walking. Whichever comes first in the direction of the walk is
+ * taken; a cleared stretch comes first when it begins at or before the engine's key (reverse: ends after it). */
+#include "net/buggify.h"
+#include "net/error.h"
+#include "roles/storage/storage_internal.h"
+
+enum { PAIR_HEADER_BYTES = 8 };
+
+struct merge {
+    struct storage_server *storage;
+    struct bytes begin, end;
+    bool reverse;
+    uint32_t limit;
+    size_t bytes_limit;
+    struct bytes_buffer *out;
+    uint32_t count;
+    bool more;
+
+    struct window_iterator iterator;
+    bool has_entry;
+    struct window_entry entry;
+    struct engine_cursor *cursor;
+    bool has_pair;
+    struct bytes key, value;
+};
+
+/* ---- the two sources ---- */
+
+static void next_entry(struct merge *merge)
+{
+    merge->has_entry = window_iterator_next(&merge->iterator, &merge->entry);
+}
+
+/* The engine knows nothing of the range's end. */
+static void bound_pair(struct merge *merge)
+{
+    if (merge->has_pair && (merge->reverse ? bytes_compare(merge->key, merge->begin) < 0
+                                           : bytes_compare(merge->key, merge->end) >= 0))
+        merge->has_pair = false;
+}
+
+static int next_pair(struct merge *merge)
+{
+    int error = engine_cursor_next(merge->cursor, &merge->has_pair, &merge->key, &merge->value);
+
+    if (error == 0)
+        bound_pair(merge);
+    return error;
+}
+
+static int seek_pair(struct merge *merge, struct bytes to)
+{
+    int error = engine_cursor_seek(merge->cursor, to, &merge->has_pair, &merge->key, &merge->value);
+
+    if (error == 0)
+        bound_pair(merge);
+    return error;
+}
+
+/* ---- the merge ---- */
+
+static int emit(struct merge *merge, struct bytes key, struct bytes value)
+{
+    uint8_t header[PAIR_HEADER_BYTES];
+    int error = bytes_buffer_reserve(merge->out, sizeof(header) + key.len + value.len);
+
+    if (error != 0)
+        return error;
+    put_le32(header, (uint32_t)key.len);
+    put_le32(header + 4, (uint32_t)value.len);
+    (void)bytes_buffer_append(merge->out, bytes_of(header, sizeof(header)));
+    (void)bytes_buffer_append(merge->out, key);
+    (void)bytes_buffer_append(merge->out, value);
+    merge->count++;
+    return 0;
+}
+
+static bool entry_comes_first(const struct merge *merge)
+{
+    const struct window_entry *entry = &merge->entry;
+
+    if (!merge->has_entry || !merge->has_pair)
+        return merge->has_entry;
+    if (!merge->reverse)
+        return bytes_compare(entry->key, merge->key) <= 0;
+    if (entry->kind == WINDOW_CLEARED_RANGE)
+        return bytes_compare(entry->end, merge->key) > 0;
+    return bytes_compare(entry->key, merge->key) >= 0;
+}
+
+/* The engine's pairs that the entry hides are passed over. */
+static int pass_hidden(struct merge *merge)
+{
+    const struct window_entry *entry = &merge->entry;
+
+    if (!merge->has_pair)
+        return 0;
+    if (entry->kind != WINDOW_CLEARED_RANGE)
+        return bytes_equal(entry->key, merge->key) ? next_pair(merge) : 0;
+    if (merge->reverse)
+        return bytes_compare(merge->key, entry->key) >= 0 ? seek_pair(merge, entry->key) : 0;
+    return bytes_compare(merge->key, entry->end) < 0 ? seek_pair(merge, entry->end) : 0;
+}
+
+static int take_entry(struct merge *merge)
+{
+    int error = 0;
+
+    if (merge->entry.kind == WINDOW_SET_KEY)
+        error = emit(merge, merge->entry.key, merge->entry.value);
+    if (error == 0)
+        error = pass_hidden(merge);
+    next_entry(merge);
+    return error;
+}
+
+static int take_pair(struct merge *merge)
+{
+    int error = emit(merge, merge->key, merge->value);
+
+    return error != 0 ? error : next_pair(merge);
+}
+
+static int run(struct merge *merge)
+{
+    int error = 0;
+
+    while (error == 0 && (merge->has_entry || merge->has_pair)) {
+        if (merge->count >= merge->limit || merge->out->len >= merge->bytes_limit) {
+            merge->more = true;
+            return 0;
+        }
+        error = entry_comes_first(merge) ? take_entry(merge) : take_pair(merge);
+    }
+    return error;
+}
+
+static int read_range(struct merge *merge, version_t version)
+{
+    struct storage_server *storage = merge->storage;
+    int error;
+
+    storage_reads_engine(storage);
+    error = engine_cursor_open(storage->engine, merge->reverse, &merge->cursor);
+    if (error != 0)
+        return error;
+    window_iterator_init(&merge->iterator, storage->window, version, merge->begin, merge->end, merge->reverse);
+    next_entry(merge);
+    error = seek_pair(merge, merge->reverse ? merge->end : merge->begin);
+    if (error == 0)
+        error = run(merge);
+    engine_cursor_close(merge->cursor);
+    return error;
+}
+
+/* ---- the message ---- */
+
+static int check(struct storage_server *storage, const struct get_range *m, int late)
+{
+    int error = storage_check_version(storage, m->version, late);
+
+    if (error != 0)
+        return error;
+    if (m->begin.len > SYSTEM_KEY_BYTES_MAX + 1 || m->end.len > SYSTEM_KEY_BYTES_MAX + 1)
+        return ERROR_KEY_TOO_LARGE;
+    if (bytes_compare(m->begin, m->end) > 0)
+        return ERROR_INVERTED_RANGE;
+    if (!bytes_equal(m->begin, m->end) && !ownership_range_readable(storage->owned, m->begin, m->end, m->version)) {
+        storage->wrong_shard++;
+        return ERROR_WRONG_SHARD_SERVER;
+    }
+    return 0;
+}
+
+static int reply_with(struct merge *merge, struct rpc_request *request)
+{
+    struct message *message;
+    struct get_range_reply *reply = MESSAGE_NEW(get_range_reply, &message);
+    int error = reply == NULL ? ERROR_OUT_OF_MEMORY
+                              : arena_copy(&message->arena, bytes_buffer_bytes(merge->out), &reply->pairs);
+
+    if (error != 0) {
+        message_unref(message);
+        return error;
+    }
+    reply->count = merge->count;
+    reply->more = merge->more;
+    merge->storage->rows_read += merge->count;
+    merge->storage->bytes_read += reply->pairs.len;
+    rpc_reply(request, message);
+    return 0;
+}
+
+void storage_answer_range(struct storage_server *storage, struct rpc_request *request, int late)
+{
+    const struct get_range *m = MESSAGE_BODY(get_range, request->message);
+    struct merge merge = {.storage = storage,
+                          .begin = m->begin,
+                          .end = m->end,
+                          .reverse = m->reverse,
+                          .limit = m->limit == 0 ? UINT32_MAX : m->limit,
+                          .bytes_limit = (size_t)storage->env->knobs.storage_range_bytes_max,
+                          .out = &storage->pairs};
+    int error = check(storage, m, late);
+
+    storage->range_reads++;
+    storage->pairs.len = 0;
+    if (m->bytes_limit != 0 && m->bytes_limit < merge.bytes_limit)
+        merge.bytes_limit = m->bytes_limit;
+    if (BUGGIFY(storage->env))
+        merge.limit = 1;
+    if (error == 0 && !bytes_equal(m->begin, m->end)) {
+        error = read_range(&merge, m->version);
+        if (error != 0)
+            error = storage_read_failed(storage, error);
+    }
+    if (error == 0)
+        error = reply_with(&merge, request);
+    if (error != 0)
+        rpc_fail(request, error);
+}

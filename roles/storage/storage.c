@@ -1,0 +1,440 @@
+/* Life of a storage server and its dispatch.
+ *
+ * Its files are <data>/storage-<id>/<engine>: the engine's name is the directory's, so that a restart needs no other record to
+ * open it. What the server is stands in the engine itself, in the same transaction as the data. */
+#include "net/buggify.h"
+#include "net/error.h"
+#include "net/mem.h"
+#include "roles/storage/storage_internal.h"
+
+#include <stdio.h>
+
+#define SELF struct server_record
+SCHEMA_DEFINE(server_record, server_record_fields)
+#undef SELF
+
+void storage_end(struct storage_server *storage, int error)
+{
+    if (storage->ended)
+        return;
+    storage->ended = true;
+    TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageEnded", {"Id", trace_id(storage->id)},
+          {"Tag", trace_int(storage->tag)}, {"Durable", trace_int(storage->durable)},
+          {"Error", trace_str(error_name(error))});
+    storage->context.ended(storage->context.host, ROLE_STORAGE, storage->id, error);
+}
+
+static void invariant_storage(void *owner)
+{
+    const struct storage_server *storage = owner;
+
+    assert(storage->durable <= storage->oldest);
+    assert(storage->oldest <= storage->known_committed);
+    assert(storage->oldest <= storage_version(storage));
+    assert(storage_commit_version(storage) <= storage->oldest);
+    assert(window_forgotten(storage->window) <= storage->durable);
+    assert(storage->discarding || storage->ended || window_newest(storage->window) == storage_version(storage));
+    for (uint32_t i = 0; i + 1 < storage->era_count; i++)
+        assert(storage->eras[i].epoch < storage->eras[i + 1].epoch && storage->eras[i].begin <= storage->eras[i + 1].begin);
+}
+
+/* ---- reading the state ---- */
+
+static void release_engine(struct ready *ready)
+{
+    engine_release(container_of(ready, struct storage_server, release)->engine);
+}
+
+void storage_reads_engine(struct storage_server *storage)
+{
+    env_turn_end(storage->env, &storage->release);
+}
+
+int storage_get(struct storage_server *storage, struct bytes key, version_t version, bool *ret_present,
+                struct bytes *ret_value)
+{
+    switch (window_get(storage->window, key, version, ret_value)) {
+    case WINDOW_FOUND:
+        *ret_present = true;
+        return 0;
+    case WINDOW_CLEARED:
+        *ret_present = false;
+        return 0;
+    case WINDOW_UNKNOWN:
+        break;
+    }
+    storage_reads_engine(storage);
+    return engine_get(storage->engine, key, ret_present, ret_value);
+}
+
+/* ---- dispatch ---- */
+
+static void on_request(void *ctx, struct rpc_request *request)
+{
+    struct storage_server *storage = ctx;
+
+    if (storage->ended) {
+        rpc_drop(request);
+        return;
+    }
+    switch (request->message->type->id) {
+    case MESSAGE_get_values:
+    case MESSAGE_get_range:
+        storage_on_read(storage, request);
+        break;
+    default:
+        rpc_fail(request, ERROR_UNSUPPORTED_OPERATION);
+    }
+}
+
+/* ---- files ---- */
+
+/* "<data>/storage-<id>/<engine>". */
+static int engine_directory(const struct role_context *context, uint64_t id, enum engine_kind kind,
+                            char out[ROLE_PATH_MAX])
+{
+    char directory[ROLE_PATH_MAX];
+    int len;
+
+    role_directory(context->data_directory, ROLE_STORAGE, id, directory);
+    len = snprintf(out, ROLE_PATH_MAX, "%.4000s/%s", directory, engine_name(kind));
+    return len < ROLE_PATH_MAX - 96 ? 0 : ERROR_IO_ERROR;
+}
+
+static void find_kind(void *ctx, const char *name)
+{
+    enum engine_kind *kind = ctx;
+
+    if (strcmp(name, engine_name(ENGINE_LMDB)) == 0)
+        *kind = ENGINE_LMDB;
+    else if (strcmp(name, engine_name(ENGINE_MEMORY)) == 0 && *kind == 0)
+        *kind = ENGINE_MEMORY;
+}
+
+static int make_directories(const struct role_context *context, uint64_t id)
+{
+    char directory[ROLE_PATH_MAX];
+    int error = env_dir_make(context->env, role_directory(context->data_directory, ROLE_STORAGE, id, directory));
+
+    return error != 0 ? error : env_dir_sync(context->env, context->data_directory);
+}
+
+static int open_engine(struct storage_server *storage)
+{
+    char directory[ROLE_PATH_MAX], parent[ROLE_PATH_MAX];
+    int error = engine_directory(&storage->context, storage->id, storage->engine_kind, directory);
+
+    if (error == 0)
+        error = engine_open(storage->env, storage->engine_kind, directory, &storage->engine);
+    if (error == 0)
+        error = env_dir_sync(storage->env, role_directory(storage->context.data_directory, ROLE_STORAGE, storage->id, parent));
+    return error;
+}
+
+/* ---- life ---- */
+
+static struct storage_server *allocate(const struct role_context *context, uint64_t id)
+{
+    struct storage_server *storage = mem_zalloc(sizeof(*storage));
+
+    if (storage == NULL)
+        return NULL;
+    storage->context = *context;
+    storage->env = context->env;
+    storage->rpc = context->rpc;
+    storage->id = id;
+    storage->cluster_id = rpc_cluster_id(context->rpc);
+    list_init(&storage->assignments);
+    storage->release.run = release_engine;
+    storage->forget.run = storage_forget;
+    storage->commit_timer.fire = storage_commit_timer;
+    op_list_init(&storage->ops, context->env, storage);
+    turnstile_init(&storage->readable, context->env, 0);
+    return storage;
+}
+
+/* The server stands at `version`, all of it durable. */
+static int stand_at(struct storage_server *storage, version_t version)
+{
+    int error = window_create(version, env_random(storage->env), &storage->window);
+
+    storage->durable = storage->oldest = storage->known_committed = storage->readable.now = version;
+    storage->committed_us = env_now_us(storage->env);
+    if (error == 0)
+        error = ownership_copy(storage->base, &storage->owned);
+    if (error == 0)
+        storage->ops.invariant = invariant_storage;
+    return error;
+}
+
+static void serve(struct storage_server *storage)
+{
+    storage->registered = true;
+    rpc_register(storage->rpc, storage->id, on_request, storage);
+}
+
+static int read_record(struct storage_server *storage, bool *ret_found, struct server_record *ret_record)
+{
+    struct arena arena = {0};
+    struct bytes packed;
+    int error = engine_meta_get(storage->engine, META_RECORD, ret_found, &packed);
+
+    storage_reads_engine(storage);
+    if (error == 0 && *ret_found && message_decode(&schema_server_record, packed, &arena, ret_record) != 0)
+        error = ERROR_FILE_CORRUPT;
+    arena_done(&arena);
+    return error;
+}
+
+int storage_server_create(const struct role_context *context, struct rpc_request *request,
+                          struct storage_server **ret_storage)
+{
+    const struct init_storage *m = MESSAGE_BODY(init_storage, request->message);
+    struct storage_server *storage;
+    struct server_record record;
+    bool found = false;
+    int error;
+
+    if (m->version < 0 || (m->engine != ENGINE_LMDB && m->engine != ENGINE_MEMORY))
+        return ERROR_CLIENT_INVALID_OPERATION;
+    storage = allocate(context, m->server_id);
+    if (storage == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    storage->tag = m->tag;
+    storage->engine_kind = (enum engine_kind)m->engine;
+    error = make_directories(context, storage->id);
+    if (error == 0)
+        error = open_engine(storage);
+    if (error == 0)
+        error = read_record(storage, &found, &record);
+    if (error == 0 && found)
+        error = ERROR_CLIENT_INVALID_OPERATION; /* the id is taken: nothing here may be overwritten */
+    if (error == 0)
+        error = ownership_create(&storage->base);
+    if (error == 0)
+        error = stand_at(storage, m->version);
+    if (error == 0)
+        error = storage_commit_record(storage);
+    if (error != 0) {
+        storage_server_destroy(storage);
+        return error;
+    }
+    storage->init_request = request;
+    serve(storage);
+    *ret_storage = storage;
+    return 0;
+}
+
+/* The record and the shards, as the last commit left them. */
+static int restore_state(struct storage_server *storage)
+{
+    struct server_record record;
+    struct bytes packed;
+    bool found = false;
+    int error = read_record(storage, &found, &record);
+
+    if (error != 0)
+        return error;
+    if (!found)
+        return ERROR_FILE_CORRUPT; /* it never answered its recruitment */
+    if (record.format > STORAGE_FORMAT_VERSION)
+        return ERROR_UNSUPPORTED_FORMAT_VERSION;
+    if (record.server_id != storage->id || record.engine != storage->engine_kind || record.version < 0)
+        return ERROR_FILE_CORRUPT;
+    if (!uid_is_none(storage->cluster_id) &&
+        !uid_equal(storage->cluster_id, (struct uid){record.cluster_high, record.cluster_low}))
+        return ERROR_INVALID_CLUSTER_ID;
+    storage->cluster_id = (struct uid){record.cluster_high, record.cluster_low};
+    storage->tag = record.tag;
+    error = engine_meta_get(storage->engine, META_SHARDS, &found, &packed);
+    if (error == 0)
+        error = found ? ownership_decode(packed, &storage->base) : ERROR_FILE_CORRUPT;
+    if (error == 0)
+        error = stand_at(storage, record.version);
+    if (error != 0 || record.epoch == 0)
+        return error;
+    storage->eras = mem_alloc(sizeof(*storage->eras));
+    if (storage->eras == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    storage->eras[0] = (struct era){.epoch = record.epoch, .begin = record.version, .first = record.version};
+    storage->era_count = storage->era_capacity = 1;
+    return 0;
+}
+
+int storage_server_restore(const struct role_context *context, uint64_t server_id, struct storage_server **ret_storage)
+{
+    struct storage_server *storage = allocate(context, server_id);
+    char directory[ROLE_PATH_MAX];
+    int error;
+
+    if (storage == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    error = env_dir_list(context->env, role_directory(context->data_directory, ROLE_STORAGE, server_id, directory), find_kind,
+                         &storage->engine_kind);
+    if (error == 0 && storage->engine_kind == 0)
+        error = ERROR_FILE_CORRUPT;
+    if (error == 0)
+        error = open_engine(storage);
+    if (error == 0)
+        error = restore_state(storage);
+    if (error != 0) {
+        TRACE(context->env, SEVERITY_WARN_ALWAYS, "StorageNotRestored", {"Id", trace_id(server_id)},
+              {"Error", trace_str(error_name(error))});
+        storage_server_destroy(storage);
+        return error;
+    }
+    storage->recorded = true;
+    serve(storage);
+    TRACE(context->env, SEVERITY_INFO, "StorageRestored", {"Id", trace_id(server_id)}, {"Tag", trace_int(storage->tag)},
+          {"Version", trace_int(storage->durable)}, {"Shards", trace_int(storage->base->count)});
+    *ret_storage = storage;
+    return 0;
+}
+
+void storage_server_destroy(struct storage_server *storage)
+{
+    if (storage == NULL)
+        return;
+    storage->ended = true; /* what the end of an op would start must not */
+    if (storage->registered)
+        rpc_unregister(storage->rpc, storage->id);
+    op_cancel_all(&storage->ops);
+    env_timer_cancel(storage->env, &storage->commit_timer);
+    env_ready_cancel(&storage->forget);
+    env_ready_cancel(&storage->release);
+    if (storage->init_request != NULL)
+        rpc_fail(storage->init_request, ERROR_BROKEN_PROMISE);
+    storage_commit_detach(storage);
+    if (storage->engine != NULL) {
+        engine_release(storage->engine);
+        engine_close(storage->engine, NULL, NULL);
+    }
+    window_destroy(storage->window);
+    storage_drop_assignments(storage, VERSION_NONE, VERSION_MAX);
+    ownership_destroy(storage->owned);
+    ownership_destroy(storage->base);
+    storage_reads_done(storage);
+    bytes_buffer_done(&storage->pairs);
+    arena_done(&storage->atomic_arena);
+    arena_done(&storage->description_arena);
+    mem_free(storage->shares);
+    mem_free(storage->eras);
+    mem_free(storage);
+}
+
+int storage_server_remove(const struct role_context *context, uint64_t server_id)
+{
+    char directory[ROLE_PATH_MAX];
+    int error = 0;
+
+    for (int kind = ENGINE_LMDB; error == 0 && kind <= ENGINE_MEMORY; kind++) {
+        error = engine_directory(context, server_id, (enum engine_kind)kind, directory);
+        if (error == 0)
+            error = engine_remove(context->env, directory);
+        if (error == ERROR_FILE_NOT_FOUND)
+            error = 0;
+    }
+    if (error == 0)
+        error = env_remove(context->env, role_directory(context->data_directory, ROLE_STORAGE, server_id, directory));
+    if (error == 0)
+        error = env_dir_sync(context->env, context->data_directory);
+    return error == ERROR_FILE_NOT_FOUND ? 0 : error;
+}
+
+/* ---- descriptions ---- */
+
+void storage_server_described(struct storage_server *storage, const struct description *description)
+{
+    uint64_t epoch = storage->era_count == 0 ? 0 : storage->eras[storage->era_count - 1].epoch;
+    struct arena arena = {0};
+    struct description *copy;
+    int error;
+
+    /* A controller that was left behind knows nothing of the epoch that our versions come from. */
+    if (storage->ended || description->epoch < epoch)
+        return;
+    copy = arena_zalloc(&arena, sizeof(*copy));
+    error = copy == NULL ? ERROR_OUT_OF_MEMORY : message_copy_body(&schema_description, description, &arena, copy);
+    if (error != 0) {
+        arena_done(&arena);
+        storage_end(storage, error);
+        return;
+    }
+    arena_done(&storage->description_arena);
+    storage->description_arena = arena;
+    storage->description = copy;
+    if (!storage_roll_back(storage))
+        return;
+    storage_pull_described(storage);
+    if (storage->recorded)
+        storage_report_durable(storage, false);
+    storage_consider_commit(storage);
+}
+
+/* ---- what it says of itself ---- */
+
+uint64_t storage_server_id(const struct storage_server *storage)
+{
+    return storage->id;
+}
+
+tag_t storage_server_tag(const struct storage_server *storage)
+{
+    return storage->tag;
+}
+
+version_t storage_server_durable_version(const struct storage_server *storage)
+{
+    return storage->durable;
+}
+
+static void status_of_versions(const struct storage_server *storage, struct role_status *status, struct arena *arena)
+{
+    version_t version = storage_version(storage), committed = storage->known_committed;
+
+    role_metric(status, arena, "data_version", version);
+    role_metric(status, arena, "durable_version", storage->durable);
+    role_metric(status, arena, "oldest_version", storage->oldest);
+    role_metric(status, arena, "known_committed_version", committed);
+    role_metric(status, arena, "data_lag_versions", committed > version ? committed - version : 0);
+    role_metric(status, arena, "durability_lag_versions", version - storage->durable);
+    role_metric(status, arena, "tag", storage->tag);
+    role_metric(status, arena, "shards", storage->owned->count);
+    role_metric(status, arena, "window_bytes", (int64_t)window_bytes(storage->window));
+    role_metric(status, arena, "input_bytes", (int64_t)storage->mutation_bytes);
+    role_metric(status, arena, "pending_bytes", (int64_t)storage->share_bytes);
+}
+
+void storage_server_status(const struct storage_server *storage, struct role_status *status, struct arena *arena)
+{
+    struct engine_status engine;
+
+    engine_status(storage->engine, &engine);
+    status_of_versions(storage, status, arena);
+    role_metric(status, arena, "stored_bytes", (int64_t)engine.bytes);
+    role_metric(status, arena, "keys", (int64_t)engine.keys);
+    role_metric(status, arena, "kvstore_used_bytes", (int64_t)engine.file_bytes);
+    role_metric(status, arena, "kvstore_available_bytes", (int64_t)engine.free_bytes);
+    role_metric(status, arena, "damaged_records", (int64_t)engine.damaged_records);
+    role_metric(status, arena, "total_queries", (int64_t)(storage->reads + storage->range_reads));
+    role_metric(status, arena, "finished_queries", (int64_t)(storage->reads + storage->range_reads));
+    role_metric(status, arena, "get_value_queries", (int64_t)storage->reads);
+    role_metric(status, arena, "get_range_queries", (int64_t)storage->range_reads);
+    role_metric(status, arena, "keys_queried", (int64_t)storage->rows_read);
+    role_metric(status, arena, "bytes_queried", (int64_t)storage->bytes_read);
+    role_metric(status, arena, "waiting_queries", storage->waiting_reads);
+    role_metric(status, arena, "waited_queries", (int64_t)storage->reads_waited);
+    role_metric(status, arena, "too_old_queries", (int64_t)storage->too_old);
+    role_metric(status, arena, "future_version_queries", (int64_t)storage->future);
+    role_metric(status, arena, "wrong_shard_queries", (int64_t)storage->wrong_shard);
+    role_metric(status, arena, "behind_queries", (int64_t)storage->behind);
+    role_metric(status, arena, "mutations", (int64_t)storage->mutations);
+    role_metric(status, arena, "atomic_mutations", (int64_t)storage->atomics);
+    role_metric(status, arena, "shard_assignments", (int64_t)storage->assigns);
+    role_metric(status, arena, "commits", (int64_t)storage->commits);
+    role_metric(status, arena, "committed_changes", (int64_t)storage->committed_changes);
+    role_metric(status, arena, "pulls", (int64_t)storage->pulls);
+    role_metric(status, arena, "pull_failures", (int64_t)storage->pull_failures);
+    role_metric(status, arena, "malformed_replies", (int64_t)storage->malformed);
+    role_metric(status, arena, "rollbacks", (int64_t)storage->rollbacks);
+}

@@ -1,0 +1,206 @@
+/* What the storage server's files share.
+ *
+ * Versions, in order:  forgotten <= durable <= oldest <= known committed (or our version, if that is lower) ... version
+ *
+ *   durable     what the engine holds
+ *   oldest      the least version that reads may name; the next commit may go up to here
+ *   version     what we have of our tag's stream, committed or not: readable.now */
+#pragma once
+
+#include "net/arena.h"
+#include "net/op.h"
+#include "roles/storage/ownership.h"
+#include "roles/storage/storage.h"
+#include "storage/engine.h"
+#include "storage/window.h"
+#include "txn/log_system.h"
+#include "txn/mutation.h"
+
+enum {
+    STORAGE_FORMAT_VERSION = 1,
+    STORAGE_WAITING_READS_MAX = 20000,                /* messages that wait for a version */
+    STORAGE_WAITING_READ_BYTES_MAX = 64 * 1024 * 1024, /* and what they may hold */
+    STORAGE_SPARE_READS_MAX = 256,
+    STORAGE_EMPTY_COMMIT_INTERVAL_US = 5000000, /* progress alone: an idle cluster must cost nothing */
+    STORAGE_FORGET_STEP_BYTES = 65536,          /* the window forgets about this much at a time */
+};
+
+/* The server's own record in the engine, beside its shards. `epoch` is of the generation that `version` lies in. */
+#define FIELDS_server_record(F, S, A, L)                                                                       \
+    F(u32, format) F(u64, cluster_high) F(u64, cluster_low) F(u64, server_id) F(u32, tag) F(u32, engine) F(i64, version) \
+    F(u64, epoch)
+SCHEMA_DECLARE(server_record)
+#define META_RECORD "server"
+#define META_SHARDS "shards"
+
+/* A generation of which we hold versions, or whose begin is our durable version. `first` is the first version that it handed out: between
+ * begin and first lies a recovery's jump, which the 5 s do not count. */
+struct era {
+    uint64_t epoch;
+    version_t begin, first;
+};
+
+/* What came in at versions [first, last], about STORAGE_FORGET_STEP_BYTES of it. */
+struct share {
+    version_t first, last;
+    size_t bytes;
+};
+
+/* An ownership change that is not durable yet. */
+struct assignment {
+    struct list link;
+    version_t version;
+    uint32_t state;
+    struct bytes begin, end; /* in the same block */
+};
+
+struct storage_commit;
+struct read_op;
+
+struct pull {
+    struct op op;
+    struct rpc_call call;
+    struct wait_timer timer;
+    bool started;
+    bool described;         /* a newer description came while a reply was taken in */
+    uint64_t epoch;         /* of the generation asked */
+    version_t from;
+    uint32_t log;           /* which of the logs that hold the tag */
+    uint32_t failures;      /* in a row */
+    uint32_t next_version;  /* of the reply, to be applied */
+};
+
+struct storage_server {
+    struct role_context context;
+    struct env *env;
+    struct rpc *rpc;
+    uint64_t id;
+    tag_t tag;
+    enum engine_kind engine_kind;
+    struct uid cluster_id;
+    struct op_list ops;
+    struct engine *engine;
+    struct window *window; /* owned; by the detached commit once the server is destroyed during one */
+    bool registered;
+    bool recorded; /* the record is durable: we exist */
+    bool ended;
+    struct rpc_request *init_request; /* owned until answered */
+
+    struct arena description_arena;
+    struct description *description; /* in description_arena; NULL: none yet */
+
+    struct turnstile readable;
+    version_t durable, oldest, known_committed;
+    struct era *eras; /* oldest first */
+    uint32_t era_count, era_capacity;
+    bool discarding;       /* the window still holds what was rolled back: a commit is under way */
+    version_t discard_to;
+
+    struct ownership *owned;  /* as of version */
+    struct ownership *base;   /* as of durable */
+    struct list assignments;  /* above durable, in order */
+
+    struct share *shares; /* a ring: what lies above durable, or is being forgotten */
+    size_t share_first, share_count, share_capacity;
+    size_t share_bytes;
+
+    struct storage_commit *commit; /* under way; NULL: none */
+    int64_t committed_us;          /* when the last one ended */
+    struct env_timer commit_timer;
+    struct ready forget;
+    version_t forget_to;
+    struct ready release; /* at the end of a turn that has read the engine */
+
+    struct pull pull;
+    struct arena atomic_arena;
+    struct bytes_buffer pairs; /* range reads build their answer here */
+
+    struct read_op *spare_reads; /* a pool */
+    uint32_t spare_read_count;
+    uint32_t waiting_reads;
+    size_t waiting_read_bytes;
+
+    uint64_t reads, range_reads, rows_read, bytes_read, too_old, future, wrong_shard, behind, reads_waited;
+    uint64_t mutations, mutation_bytes, atomics, assigns, commits, committed_changes, pulls, pull_failures, malformed, rollbacks;
+};
+
+static inline version_t storage_version(const struct storage_server *storage)
+{
+    return storage->readable.now;
+}
+
+/* ---- storage.c ---- */
+/* Can't go on: traced, and the worker is told, once. */
+void storage_end(struct storage_server *storage, int error);
+/* The engine will be read in this turn. */
+void storage_reads_engine(struct storage_server *storage);
+/* Reads a key's newest or older state: the window, then the engine. Borrowed until the turn ends or the window changes. */
+int storage_get(struct storage_server *storage, struct bytes key, version_t version, bool *ret_present,
+                struct bytes *ret_value);
+
+/* ---- eras.c: generations, jumps, what is readable ---- */
+int storage_era_enter(struct storage_server *storage, const struct generation *generation, version_t first);
+uint64_t storage_epoch_of(const struct storage_server *storage, version_t version);
+void storage_eras_prune(struct storage_server *storage);
+/* 5 s of real versions below ours, but never above what is known committed. */
+void storage_update_oldest(struct storage_server *storage);
+/* The generation that version + 1 lies in; NULL: none. */
+const struct generation *storage_generation(const struct storage_server *storage);
+/* The newest ended generation's end; VERSION_NONE when only one lives. */
+version_t storage_old_end(const struct storage_server *storage);
+/* What is above the end of the generation that it came from never was: takes it back. False: the server has ended. */
+bool storage_roll_back(struct storage_server *storage);
+/* Finishes a roll-back that a commit held up. */
+void storage_discard(struct storage_server *storage);
+
+/* ---- shares.c: bytes by version ---- */
+int shares_add(struct storage_server *storage, version_t version, size_t bytes);
+void shares_discard_above(struct storage_server *storage, version_t version);
+/* The oldest share, or NULL. */
+struct share *shares_oldest(struct storage_server *storage);
+struct share *shares_at(struct storage_server *storage, size_t index);
+void shares_drop_oldest(struct storage_server *storage);
+/* Bytes at or below `version`. */
+size_t shares_bytes_through(struct storage_server *storage, version_t version);
+
+/* ---- apply.c ---- */
+/* 0, or ERROR_SERIALIZATION_FAILED: a table that no proxy makes. Applies nothing. */
+int storage_check_mutations(struct bytes table);
+/* A checked table, at `version`. On an error the server can't go on. */
+int storage_apply(struct storage_server *storage, version_t version, struct bytes table);
+/* `base` with what was assigned through `version`. */
+int storage_owned_at(const struct storage_server *storage, version_t version, struct ownership **ret_ownership);
+void storage_drop_assignments(struct storage_server *storage, version_t above, version_t through);
+
+/* ---- pull.c ---- */
+/* Starts when the server exists and has been described. */
+void storage_pull_start(struct storage_server *storage);
+/* A newer description: whatever is under way starts again from it. */
+void storage_pull_described(struct storage_server *storage);
+/* Something that the op may wait for in LOOK has happened. */
+void storage_pull_look(struct storage_server *storage);
+
+/* ---- durable.c ---- */
+/* Starts a commit if one is due, or arms the timer for it. */
+void storage_consider_commit(struct storage_server *storage);
+/* The first: an empty store with its record. */
+int storage_commit_record(struct storage_server *storage);
+bool storage_memory_presses(const struct storage_server *storage);
+/* Sends what is durable to the logs that hold the tag, and to the controller where it waits for it. */
+void storage_report_durable(struct storage_server *storage, bool pops);
+version_t storage_commit_version(const struct storage_server *storage); /* VERSION_NONE: none under way */
+void storage_forget(struct ready *ready);
+void storage_commit_timer(struct env_timer *timer);
+/* The server goes: the commit under way keeps what it needs. */
+void storage_commit_detach(struct storage_server *storage);
+
+/* ---- reads.c, read_values.c, read_range.c ---- */
+void storage_on_read(struct storage_server *storage, struct rpc_request *request);
+void storage_reads_done(struct storage_server *storage);
+/* Answer now. What is ahead of the server gets `late`. */
+void storage_answer_values(struct storage_server *storage, struct rpc_request *request, int late);
+void storage_answer_range(struct storage_server *storage, struct rpc_request *request, int late);
+/* 0, or why nothing can be read at `version` now. Counts. */
+int storage_check_version(struct storage_server *storage, version_t version, int late);
+/* The engine's error as a reader may see it; ends the server. */
+int storage_read_failed(struct storage_server *storage, int error);

@@ -438,3 +438,9 @@ void storage_server_status(const struct storage_server *storage, struct role_sta
     role_metric(status, arena, "malformed_replies", (int64_t)storage->malformed);
     role_metric(status, arena, "rollbacks", (int64_t)storage->rollbacks);
 }
+
+int64_t storage_server_check(struct storage_server *storage, void (*report)(void *ctx, struct bytes key, const char *what),
+                             void *ctx)
+{
+    return engine_check(storage->engine, report, ctx);
+}

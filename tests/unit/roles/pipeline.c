@@ -1,0 +1,446 @@
+#include "tests/unit/roles/pipeline.h"
+
+/* ---- logs ---- */
+
+static version_t push_version(const struct rpc_request *request)
+{
+    return ((const struct push *)request->message->body)->version;
+}
+
+static void acknowledge(struct rpc_request *request)
+{
+    struct message *reply;
+
+    MESSAGE_NEW(done, &reply);
+    rpc_reply(request, reply);
+}
+
+static void take_push(struct fake_log *log, struct rpc_request *request)
+{
+    const struct push *push = MESSAGE_BODY(push, request->message);
+
+    if (push->version > log->end) {
+        cr_assert_eq(push->prev_version, log->end);
+        cr_assert_lt(log->push_count, PUSHES_KEPT);
+        log->end = push->version;
+        log->pushes[log->push_count++] = message_ref(request->message);
+    }
+    if (push->known_committed > log->known_committed)
+        log->known_committed = push->known_committed;
+    acknowledge(request);
+}
+
+static void take_waiting(struct fake_log *log)
+{
+    bool again = !log->holds;
+
+    while (again) {
+        again = false;
+        list_each(node, after, &log->waiting) {
+            struct rpc_request *request = list_entry(node, struct rpc_request, link);
+
+            if (MESSAGE_BODY(push, request->message)->prev_version > log->end)
+                continue;
+            list_remove(node);
+            take_push(log, request);
+            again = true;
+        }
+    }
+}
+
+void fake_log_hold(struct fake_log *log, bool hold)
+{
+    log->holds = hold;
+    take_waiting(log);
+}
+
+static void log_receive(void *ctx, struct rpc_request *request)
+{
+    struct fake_log *log = ctx;
+
+    if (log->stopped) {
+        rpc_fail(request, ERROR_TLOG_STOPPED);
+    } else if (request->message->type == &message_type_confirm_epoch) {
+        acknowledge(request);
+    } else if (push_version(request) == 0) {
+        log->bare++;
+        log->known_committed = MESSAGE_BODY(push, request->message)->known_committed;
+        rpc_drop(request);
+    } else {
+        list_push_back(&log->waiting, &request->link);
+        take_waiting(log);
+    }
+}
+
+const struct push *fake_log_push(const struct fake_log *log, version_t version)
+{
+    for (unsigned i = 0; i < log->push_count; i++)
+        if (MESSAGE_BODY(push, log->pushes[i])->version == version)
+            return log->pushes[i]->body;
+    return NULL;
+}
+
+struct bytes_buffer fake_log_of_tag(const struct fake_log *log, version_t version, tag_t tag)
+{
+    const struct push *push = fake_log_push(log, version);
+    struct bytes_buffer out = {0};
+
+    cr_assert_not_null(push);
+    for (uint32_t i = 0; i < push->sections_count; i++)
+        for (uint32_t t = 0; t < push->sections[i].tags_count; t++)
+            if (push->sections[i].tags[t] == tag)
+                bytes_buffer_append(&out, push->sections[i].mutations);
+    return out;
+}
+
+/* ---- asking ---- */
+
+enum { ASK, HEAR };
+
+static enum op_result ask_stage(struct op *op)
+{
+    struct ask *ask = container_of(op, struct ask, op);
+
+    rpc_call_start(&ask->call, op, ask->pipeline->rpc, &ask->to, ask->request, 0);
+    ask->request = NULL;
+    return op_wait(op, HEAR);
+}
+
+static enum op_result hear_stage(struct op *op)
+{
+    return op_finish(op, 0);
+}
+
+static void ask_ended(struct op *op)
+{
+    struct ask *ask = container_of(op, struct ask, op);
+
+    ask->done = true;
+    ask->error = op->error != 0 ? op->error : ask->call.error;
+    ask->reply = ask->error == 0 ? rpc_call_take(&ask->call) : NULL;
+    rpc_call_clear(&ask->call);
+    message_unref(ask->request);
+    ask->request = NULL;
+}
+
+static const struct op_stage ask_stages[] = {
+    [ASK] = {"ASK", ask_stage, OP_STAGE(HEAR)},
+    [HEAR] = {"HEAR", hear_stage, 0},
+};
+static const struct op_type ask_type = {"ask", ask_stages, 2, READY_COMMIT, ask_ended};
+
+void ask_start(struct pipeline *pipeline, struct ask *ask, uint64_t endpoint, struct message *request)
+{
+    *ask = (struct ask){.pipeline = pipeline, .request = request, .to = {pipeline->process->address, endpoint}};
+    op_start(&ask->op, &ask_type, &pipeline->ops);
+}
+
+static bool not_done(void *ctx)
+{
+    return !((struct ask *)ctx)->done;
+}
+
+const void *ask_wait(struct ask *ask)
+{
+    struct sim_world *world = ask->pipeline->world;
+
+    sim_world_run_while(world, not_done, ask, world->now_us + 20 * SIM_SECOND_US);
+    cr_assert_not(world->failed, "%s", world->why);
+    cr_assert(ask->done, "no answer");
+    return ask->reply == NULL ? NULL : ask->reply->body;
+}
+
+void ask_clear(struct ask *ask)
+{
+    message_unref(ask->reply);
+    ask->reply = NULL;
+}
+
+const void *ask_now(struct pipeline *pipeline, struct ask *ask, uint64_t endpoint, struct message *request)
+{
+    const void *reply;
+
+    ask_start(pipeline, ask, endpoint, request);
+    reply = ask_wait(ask);
+    cr_assert_eq(ask->error, 0, "error %d", ask->error);
+    return reply;
+}
+
+static bool forever(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+void pipeline_run(struct pipeline *pipeline, int64_t time_us)
+{
+    sim_world_run_while(pipeline->world, forever, NULL, pipeline->world->now_us + time_us);
+    cr_assert_not(pipeline->world->failed, "%s", pipeline->world->why);
+}
+
+/* ---- the process ---- */
+
+static void recruit(void *ctx, struct rpc_request *request)
+{
+    struct pipeline *self = ctx;
+    uint16_t type = request->message->type->id;
+    int error = ERROR_CLIENT_INVALID_OPERATION;
+
+    if (type == MESSAGE_init_sequencer)
+        error = sequencer_create(&self->context, request, &self->sequencer);
+    else if (type == MESSAGE_init_grv_proxy)
+        error = grv_proxy_create(&self->context, request, &self->grv);
+    else if (type == MESSAGE_init_commit_proxy)
+        error = commit_proxy_create(&self->context, request,
+                                    &self->proxy[MESSAGE_BODY(init_commit_proxy, request->message)->role_id - ID_PROXY]);
+    else if (type == MESSAGE_init_resolver)
+        error = resolver_create(&self->context, request,
+                                &self->resolver[MESSAGE_BODY(init_resolver, request->message)->role_id - ID_RESOLVER]);
+    if (error != 0)
+        rpc_fail(request, error);
+}
+
+static void role_ended(void *host, enum role_kind kind, uint64_t role_id, int error)
+{
+    struct pipeline *self = host;
+
+    (void)kind;
+    self->ended_count++;
+    self->ended_id = role_id;
+    self->ended_error = error;
+}
+
+static int start(struct sim_process *process, void *ctx)
+{
+    struct pipeline *self = ctx;
+    struct rpc_options options = {.public_address = process->address, .types = message_types, .type_count = MESSAGE_ID_END};
+    int error = rpc_create(&process->env, &options, &self->rpc);
+
+    if (error == 0)
+        error = rpc_listen(self->rpc);
+    self->env = &process->env;
+    op_list_init(&self->ops, self->env, self);
+    self->context = (struct role_context){.env = self->env, .rpc = self->rpc, .ended = role_ended, .host = self};
+    rpc_register(self->rpc, ENDPOINT_WORKER, recruit, self);
+    for (unsigned i = 0; i < LOGS; i++)
+        rpc_register(self->rpc, ID_LOG + i, log_receive, &self->logs[i]);
+    return error;
+}
+
+static void drop_log(struct pipeline *self, struct fake_log *log)
+{
+    while (!list_empty(&log->waiting))
+        rpc_fail(list_entry(list_pop_front(&log->waiting), struct rpc_request, link), ERROR_BROKEN_PROMISE);
+    for (unsigned i = 0; i < log->push_count; i++)
+        message_unref(log->pushes[i]);
+    rpc_unregister(self->rpc, ID_LOG + log->index);
+}
+
+static void kill_process(struct sim_process *process, void *ctx)
+{
+    struct pipeline *self = ctx;
+
+    (void)process;
+    op_cancel_all(&self->ops);
+    for (unsigned i = 0; i < MAX_PROXIES; i++)
+        commit_proxy_destroy(self->proxy[i]);
+    grv_proxy_destroy(self->grv);
+    sequencer_destroy(self->sequencer);
+    for (unsigned i = 0; i < MAX_RESOLVERS; i++)
+        resolver_destroy(self->resolver[i]);
+    for (unsigned i = 0; i < LOGS; i++)
+        drop_log(self, &self->logs[i]);
+    rpc_unregister(self->rpc, ENDPOINT_WORKER);
+    rpc_destroy(self->rpc);
+}
+
+static const struct sim_program program = {start, kill_process};
+
+/* ---- recruitment ---- */
+
+static struct wire_endpoint at(struct pipeline *self, uint64_t id)
+{
+    return (struct wire_endpoint){{self->process->address.ip, self->process->address.port}, id};
+}
+
+static void describe_logs(struct pipeline *self)
+{
+    static const char *const zones[LOGS] = {"a", "b", "b"};
+
+    for (unsigned i = 0; i < LOGS; i++)
+        self->log_refs[i] = (struct log_ref){.endpoint = at(self, ID_LOG + i), .zone = bytes_of_string(zones[i])};
+    self->generation = (struct generation){.epoch = 1, .begin = RECOVERY_VERSION, .end = VERSION_MAX,
+                                           .replication = self->replication, .logs = self->log_refs, .logs_count = LOGS};
+}
+
+static void recruit_now(struct pipeline *self, struct message *message)
+{
+    struct ask ask;
+
+    ask_now(self, &ask, ENDPOINT_WORKER, message);
+    ask_clear(&ask);
+}
+
+static void recruit_sequencer(struct pipeline *self)
+{
+    struct message *message;
+    struct init_sequencer *init = MESSAGE_NEW(init_sequencer, &message);
+
+    *init = (struct init_sequencer){.epoch = 1, .role_id = ID_SEQUENCER, .recovery_version = RECOVERY_VERSION};
+    recruit_now(self, message);
+}
+
+static void recruit_grv(struct pipeline *self)
+{
+    struct message *message;
+    struct init_grv_proxy *init = MESSAGE_NEW(init_grv_proxy, &message);
+
+    *init = (struct init_grv_proxy){1, ID_GRV, at(self, ID_SEQUENCER), self->generation};
+    recruit_now(self, message);
+}
+
+static void recruit_resolver(struct pipeline *self, unsigned i)
+{
+    struct message *message;
+    struct init_resolver *init = MESSAGE_NEW(init_resolver, &message);
+
+    *init = (struct init_resolver){1, ID_RESOLVER + i, RECOVERY_VERSION, self->proxies == 0 ? 2 : self->proxies};
+    recruit_now(self, message);
+}
+
+static void recruit_proxy(struct pipeline *self, unsigned i, struct bytes metadata)
+{
+    static const char *const begins[MAX_RESOLVERS] = {"", "h", "p"};
+    struct role_ref refs[MAX_RESOLVERS];
+    struct message *message;
+    struct init_commit_proxy *init = MESSAGE_NEW(init_commit_proxy, &message);
+
+    for (unsigned r = 0; r < self->resolvers; r++)
+        refs[r] = (struct role_ref){ROLE_RESOLVER, at(self, ID_RESOLVER + r), bytes_of_string(begins[r])};
+    *init = (struct init_commit_proxy){.epoch = 1, .role_id = ID_PROXY + i, .sequencer = at(self, ID_SEQUENCER),
+                                       .resolvers = refs, .resolvers_count = self->resolvers, .logs = self->generation,
+                                       .recovery_version = RECOVERY_VERSION, .metadata = metadata,
+                                       .proxy_count = self->proxies};
+    recruit_now(self, message);
+}
+
+void pipeline_init(struct pipeline *self, uint64_t seed, unsigned proxies, unsigned resolvers, struct bytes metadata)
+{
+    *self = (struct pipeline){.proxies = proxies, .resolvers = resolvers, .replication = 2};
+    self->world = sim_world_create(seed);
+    self->process = sim_process_create(self->world, "pipeline", 0, 4500, &program, self);
+    for (unsigned i = 0; i < LOGS; i++) {
+        self->logs[i] = (struct fake_log){.pipeline = self, .index = i, .end = RECOVERY_VERSION};
+        list_init(&self->logs[i].waiting);
+    }
+    sim_process_boot(self->process);
+    describe_logs(self);
+    recruit_sequencer(self);
+    recruit_grv(self);
+    for (unsigned i = 0; i < resolvers; i++)
+        recruit_resolver(self, i);
+    for (unsigned i = 0; i < proxies; i++)
+        recruit_proxy(self, i, metadata);
+}
+
+void pipeline_done(struct pipeline *self)
+{
+    self->process->stay_down = true;
+    sim_process_stop(self->process, SIM_KILL);
+    sim_world_run_until(self->world, self->world->now_us + SIM_SECOND_US);
+    cr_assert_not(self->world->failed, "%s", self->world->why);
+    sim_world_destroy(self->world);
+}
+
+/* ---- transactions ---- */
+
+static struct bytes point_table(struct arena *arena, const char *key)
+{
+    struct bytes_buffer table = {0};
+    struct bytes copy = bytes_none();
+
+    if (key == NULL)
+        return copy;
+    conflict_range_append_point(&table, bytes_of_string(key));
+    arena_copy(arena, bytes_buffer_bytes(&table), &copy);
+    bytes_buffer_done(&table);
+    return copy;
+}
+
+struct message *commit_of(version_t read_version, unsigned flags, struct bytes mutations, const char *read, const char *write)
+{
+    struct message *message;
+    struct commit *commit = MESSAGE_NEW(commit, &message);
+
+    commit->read_version = read_version;
+    commit->flags = flags;
+    arena_copy(&message->arena, mutations, &commit->mutations);
+    commit->read_conflicts = point_table(&message->arena, read);
+    commit->write_conflicts = point_table(&message->arena, write);
+    return message;
+}
+
+struct message *commit_set(const char *key, const char *value)
+{
+    struct bytes_buffer table = {0};
+    struct message *message;
+
+    put(&table, MUTATION_SET, key, value);
+    message = commit_of(VERSION_NONE, 0, bytes_buffer_bytes(&table), NULL, key);
+    bytes_buffer_done(&table);
+    return message;
+}
+
+void put(struct bytes_buffer *out, enum mutation_type type, const char *a, const char *b)
+{
+    cr_assert_eq(mutation_append(out, type, bytes_of_string(a), bytes_of_string(b)), 0);
+}
+
+static void put_packed(struct bytes_buffer *out, struct bytes_buffer *key, const struct schema *schema, const void *body)
+{
+    struct bytes_buffer value = {0};
+
+    message_encode(schema, body, &value);
+    mutation_append(out, MUTATION_SET, bytes_buffer_bytes(key), bytes_buffer_bytes(&value));
+    bytes_buffer_done(&value);
+    bytes_buffer_done(key);
+}
+
+void put_server(struct bytes_buffer *out, uint64_t id, tag_t tag)
+{
+    struct server_value value = {.endpoint = {{1, 1}, id}, .tag = tag};
+    struct bytes_buffer key = {0};
+
+    system_key_server_list(&key, id);
+    put_packed(out, &key, &schema_server_value, &value);
+}
+
+void put_shard(struct bytes_buffer *out, const char *begin, unsigned servers, const uint64_t *ids)
+{
+    struct key_servers_value value = {.source = (uint64_t *)ids, .source_count = servers};
+    struct bytes_buffer key = {0};
+
+    system_key_key_servers(&key, bytes_of_string(begin));
+    put_packed(out, &key, &schema_key_servers_value, &value);
+}
+
+void put_owner(struct bytes_buffer *out, uint64_t id, const char *begin, const char *end, enum server_keys_state state)
+{
+    struct server_keys_value value = {(uint32_t)state, bytes_of_string(end)};
+    struct bytes_buffer key = {0};
+
+    system_key_server_keys(&key, id, bytes_of_string(begin));
+    put_packed(out, &key, &schema_server_keys_value, &value);
+}
+
+struct bytes_buffer two_servers(void)
+{
+    static const uint64_t ids[] = {1, 2};
+    struct bytes_buffer out = {0};
+
+    put_server(&out, 1, 1);
+    put_server(&out, 2, 2);
+    put_shard(&out, "", 1, ids);
+    put_shard(&out, "m", 2, ids);
+    return out;
+}

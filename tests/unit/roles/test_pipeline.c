@@ -174,16 +174,19 @@ static void first_commit(struct world *world)
     ask_clear(&ask);
 }
 
-static void run(uint64_t seed, bool encoded)
+/* How often BUGGIFY fired. */
+static uint64_t run(uint64_t seed, bool encoded)
 {
     struct world *world = mem_zalloc(sizeof(*world));
     struct bytes_buffer metadata = two_servers();
     unsigned total = 0;
+    uint64_t fired;
 
     pipeline_init(&world->p, seed, 1 + seed % 3, 1 + seed / 3 % 3, bytes_buffer_bytes(&metadata));
     bytes_buffer_done(&metadata);
     world->p.env->knobs.rpc_encode_local = encoded;
     sim_world_buggify(world->p.world);
+    world->p.env->buggify = &world->p.world->buggify->face; /* the process was there before */
     first_commit(world);
     for (unsigned i = 0; i < CLIENTS; i++) {
         world->clients[i].world = world;
@@ -202,18 +205,26 @@ static void run(uint64_t seed, bool encoded)
     cr_assert_eq(total, CLIENTS * ROUNDS);
     pipeline_run(&world->p, 5 * SIM_SECOND_US);
     check_logs(world);
+    fired = sim_buggify_fired(world->p.world->buggify);
     pipeline_done(&world->p);
     mem_free(world);
+    return fired;
 }
 
 Test(pipeline, increments_are_exact_whatever_comes_late)
 {
+    uint64_t fired = 0;
+
     for (uint64_t seed = 0; seed < 30; seed++)
-        run(seed, false);
+        fired += run(seed, false);
+    cr_assert_gt(fired, 1000);
 }
 
 Test(pipeline, increments_are_exact_when_messages_are_encoded)
 {
+    uint64_t fired = 0;
+
     for (uint64_t seed = 30; seed < 45; seed++)
-        run(seed, true);
+        fired += run(seed, true);
+    cr_assert_gt(fired, 1000);
 }

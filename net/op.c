@@ -64,8 +64,8 @@ static void trace_if_slow(struct op *op)
 {
     int64_t total_us = op->stage_started_us - op->started_us;
 
-    if (total_us < op->env->knobs.slow_op_us)
-        return;
+    if (total_us < op->env->knobs.slow_op_us || op->error == ERROR_OPERATION_CANCELLED)
+        return; /* what lives as long as its role is not slow */
     TRACE(op->env, SEVERITY_INFO, "SlowOp", {"Op", trace_str(op->type->name)}, {"Us", trace_int(total_us)},
           {"SlowestStage", trace_str(op->type->stages[op->slowest_stage].name)}, {"StageUs", trace_int(op->slowest_us)},
           {"EndStage", trace_str(op_stage_name(op))}, {"Error", trace_int(op->error)});

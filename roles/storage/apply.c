@@ -99,7 +99,7 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
 
     if (error != 0)
         goto out;
-    TRACE(storage->env, SEVERITY_INFO, "StorageShard", {"Id", trace_id(storage->id)}, {"Version", trace_int(version)},
+    TRACE(storage->env, SEVERITY_DEBUG, "StorageShard", {"Id", trace_id(storage->id)}, {"Version", trace_int(version)},
           {"Begin", trace_str(bytes_print(mutation.param1, begin, sizeof(begin)))},
           {"End", trace_str(bytes_print(value.end, end, sizeof(end)))}, {"State", trace_int(value.state)});
     if (value.state == SERVER_KEYS_NONE && ownership_holds_some(storage->owned, mutation.param1, value.end))

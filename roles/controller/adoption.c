@@ -60,6 +60,7 @@ static enum op_result run_decide(struct op *op)
             return recover(adoption, "configure new");
         return op_finish(op, 0);
     }
+    controller_refuse_create(controller);
     if (controller->state.locked_epoch != controller->state.written_epoch)
         return recover(adoption, "an earlier recovery did not end");
     controller->phase = CONTROLLER_ADOPTING;

@@ -156,8 +156,15 @@ static void drop_role(struct controller *controller, uint32_t index)
     state->roles_count--;
 }
 
-/* The epoch's roles at `address` are gone (id 0: all of them; else the one). */
-static void roles_lost(struct controller *controller, struct address address, uint64_t id, const char *cause)
+/* What an upkeep under way brings back from the coordinators would still name the lost one: it starts again from what is
+ * left. Its write may have been applied all the same; the next one comes after it. */
+static void restart_upkeep(struct controller *controller)
+{
+    if (controller->upkeep != NULL)
+        op_cancel(controller->upkeep);
+}
+
+void controller_roles_lost(struct controller *controller, struct address address, uint64_t id, const char *cause)
 {
     struct coordinated_state *state = &controller->state;
     const struct generation *newest = controller_newest_generation(state);
@@ -173,6 +180,7 @@ static void roles_lost(struct controller *controller, struct address address, ui
             controller_recover(controller, cause);
             return;
         }
+        restart_upkeep(controller);
         drop_role(controller, i--);
     }
     for (uint32_t i = 0; newest != NULL && i < newest->logs_count; i++) {
@@ -206,7 +214,7 @@ static void worker_lost(struct controller *controller, struct worker_info *worke
     controller->worker_count--;
     recovery_worker_lost(controller, worker);
     worker_free(worker, ERROR_CONNECTION_FAILED); /* if it lives, it registers again */
-    roles_lost(controller, address, 0, cause);
+    controller_roles_lost(controller, address, 0, cause);
 }
 
 static void watch_failed(struct rpc_watch *watch, int error)
@@ -275,7 +283,7 @@ static void look_at_roles(struct controller *controller, struct worker_info *wor
         if (role->kind == ROLE_STORAGE)
             note_durable(controller, role->id, role->version);
         if (role->error.len > 0)
-            roles_lost(controller, worker->address, role->id, "a role ended by itself");
+            controller_roles_lost(controller, worker->address, role->id, "a role ended by itself");
         assert(worker->sequence == sequence);
     }
 }
@@ -372,6 +380,12 @@ static void on_create_database(struct controller *controller, struct rpc_request
                                                        .resolvers = 1};
     if (controller->phase == CONTROLLER_NO_DATABASE)
         controller_recover(controller, "configure new");
+}
+
+void controller_refuse_create(struct controller *controller)
+{
+    controller->creating = false;
+    answer_create(controller, ERROR_CLIENT_INVALID_OPERATION);
 }
 
 void controller_read_metadata(struct controller *controller, const struct kv_map *metadata)

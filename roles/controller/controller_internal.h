@@ -87,6 +87,10 @@ void controller_recover(struct controller *controller, const char *cause);
 void controller_recover_later(struct controller *controller, const char *cause);
 /* Commits are accepted: publishes, answers create_database, drops what is drained. */
 void controller_accepting(struct controller *controller);
+/* The epoch's roles at `address` are gone (id 0: all of them; else the one): a GRV proxy is replaced, any other ends the epoch. */
+void controller_roles_lost(struct controller *controller, struct address address, uint64_t id, const char *cause);
+/* There is a database already: who asked for one before that was known is refused. */
+void controller_refuse_create(struct controller *controller);
 struct worker_info *controller_worker_at(const struct controller *controller, struct address address);
 /* The hosted role of that id at that address, alive; NULL otherwise. */
 const struct hosted_role *controller_hosted(const struct controller *controller, const struct wire_endpoint *endpoint);
@@ -99,6 +103,8 @@ const struct generation *controller_newest_generation(const struct coordinated_s
 /* Lower is better; RECRUIT_NEVER: not allowed. Own class, then unset, then what is allowed. */
 enum { RECRUIT_NEVER = 100 };
 int recruitment_fitness(enum process_class process_class, enum role_kind kind);
+/* Sets every worker's assigned counter back. */
+void recruitment_forget(struct controller *controller);
 /* Picks up to `wanted` different workers of one fitness for a stateless role, the least loaded first; the first one even if it
  * has a role already. Returns how many. */
 uint32_t recruitment_stateless(struct controller *controller, enum role_kind kind, uint32_t wanted,

@@ -161,6 +161,7 @@ static enum op_result run_lock_logs(struct op *op)
     if (!recovery_logs_suffice(recovery->old, answers, old_sequencer_committed(recovery), &recovery->locked_mask,
                                &recovery->recovery_version)) {
         say_missing(recovery);
+        wait_timer_start(&recovery->timer, op, call_timeout_us(recovery)); /* to say again why each is missing */
         return op_wait(op, LOCK_LOGS);
     }
     TRACE(recovery->controller->env, SEVERITY_INFO, "LogsLocked", {"Epoch", trace_int((int64_t)recovery->epoch)},

@@ -4,7 +4,11 @@
 #include "roles/controller/controller_internal.h"
 #include "txn/log_system.h"
 
-enum { RECRUITS_MAX = 512 };
+enum {
+    STATELESS_RECRUITS_MAX = 64, /* of a kind */
+    STORAGE_RECRUITS_MAX = 256,
+    RECRUITS_MAX = 1 + 3 * STATELESS_RECRUITS_MAX + LOGS_MAX + STORAGE_RECRUITS_MAX,
+};
 
 /* A role that this recovery has asked for. */
 struct recruit {

@@ -118,8 +118,9 @@ static void ask_storage(struct recovery *recovery, struct recruit *recruit, tag_
 static uint32_t choose_stateless(struct recovery *recovery, enum role_kind kind, uint32_t wanted)
 {
     struct controller *controller = recovery->controller;
-    struct worker_info *workers[64];
-    uint32_t count = recruitment_stateless(controller, kind, wanted > 64 ? 64 : wanted, workers);
+    struct worker_info *workers[STATELESS_RECRUITS_MAX];
+    uint32_t count = recruitment_stateless(
+        controller, kind, wanted > STATELESS_RECRUITS_MAX ? STATELESS_RECRUITS_MAX : wanted, workers);
 
     for (uint32_t i = 0; i < count; i++)
         add(recovery, kind, workers[i]);
@@ -130,13 +131,14 @@ static bool choose(struct recovery *recovery)
 {
     struct controller *controller = recovery->controller;
     const struct configuration *c = &controller->configuration;
-    struct worker_info *logs[LOGS_MAX], *storage[RECRUITS_MAX / 2];
-    uint32_t log_zones, storage_zones = c->replication, storage_count = 0;
-    uint32_t log_count = recruitment_stateful(controller, ROLE_LOG, c->logs > LOGS_MAX ? LOGS_MAX : c->logs,
-                                              c->replication, logs, &log_zones);
+    struct worker_info *logs[LOGS_MAX], *storage[STORAGE_RECRUITS_MAX];
+    uint32_t log_zones, storage_zones = c->replication, log_count, storage_count = 0;
 
+    recruitment_forget(controller);
+    log_count = recruitment_stateful(controller, ROLE_LOG, c->logs > LOGS_MAX ? LOGS_MAX : c->logs, c->replication, logs,
+                                     &log_zones);
     if (recovery->creating)
-        storage_count = recruitment_stateful(controller, ROLE_STORAGE, RECRUITS_MAX / 2, c->replication, storage,
+        storage_count = recruitment_stateful(controller, ROLE_STORAGE, STORAGE_RECRUITS_MAX, c->replication, storage,
                                              &storage_zones);
     if (controller->worker_count == 0 || log_count == 0 || (recovery->creating && storage_count == 0)) {
         snprintf(controller->waiting_for, sizeof(controller->waiting_for),
@@ -145,8 +147,8 @@ static bool choose(struct recovery *recovery)
                  recovery->creating && storage_count == 0 ? " and for storage servers in as many" : "");
         return false;
     }
-    list_each(node, after, &controller->workers)
-        list_entry(node, struct worker_info, link)->assigned = 0;
+    for (uint32_t i = 0; i < log_count; i++)
+        logs[i]->assigned++; /* stateless roles go elsewhere if they can */
     if (choose_stateless(recovery, ROLE_SEQUENCER, 1) == 0)
         return false;
     choose_stateless(recovery, ROLE_COMMIT_PROXY, c->commit_proxies);

@@ -82,6 +82,12 @@ static struct worker_info *best(struct controller *controller, enum role_kind ki
     return found;
 }
 
+void recruitment_forget(struct controller *controller)
+{
+    list_each(node, after, &controller->workers)
+        list_entry(node, struct worker_info, link)->assigned = 0;
+}
+
 uint32_t recruitment_stateless(struct controller *controller, enum role_kind kind, uint32_t wanted,
                                struct worker_info **ret_workers)
 {

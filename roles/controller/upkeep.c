@@ -170,9 +170,9 @@ static void ended(struct op *op)
     if (error == ERROR_OPERATION_CANCELLED)
         return;
     if (error == 0) {
-        controller_publish(controller);
         if (!grv_lives)
-            TRACE(controller->env, SEVERITY_WARN, "GrvProxyLost", {"Address", trace_addr(grv.address)});
+            controller_roles_lost(controller, grv.address, grv.id, "a GRV proxy was lost while it was recruited");
+        controller_publish(controller);
         upkeep_look(controller);
         return;
     }

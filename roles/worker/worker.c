@@ -2,8 +2,9 @@
  *
  * The data directory holds an identity (format, cluster id), and one directory a log, storage server or coordinator. A role
  * that ends by itself is destroyed at the end of the turn, and named in registrations until a later epoch is described;
- * a log or storage server that ends so takes its process with it: its supervisor starts it again, with a back-off, and it
- * goes on from its files when what was wrong (a full disk) has passed. */
+ * a log, storage server or coordinator that ends so takes its process with it: its supervisor starts it again, with a
+ * back-off, and it goes on from its files when what was wrong (a full disk) has passed. One whose files are damaged is not
+ * started, and the process goes on without it. */
 #include <stdio.h>
 
 #include "net/mem.h"
@@ -73,6 +74,10 @@ static void role_ended(void *host, enum role_kind kind, uint64_t role_id, int er
 
     TRACE(worker->env, SEVERITY_WARN, "RoleEnded", {"Role", trace_str(role_kind_name(kind))}, {"Id", trace_id(role_id)},
           {"Error", trace_str(error_name(error))});
+    if (kind == ROLE_COORDINATOR) {
+        worker->coordinator_ended = true;
+        env_turn_end(worker->env, &worker->reap);
+    }
     if (hosted == NULL || hosted->ending)
         return;
     hosted->error = error == 0 ? ERROR_OPERATION_FAILED : error;
@@ -83,7 +88,7 @@ static void role_ended(void *host, enum role_kind kind, uint64_t role_id, int er
 static void reap(struct ready *ready)
 {
     struct worker *worker = container_of(ready, struct worker, reap);
-    bool fatal = false;
+    bool fatal = worker->coordinator_ended;
 
     list_each(node, after, &worker->roles) {
         struct hosted *hosted = list_entry(node, struct hosted, link);
@@ -95,7 +100,7 @@ static void reap(struct ready *ready)
     }
     worker_changed(worker);
     if (fatal)
-        end_process(worker, 1, "a log or storage server could not go on; see RoleEnded");
+        end_process(worker, 1, "a log, storage server or coordinator could not go on; see RoleEnded");
 }
 
 /* ---- descriptions ---- */
@@ -258,6 +263,8 @@ static int start_coordinator(struct worker *worker, char *ret_why, size_t why_si
     if (!ours)
         return 0;
     error = coordinator_create(&worker->context, &callbacks, &worker->coordinator);
+    if (error == ERROR_FILE_CORRUPT) /* traced; it takes no part, and what else is here goes on */
+        return 0;
     if (error != 0) {
         snprintf(ret_why, why_size, "%s/coordinator: %s", worker->data_directory, error_text(error));
         return error;

@@ -37,7 +37,8 @@ struct worker {
     uint32_t coordinator_count;
     struct list roles;
     uint32_t role_count;
-    struct coordinator *coordinator;
+    struct coordinator *coordinator; /* NULL: none here, or its files are damaged */
+    bool coordinator_ended;          /* its disk failed: the process ends with this turn */
     struct controller *controller; /* NULL: this process does not lead */
     struct message *description;   /* owned; the newest known */
     struct op_list ops;

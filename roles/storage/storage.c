@@ -371,6 +371,12 @@ void storage_server_described(struct storage_server *storage, const struct descr
     storage_consider_commit(storage);
 }
 
+int64_t storage_server_check(struct storage_server *storage, void (*report)(void *ctx, struct bytes key, const char *what),
+                             void *ctx)
+{
+    return engine_check(storage->engine, report, ctx);
+}
+
 /* ---- what it says of itself ---- */
 
 uint64_t storage_server_id(const struct storage_server *storage)
@@ -437,10 +443,4 @@ void storage_server_status(const struct storage_server *storage, struct role_sta
     role_metric(status, arena, "pull_failures", (int64_t)storage->pull_failures);
     role_metric(status, arena, "malformed_replies", (int64_t)storage->malformed);
     role_metric(status, arena, "rollbacks", (int64_t)storage->rollbacks);
-}
-
-int64_t storage_server_check(struct storage_server *storage, void (*report)(void *ctx, struct bytes key, const char *what),
-                             void *ctx)
-{
-    return engine_check(storage->engine, report, ctx);
 }

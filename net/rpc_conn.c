@@ -424,6 +424,12 @@ static bool take_live_frame(struct rpc_conn *conn, const struct frame *frame)
     }
 }
 
+static void heard(struct rpc_conn *conn)
+{
+    conn->heard_us = env_now_us(conn->rpc->env);
+    conn->unheard_bytes = 0;
+}
+
 /* These return false when the connection has gone. */
 static bool take_frame(struct rpc_conn *conn, struct bytes whole)
 {
@@ -434,6 +440,7 @@ static bool take_frame(struct rpc_conn *conn, struct bytes whole)
     if (!frame_parse(whole, &frame))
         return reject(conn, &conn->rpc->counters.bad_hash, "hash");
     conn->rpc->counters.frames_in++;
+    heard(conn);
     return conn->state == CONN_LIVE ? take_live_frame(conn, &frame) : take_hello(conn, &frame);
 }
 
@@ -486,7 +493,10 @@ static void on_received(void *ctx, struct bytes data)
     struct rpc_conn *conn = ctx;
     size_t length;
 
-    conn->heard_us = env_now_us(conn->rpc->env);
+    /* Bytes alone are no sign of life: a frame whose length was damaged on its way never ends, and would feed on pongs. */
+    conn->unheard_bytes += data.len;
+    if (conn->unheard_bytes >= HEARD_BYTES)
+        heard(conn);
     conn->rpc->counters.bytes_in += data.len;
     if (conn->state == CONN_CONDEMNED || !finish_partial(conn, &data))
         return;

@@ -28,6 +28,7 @@ enum {
     ACCEPTED_SILENCE_US = 180 * 1000 * 1000, /* a living dialler pings or closes long before */
     CONDEMNED_US = 500 * 1000,
     BAD_FRAME_TRACE_US = 1000 * 1000,
+    HEARD_BYTES = 16 * 1024,                /* so much of an unfinished frame is a sign of life */
 };
 
 /* ---- own messages ---- */
@@ -88,7 +89,8 @@ struct rpc_conn {
     struct list requests;    /* not answered */
     size_t queued_bytes;     /* of those, waiting for their handlers */
     int64_t live_us;         /* when it became live */
-    int64_t heard_us;        /* when bytes last came */
+    int64_t heard_us;        /* when a whole frame last came, or enough bytes of a long one */
+    size_t unheard_bytes;    /* that came since */
     int64_t used_us;         /* when a frame last went out */
     int64_t quiet_since_us;  /* start of the silence that the ping timer measures */
     int64_t pinged_us;       /* 0: no ping is out */

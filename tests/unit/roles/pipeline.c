@@ -129,10 +129,15 @@ static const struct op_stage ask_stages[] = {
 };
 static const struct op_type ask_type = {"ask", ask_stages, 2, READY_COMMIT, ask_ended};
 
+static void ask_begin(struct pipeline *pipeline, struct ask *ask, struct endpoint to, struct message *request)
+{
+    *ask = (struct ask){.pipeline = pipeline, .request = request, .to = to};
+    op_start(&ask->op, &ask_type, &pipeline->ops);
+}
+
 void ask_start(struct pipeline *pipeline, struct ask *ask, uint64_t endpoint, struct message *request)
 {
-    *ask = (struct ask){.pipeline = pipeline, .request = request, .to = {pipeline->process->address, endpoint}};
-    op_start(&ask->op, &ask_type, &pipeline->ops);
+    ask_begin(pipeline, ask, pipeline_endpoint(pipeline, endpoint), request);
 }
 
 static bool not_done(void *ctx)
@@ -178,23 +183,36 @@ void pipeline_run(struct pipeline *pipeline, int64_t time_us)
     cr_assert_not(pipeline->world->failed, "%s", pipeline->world->why);
 }
 
-/* ---- the process ---- */
+/* ---- processes ---- */
+
+static unsigned node_of(const struct pipeline *self, uint64_t id)
+{
+    if (!self->spread || id >= ID_LOG)
+        return NODE_TEST;
+    return id >= ID_RESOLVER ? NODE_RESOLVERS : id >= ID_PROXY ? NODE_PROXIES : NODE_SEQUENCER;
+}
+
+struct endpoint pipeline_endpoint(const struct pipeline *self, uint64_t id)
+{
+    return (struct endpoint){self->nodes[node_of(self, id)].process->address, id};
+}
 
 static void recruit(void *ctx, struct rpc_request *request)
 {
-    struct pipeline *self = ctx;
+    struct node *node = ctx;
+    struct pipeline *self = node->pipeline;
     uint16_t type = request->message->type->id;
     int error = ERROR_CLIENT_INVALID_OPERATION;
 
     if (type == MESSAGE_init_sequencer)
-        error = sequencer_create(&self->context, request, &self->sequencer);
+        error = sequencer_create(&node->context, request, &self->sequencer);
     else if (type == MESSAGE_init_grv_proxy)
-        error = grv_proxy_create(&self->context, request, &self->grv);
+        error = grv_proxy_create(&node->context, request, &self->grv);
     else if (type == MESSAGE_init_commit_proxy)
-        error = commit_proxy_create(&self->context, request,
+        error = commit_proxy_create(&node->context, request,
                                     &self->proxy[MESSAGE_BODY(init_commit_proxy, request->message)->role_id - ID_PROXY]);
     else if (type == MESSAGE_init_resolver)
-        error = resolver_create(&self->context, request,
+        error = resolver_create(&node->context, request,
                                 &self->resolver[MESSAGE_BODY(init_resolver, request->message)->role_id - ID_RESOLVER]);
     if (error != 0)
         rpc_fail(request, error);
@@ -210,20 +228,29 @@ static void role_ended(void *host, enum role_kind kind, uint64_t role_id, int er
     self->ended_error = error;
 }
 
-static int start(struct sim_process *process, void *ctx)
+static void start_test(struct pipeline *self, struct node *node)
 {
-    struct pipeline *self = ctx;
-    struct rpc_options options = {.public_address = process->address, .types = message_types, .type_count = MESSAGE_ID_END};
-    int error = rpc_create(&process->env, &options, &self->rpc);
-
-    if (error == 0)
-        error = rpc_listen(self->rpc);
-    self->env = &process->env;
+    self->process = node->process;
+    self->env = &node->process->env;
+    self->rpc = node->rpc;
     op_list_init(&self->ops, self->env, self);
-    self->context = (struct role_context){.env = self->env, .rpc = self->rpc, .ended = role_ended, .host = self};
-    rpc_register(self->rpc, ENDPOINT_WORKER, recruit, self);
     for (unsigned i = 0; i < LOGS; i++)
         rpc_register(self->rpc, ID_LOG + i, log_receive, &self->logs[i]);
+}
+
+static int start(struct sim_process *process, void *ctx)
+{
+    struct node *node = ctx;
+    struct rpc_options options = {.public_address = process->address, .types = message_types, .type_count = MESSAGE_ID_END};
+    int error = rpc_create(&process->env, &options, &node->rpc);
+
+    if (error == 0)
+        error = rpc_listen(node->rpc);
+    node->context = (struct role_context){
+        .env = &process->env, .rpc = node->rpc, .ended = role_ended, .host = node->pipeline};
+    rpc_register(node->rpc, ENDPOINT_WORKER, recruit, node);
+    if (node == &node->pipeline->nodes[NODE_TEST])
+        start_test(node->pipeline, node);
     return error;
 }
 
@@ -236,22 +263,31 @@ static void drop_log(struct pipeline *self, struct fake_log *log)
     rpc_unregister(self->rpc, ID_LOG + log->index);
 }
 
+static void destroy_roles(struct pipeline *self, unsigned node)
+{
+    for (unsigned i = 0; i < MAX_PROXIES && node == node_of(self, ID_PROXY); i++)
+        commit_proxy_destroy(self->proxy[i]);
+    if (node == node_of(self, ID_GRV)) {
+        grv_proxy_destroy(self->grv);
+        sequencer_destroy(self->sequencer);
+    }
+    for (unsigned i = 0; i < MAX_RESOLVERS && node == node_of(self, ID_RESOLVER); i++)
+        resolver_destroy(self->resolver[i]);
+    for (unsigned i = 0; i < LOGS && node == NODE_TEST; i++)
+        drop_log(self, &self->logs[i]);
+}
+
 static void kill_process(struct sim_process *process, void *ctx)
 {
-    struct pipeline *self = ctx;
+    struct node *node = ctx;
+    unsigned index = (unsigned)(node - node->pipeline->nodes);
 
     (void)process;
-    op_cancel_all(&self->ops);
-    for (unsigned i = 0; i < MAX_PROXIES; i++)
-        commit_proxy_destroy(self->proxy[i]);
-    grv_proxy_destroy(self->grv);
-    sequencer_destroy(self->sequencer);
-    for (unsigned i = 0; i < MAX_RESOLVERS; i++)
-        resolver_destroy(self->resolver[i]);
-    for (unsigned i = 0; i < LOGS; i++)
-        drop_log(self, &self->logs[i]);
-    rpc_unregister(self->rpc, ENDPOINT_WORKER);
-    rpc_destroy(self->rpc);
+    if (index == NODE_TEST)
+        op_cancel_all(&node->pipeline->ops);
+    destroy_roles(node->pipeline, index);
+    rpc_unregister(node->rpc, ENDPOINT_WORKER);
+    rpc_destroy(node->rpc);
 }
 
 static const struct sim_program program = {start, kill_process};
@@ -260,7 +296,9 @@ static const struct sim_program program = {start, kill_process};
 
 static struct wire_endpoint at(struct pipeline *self, uint64_t id)
 {
-    return (struct wire_endpoint){{self->process->address.ip, self->process->address.port}, id};
+    struct endpoint endpoint = pipeline_endpoint(self, id);
+
+    return wire_of(&endpoint);
 }
 
 static void describe_logs(struct pipeline *self)
@@ -273,11 +311,13 @@ static void describe_logs(struct pipeline *self)
                                            .replication = self->replication, .logs = self->log_refs, .logs_count = LOGS};
 }
 
-static void recruit_now(struct pipeline *self, struct message *message)
+static void recruit_now(struct pipeline *self, uint64_t id, struct message *message)
 {
     struct ask ask;
 
-    ask_now(self, &ask, ENDPOINT_WORKER, message);
+    ask_begin(self, &ask, (struct endpoint){pipeline_endpoint(self, id).address, ENDPOINT_WORKER}, message);
+    ask_wait(&ask);
+    cr_assert_eq(ask.error, 0);
     ask_clear(&ask);
 }
 
@@ -287,7 +327,7 @@ static void recruit_sequencer(struct pipeline *self)
     struct init_sequencer *init = MESSAGE_NEW(init_sequencer, &message);
 
     *init = (struct init_sequencer){.epoch = 1, .role_id = ID_SEQUENCER, .recovery_version = RECOVERY_VERSION};
-    recruit_now(self, message);
+    recruit_now(self, ID_SEQUENCER, message);
 }
 
 static void recruit_grv(struct pipeline *self)
@@ -296,7 +336,7 @@ static void recruit_grv(struct pipeline *self)
     struct init_grv_proxy *init = MESSAGE_NEW(init_grv_proxy, &message);
 
     *init = (struct init_grv_proxy){1, ID_GRV, at(self, ID_SEQUENCER), self->generation};
-    recruit_now(self, message);
+    recruit_now(self, ID_GRV, message);
 }
 
 static void recruit_resolver(struct pipeline *self, unsigned i)
@@ -305,7 +345,7 @@ static void recruit_resolver(struct pipeline *self, unsigned i)
     struct init_resolver *init = MESSAGE_NEW(init_resolver, &message);
 
     *init = (struct init_resolver){1, ID_RESOLVER + i, RECOVERY_VERSION, self->proxies == 0 ? 2 : self->proxies};
-    recruit_now(self, message);
+    recruit_now(self, ID_RESOLVER + i, message);
 }
 
 static void recruit_proxy(struct pipeline *self, unsigned i, struct bytes metadata)
@@ -321,32 +361,61 @@ static void recruit_proxy(struct pipeline *self, unsigned i, struct bytes metada
                                        .resolvers = refs, .resolvers_count = self->resolvers, .logs = self->generation,
                                        .recovery_version = RECOVERY_VERSION, .metadata = metadata,
                                        .proxy_count = self->proxies};
-    recruit_now(self, message);
+    recruit_now(self, ID_PROXY + i, message);
 }
 
-void pipeline_init(struct pipeline *self, uint64_t seed, unsigned proxies, unsigned resolvers, struct bytes metadata)
+static void boot(struct pipeline *self)
 {
-    *self = (struct pipeline){.proxies = proxies, .resolvers = resolvers, .replication = 2};
+    for (unsigned i = 0; i < (self->spread ? NODES : 1); i++) {
+        struct node *node = &self->nodes[i];
+
+        node->pipeline = self;
+        node->process = sim_process_create(self->world, "pipeline", i, 4500, &program, node);
+        sim_process_boot(node->process);
+    }
+}
+
+static void init(struct pipeline *self, uint64_t seed, struct bytes metadata)
+{
+    self->replication = 2;
     self->world = sim_world_create(seed);
-    self->process = sim_process_create(self->world, "pipeline", 0, 4500, &program, self);
     for (unsigned i = 0; i < LOGS; i++) {
         self->logs[i] = (struct fake_log){.pipeline = self, .index = i, .end = RECOVERY_VERSION};
         list_init(&self->logs[i].waiting);
     }
-    sim_process_boot(self->process);
+    boot(self);
     describe_logs(self);
     recruit_sequencer(self);
     recruit_grv(self);
-    for (unsigned i = 0; i < resolvers; i++)
+    for (unsigned i = 0; i < self->resolvers; i++)
         recruit_resolver(self, i);
-    for (unsigned i = 0; i < proxies; i++)
+    for (unsigned i = 0; i < self->proxies; i++)
         recruit_proxy(self, i, metadata);
+}
+
+void pipeline_init(struct pipeline *self, uint64_t seed, unsigned proxies, unsigned resolvers, struct bytes metadata)
+{
+    memset(self, 0, sizeof(*self));
+    self->proxies = proxies;
+    self->resolvers = resolvers;
+    init(self, seed, metadata);
+}
+
+void pipeline_init_spread(struct pipeline *self, uint64_t seed, unsigned proxies, unsigned resolvers, struct bytes metadata)
+{
+    memset(self, 0, sizeof(*self));
+    self->proxies = proxies;
+    self->resolvers = resolvers;
+    self->spread = true;
+    init(self, seed, metadata);
 }
 
 void pipeline_done(struct pipeline *self)
 {
-    self->process->stay_down = true;
-    sim_process_stop(self->process, SIM_KILL);
+    for (unsigned i = 0; i < (self->spread ? NODES : 1); i++) {
+        self->nodes[i].process->stay_down = true;
+        sim_process_stop(self->nodes[i].process, SIM_KILL);
+    }
     sim_world_run_until(self->world, self->world->now_us + SIM_SECOND_US);
     cr_assert_not(self->world->failed, "%s", self->world->why);
     sim_world_destroy(self->world);

@@ -1,4 +1,5 @@
-/* A transaction pipeline in one simulated process: the four stateless roles as they are, logs that a test plays. */
+/* A transaction pipeline in one simulated process, or spread over four: the stateless roles as they are, logs that a test
+ * plays. */
 #pragma once
 
 #include <criterion/criterion.h>
@@ -15,7 +16,9 @@
 #include "txn/mutation.h"
 #include "txn/system_keys.h"
 
-enum { LOGS = 3, MAX_PROXIES = 3, MAX_RESOLVERS = 3, PUSHES_KEPT = 4096 };
+enum { LOGS = 3, MAX_PROXIES = 3, MAX_RESOLVERS = 3, PUSHES_KEPT = 65536 };
+/* Where things are in a spread pipeline; in one that is not, all are on the first. */
+enum { NODE_TEST /* the test's calls, and the logs */, NODE_SEQUENCER /* and GRV proxy */, NODE_PROXIES, NODE_RESOLVERS, NODES };
 enum { ID_SEQUENCER = 1000, ID_GRV = 1001, ID_PROXY = 1010, ID_RESOLVER = 1020, ID_LOG = 1030 };
 #define RECOVERY_VERSION ((version_t)1000)
 #define FIRST_VERSION (RECOVERY_VERSION + VERSIONS_IN_FLIGHT_MAX + 1)
@@ -44,13 +47,21 @@ struct ask {
     struct message *reply;
 };
 
+struct node {
+    struct pipeline *pipeline;
+    struct sim_process *process;
+    struct rpc *rpc;
+    struct role_context context;
+};
+
 struct pipeline {
     struct sim_world *world;
-    struct sim_process *process;
+    struct node nodes[NODES];
+    bool spread;
+    struct sim_process *process; /* the first node's, with its env and rpc */
     struct env *env;
     struct rpc *rpc;
     struct op_list ops; /* the test's calls */
-    struct role_context context;
     unsigned proxies, resolvers, replication;
     struct sequencer *sequencer;
     struct grv_proxy *grv;
@@ -67,6 +78,9 @@ struct pipeline {
 /* Three logs in zones a, b, b (so that zones and logs differ); replication 2. Created roles: sequencer, GRV proxy, `proxies`,
  * `resolvers`. metadata: a mutation table, or none. */
 void pipeline_init(struct pipeline *pipeline, uint64_t seed, unsigned proxies, unsigned resolvers, struct bytes metadata);
+void pipeline_init_spread(struct pipeline *pipeline, uint64_t seed, unsigned proxies, unsigned resolvers, struct bytes metadata);
+/* Where the role or log of that id is reached. */
+struct endpoint pipeline_endpoint(const struct pipeline *pipeline, uint64_t id);
 void pipeline_done(struct pipeline *pipeline); /* fails the test if the world saw a failure or a leak */
 
 /* Takes the reference on `request`. */

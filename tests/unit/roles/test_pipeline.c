@@ -4,6 +4,7 @@
  * too. What the logs hold is the truth: at the end every counter is the number of acknowledged increments, each log has the
  * same versions in one chain, and at no time did anybody hear of a commit that a read version did not cover. */
 #include "sim/buggify.h"
+#include "sim/faults.h"
 #include "tests/unit/roles/pipeline.h"
 
 enum { CLIENTS = 12, KEYS = 5, ROUNDS = 40 };
@@ -20,7 +21,7 @@ struct client {
 struct world {
     struct pipeline p;
     struct client clients[CLIENTS];
-    unsigned acknowledged[KEYS];
+    unsigned acknowledged[KEYS], unknown[KEYS]; /* unknown: the answer was lost */
     unsigned running, conflicts, old;
     version_t newest_acknowledged;
 };
@@ -71,7 +72,7 @@ enum { GET_READ_VERSION, READ_AND_COMMIT, HEAR };
 
 static void call(struct client *client, uint64_t endpoint, struct message *message)
 {
-    struct endpoint to = {client->world->p.process->address, endpoint};
+    struct endpoint to = pipeline_endpoint(&client->world->p, endpoint);
 
     rpc_call_start(&client->call, &client->op, client->world->p.rpc, &to, message, 0);
 }
@@ -90,12 +91,21 @@ static enum op_result get_read_version(struct op *op)
     return op_wait(op, READ_AND_COMMIT);
 }
 
+static bool is_lost(int error)
+{
+    return error == ERROR_CONNECTION_FAILED || error == ERROR_REQUEST_MAYBE_DELIVERED;
+}
+
 static enum op_result read_and_commit(struct op *op)
 {
     struct client *client = container_of(op, struct client, op);
     const struct get_read_version_reply *reply;
 
-    cr_assert_eq(client->call.error, 0);
+    if (client->call.error != 0) {
+        cr_assert(is_lost(client->call.error), "%d", client->call.error);
+        wait_timer_start(&client->pause, op, 10000);
+        return op_wait(op, GET_READ_VERSION);
+    }
     reply = MESSAGE_BODY(get_read_version_reply, client->call.reply);
     cr_assert_geq(reply->version, client->read_version); /* covers all that was acknowledged before */
     client->read_version = reply->version;
@@ -115,13 +125,15 @@ static enum op_result hear(struct op *op)
         world->acknowledged[client->key]++;
         client->rounds++;
         world->newest_acknowledged = version > world->newest_acknowledged ? version : world->newest_acknowledged;
+    } else if (is_lost(client->call.error)) {
+        world->unknown[client->key] += client->call.error == ERROR_REQUEST_MAYBE_DELIVERED;
     } else {
         cr_assert(client->call.error == ERROR_NOT_COMMITTED || client->call.error == ERROR_TRANSACTION_TOO_OLD, "%d",
                   client->call.error);
         world->conflicts += client->call.error == ERROR_NOT_COMMITTED;
         world->old += client->call.error == ERROR_TRANSACTION_TOO_OLD;
     }
-    wait_timer_start(&client->pause, op, (int64_t)env_random_below(op->env, 3000));
+    wait_timer_start(&client->pause, op, (int64_t)env_random_below(op->env, client->world->p.spread ? 600000 : 3000));
     return op_wait(op, GET_READ_VERSION);
 }
 
@@ -135,7 +147,7 @@ static void client_ended(struct op *op)
 
 static const struct op_stage stages[] = {
     [GET_READ_VERSION] = {"GET_READ_VERSION", get_read_version, OP_STAGE(READ_AND_COMMIT)},
-    [READ_AND_COMMIT] = {"READ_AND_COMMIT", read_and_commit, OP_STAGE(HEAR)},
+    [READ_AND_COMMIT] = {"READ_AND_COMMIT", read_and_commit, OP_STAGE(HEAR) | OP_STAGE(GET_READ_VERSION)},
     [HEAR] = {"HEAR", hear, OP_STAGE(GET_READ_VERSION)},
 };
 static const struct op_type client_type = {"client", stages, 3, READY_COMMIT, client_ended};
@@ -174,19 +186,8 @@ static void first_commit(struct world *world)
     ask_clear(&ask);
 }
 
-/* How often BUGGIFY fired. */
-static uint64_t run(uint64_t seed, bool encoded)
+static void start_clients(struct world *world)
 {
-    struct world *world = mem_zalloc(sizeof(*world));
-    struct bytes_buffer metadata = two_servers();
-    unsigned total = 0;
-    uint64_t fired;
-
-    pipeline_init(&world->p, seed, 1 + seed % 3, 1 + seed / 3 % 3, bytes_buffer_bytes(&metadata));
-    bytes_buffer_done(&metadata);
-    world->p.env->knobs.rpc_encode_local = encoded;
-    sim_world_buggify(world->p.world);
-    world->p.env->buggify = &world->p.world->buggify->face; /* the process was there before */
     first_commit(world);
     for (unsigned i = 0; i < CLIENTS; i++) {
         world->clients[i].world = world;
@@ -194,21 +195,82 @@ static uint64_t run(uint64_t seed, bool encoded)
         world->running++;
         op_start(&world->clients[i].op, &client_type, &world->p.ops);
     }
-    sim_world_run_while(world->p.world, someone_runs, world, 600 * SIM_SECOND_US);
-    cr_assert_not(world->p.world->failed, "seed %d: %s", (int)seed, world->p.world->why);
+}
+
+static void check_counters(struct world *world, uint64_t seed)
+{
+    unsigned total = 0;
+
     cr_assert_eq(world->running, 0, "seed %d: it hangs", (int)seed);
     cr_assert_eq(world->p.ended_count, 0, "seed %d: a role ended: %d", (int)seed, world->p.ended_error);
     for (unsigned i = 0; i < KEYS; i++) {
-        cr_assert_eq(counter_at(&world->p.logs[0], i, VERSION_MAX), world->acknowledged[i], "seed %d", (int)seed);
+        unsigned value = counter_at(&world->p.logs[0], i, VERSION_MAX);
+
+        cr_assert_geq(value, world->acknowledged[i], "seed %d", (int)seed);
+        cr_assert_leq(value, world->acknowledged[i] + world->unknown[i], "seed %d", (int)seed);
         total += world->acknowledged[i];
     }
     cr_assert_eq(total, CLIENTS * ROUNDS);
+}
+
+/* How often BUGGIFY fired. */
+static uint64_t run(uint64_t seed, bool encoded)
+{
+    struct world *world = mem_zalloc(sizeof(*world));
+    struct bytes_buffer metadata = two_servers();
+    uint64_t fired;
+
+    pipeline_init(&world->p, seed, 1 + seed % 3, 1 + seed / 3 % 3, bytes_buffer_bytes(&metadata));
+    bytes_buffer_done(&metadata);
+    world->p.env->knobs.rpc_encode_local = encoded;
+    sim_world_buggify(world->p.world);
+    world->p.env->buggify = &world->p.world->buggify->face; /* the process was there before */
+    start_clients(world);
+    sim_world_run_while(world->p.world, someone_runs, world, 600 * SIM_SECOND_US);
+    cr_assert_not(world->p.world->failed, "seed %d: %s", (int)seed, world->p.world->why);
+    check_counters(world, seed);
     pipeline_run(&world->p, 5 * SIM_SECOND_US);
     check_logs(world);
     fired = sim_buggify_fired(world->p.world->buggify);
     pipeline_done(&world->p);
     mem_free(world);
     return fired;
+}
+
+/* Four processes, and everything that a network and slow machines do short of killing one. How many answers were lost. */
+static unsigned run_spread(uint64_t seed)
+{
+    static const enum sim_fault_class classes[] = {FAULT_CLOG, FAULT_SWIZZLE, FAULT_PARTITION, FAULT_DROP, FAULT_PAUSE,
+                                                   FAULT_SLOW_CPU, FAULT_LATENCY, FAULT_BIT_FLIP, FAULT_CLOCK};
+    struct world *world = mem_zalloc(sizeof(*world));
+    struct bytes_buffer metadata = two_servers();
+    struct sim_faults faults;
+    unsigned unknown = 0;
+
+    pipeline_init_spread(&world->p, seed, 1 + seed % 3, 1 + seed / 3 % 3, bytes_buffer_bytes(&metadata));
+    bytes_buffer_done(&metadata);
+    sim_faults_init(&faults, world->p.world);
+    for (int class = 0; class < FAULT_CLASSES; class++)
+        faults.want[class] = SWITCH_OFF;
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+        faults.want[classes[i]] = SWITCH_DRAW;
+    faults.want[FAULT_DROP] = SWITCH_ON;
+    for (int i = 0; i < NODES; i++)
+        world->p.nodes[i].process->server = true;
+    start_clients(world);
+    sim_faults_start(&faults, 20 * SIM_SECOND_US);
+    sim_world_run_until(world->p.world, world->p.world->now_us + 20 * SIM_SECOND_US);
+    sim_faults_heal(&faults);
+    sim_world_run_while(world->p.world, someone_runs, world, world->p.world->now_us + 60 * SIM_SECOND_US);
+    cr_assert_not(world->p.world->failed, "seed %d: %s", (int)seed, world->p.world->why);
+    check_counters(world, seed);
+    pipeline_run(&world->p, 5 * SIM_SECOND_US);
+    check_logs(world);
+    pipeline_done(&world->p);
+    for (int i = 0; i < KEYS; i++)
+        unknown += world->unknown[i];
+    mem_free(world);
+    return unknown;
 }
 
 Test(pipeline, increments_are_exact_whatever_comes_late)
@@ -227,4 +289,13 @@ Test(pipeline, increments_are_exact_when_messages_are_encoded)
     for (uint64_t seed = 30; seed < 45; seed++)
         fired += run(seed, true);
     cr_assert_gt(fired, 1000);
+}
+
+Test(pipeline, no_connection_that_breaks_loses_or_repeats_a_commit)
+{
+    unsigned unknown = 0;
+
+    for (uint64_t seed = 0; seed < 20; seed++)
+        unknown += run_spread(seed);
+    cr_assert_gt(unknown, 20);
 }

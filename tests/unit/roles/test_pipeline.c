@@ -255,8 +255,12 @@ static unsigned run_spread(uint64_t seed)
     for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
         faults.want[classes[i]] = SWITCH_DRAW;
     faults.want[FAULT_DROP] = SWITCH_ON;
-    for (int i = 0; i < NODES; i++)
+    sim_world_buggify(world->p.world);
+    for (int i = 0; i < NODES; i++) {
         world->p.nodes[i].process->server = true;
+        if (seed % 2 == 1)
+            world->p.nodes[i].process->env.buggify = &world->p.world->buggify->face;
+    }
     start_clients(world);
     sim_faults_start(&faults, 20 * SIM_SECOND_US);
     sim_world_run_until(world->p.world, world->p.world->now_us + 20 * SIM_SECOND_US);

@@ -134,16 +134,7 @@ static version_t end_of(const struct description *d, uint64_t epoch)
     return end;
 }
 
-/* What may never be taken back. */
-static version_t settled(const struct storage_server *storage)
-{
-    version_t version = storage->oldest, commit = storage_commit_version(storage);
-
-    if (version < storage->durable)
-        version = storage->durable;
-    return commit > version ? commit : version;
-}
-
+/* Nothing known committed (which all that is durable or was read is) may ever be taken back. */
 static bool roll_back_to(struct storage_server *storage, const struct era *era, version_t end)
 {
     struct ownership *owned;
@@ -152,10 +143,10 @@ static bool roll_back_to(struct storage_server *storage, const struct era *era, 
     TRACE(storage->env, SEVERITY_INFO, "StorageRollback", {"Id", trace_id(storage->id)},
           {"Epoch", trace_int((int64_t)era->epoch)}, {"From", trace_int(storage_version(storage))}, {"To", trace_int(end)},
           {"Durable", trace_int(storage->durable)}, {"Oldest", trace_int(storage->oldest)});
-    if (settled(storage) > end) {
-        TRACE(storage->env, SEVERITY_ERROR, "StorageDurableAboveEnd", {"Id", trace_id(storage->id)},
-              {"Durable", trace_int(storage->durable)}, {"Oldest", trace_int(storage->oldest)},
-              {"Committing", trace_int(storage_commit_version(storage))}, {"End", trace_int(end)});
+    if (storage->known_committed > end) {
+        TRACE(storage->env, SEVERITY_ERROR, "StorageCommittedAboveEnd", {"Id", trace_id(storage->id)},
+              {"Durable", trace_int(storage->durable)}, {"KnownCommitted", trace_int(storage->known_committed)},
+              {"End", trace_int(end)});
         storage_end(storage, ERROR_INTERNAL_ERROR);
         return false;
     }

@@ -1,4 +1,5 @@
 /* Point reads: all gets of a message, each with its own version and its own error. */
+#include "net/buggify.h"
 #include "net/error.h"
 #include "roles/storage/storage_internal.h"
 
@@ -49,8 +50,15 @@ void storage_answer_values(struct storage_server *storage, struct rpc_request *r
         return;
     }
     reply->values_count = m->gets_count;
-    for (uint32_t i = 0; i < m->gets_count; i++)
-        fill(storage, &m->gets[i], late, &message->arena, &reply->values[i]);
+    for (uint32_t i = 0; i < m->gets_count; i++) {
+        if (message->arena.reserved_bytes < STORAGE_REPLY_BYTES_MAX) {
+            fill(storage, &m->gets[i], late, &message->arena, &reply->values[i]);
+            continue;
+        }
+        PROBE(storage->env, "storage answers only a part of many large gets");
+        reply->values[i].error = ERROR_PROCESS_BEHIND; /* it is to be asked again */
+        storage->behind++;
+    }
     storage->reads += m->gets_count;
     rpc_reply(request, message);
 }

@@ -21,9 +21,12 @@ enum {
     STORAGE_WAITING_READS_MAX = 20000,                /* messages that wait for a version */
     STORAGE_WAITING_READ_BYTES_MAX = 64 * 1024 * 1024, /* and what they may hold */
     STORAGE_SPARE_READS_MAX = 256,
+    STORAGE_REPLY_BYTES_MAX = 16 * 1024 * 1024,       /* a get_values reply beyond this answers no more gets */
     STORAGE_EMPTY_COMMIT_INTERVAL_US = 5000000, /* progress alone: an idle cluster must cost nothing */
     STORAGE_FORGET_STEP_BYTES = 65536,          /* the window forgets about this much at a time */
 };
+
+static_assert(STORAGE_REPLY_BYTES_MAX + 2 * VALUE_BYTES_MAX < RPC_FRAME_BYTES_MAX / 2, "a reply fits a frame");
 
 /* The server's own record in the engine, beside its shards. `epoch` is of the generation that `version` lies in. */
 #define FIELDS_server_record(F, S, A, L)                                                                       \

@@ -82,9 +82,9 @@ static void push_atomic(struct lab *lab, struct bytes_buffer *table, version_t v
     const struct lab_state *old = lab_model(lab, key, version);
     char text[1200];
     uint8_t operand[8];
-    uint64_t sum;
+    uint64_t sum = draw(lab, 1000);
 
-    put_le64(operand, draw(lab, 1000) << draw(lab, 40));
+    put_le64(operand, sum << draw(lab, 40));
     if (draw(lab, 2) == 0) {
         uint8_t before[8] = {0};
 
@@ -210,7 +210,7 @@ static void answer(struct lab_log *log, struct rpc_request *request)
     struct peek_reply *reply = MESSAGE_NEW(peek_reply, &message);
     size_t limit = 1 + draw(lab, 20), i = 0;
 
-    reply->versions = arena_zalloc(&message->arena, limit * sizeof(*reply->versions));
+    reply->versions = arena_zalloc(&message->arena, (limit + 1) * sizeof(*reply->versions));
     reply->end = log_end(log);
     reply->through = reply->end > m->from ? reply->end : m->from;
     while (i < lab->stream_count && lab->stream[i].version <= m->from)
@@ -227,6 +227,15 @@ static void answer(struct lab_log *log, struct rpc_request *request)
         version->version = lab->stream[i].version;
         cr_assert_eq(arena_copy(&message->arena, bytes_buffer_bytes(&lab->stream[i].table), &version->mutations), 0);
         reply->versions_count++;
+    }
+    if (log->tail && reply->through == reply->end) {
+        struct bytes_buffer table = {0};
+        struct peek_version *version = &reply->versions[reply->versions_count++];
+
+        cr_assert_eq(mutation_append(&table, MUTATION_SET, BYTES_LITERAL("k05"), BYTES_LITERAL("never")), 0);
+        version->version = reply->through = reply->end = reply->end + 10;
+        cr_assert_eq(arena_copy(&message->arena, bytes_buffer_bytes(&table), &version->mutations), 0);
+        bytes_buffer_done(&table);
     }
     reply->known_committed = log_known_committed(log);
     reply->popped = log->popped;
@@ -428,6 +437,13 @@ static const struct sim_program storage_program = {storage_start, storage_kill};
 struct storage_server *lab_server(struct lab *lab)
 {
     return lab->storage->alive ? ((struct storage_instance *)lab->storage->instance)->server : NULL;
+}
+
+void lab_forget_server(struct lab *lab)
+{
+    storage_server_destroy(lab_server(lab));
+    ((struct storage_instance *)lab->storage->instance)->server = NULL;
+    lab->created = false;
 }
 
 void lab_describe(struct lab *lab)

@@ -42,6 +42,7 @@ struct lab_log {
     version_t end; /* VERSION_MAX: all of the stream */
     version_t popped;
     bool locked, silent, broken; /* broken: answers nonsense */
+    bool tail; /* it holds a version above the recorded end, that no other log got */
     uint64_t peeks, pops;
     struct list waiting;
 };
@@ -75,6 +76,9 @@ void lab_init(struct lab *lab, uint64_t seed, enum engine_kind engine, bool bugg
 void lab_done(struct lab *lab);
 void lab_run(struct lab *lab, int64_t us);
 struct storage_server *lab_server(struct lab *lab); /* NULL while it is down */
+
+/* Destroys the server while its process goes on. */
+void lab_forget_server(struct lab *lab);
 
 struct bytes lab_key(unsigned key, char out[1200]);
 /* Writes a version. `table` is taken over. The model follows by lab_model_*. */

@@ -1,0 +1,126 @@
+/* The map of held shards against a state and a version for every key. */
+#include <criterion/criterion.h>
+
+#include "net/error.h"
+#include "roles/storage/ownership.h"
+#include "sim/random.h"
+
+enum { KEYS = 12 };
+
+struct naive {
+    uint32_t state[KEYS];
+    version_t since[KEYS];
+};
+
+static struct bytes key_of(unsigned key, uint8_t out[1])
+{
+    out[0] = (uint8_t)(key * 10);
+    return bytes_of(out, key == 0 ? 0 : 1);
+}
+
+static void assign_naive(struct naive *naive, unsigned begin, unsigned end, uint32_t state, version_t version)
+{
+    for (unsigned key = begin; key < end; key++) {
+        if (!ownership_state_is_readable(naive->state[key]) || !ownership_state_is_readable(state))
+            naive->since[key] = version;
+        naive->state[key] = state;
+    }
+}
+
+static bool readable_naive(const struct naive *naive, unsigned begin, unsigned end, version_t version)
+{
+    for (unsigned key = begin; key < end; key++)
+        if (!ownership_state_is_readable(naive->state[key]) || version < naive->since[key])
+            return false;
+    return true;
+}
+
+static void compare(const struct ownership *owned, const struct naive *naive, version_t version)
+{
+    uint8_t low[1], high[1];
+
+    for (unsigned begin = 0; begin < KEYS; begin++) {
+        cr_assert_eq(ownership_readable(owned, key_of(begin, low), version), readable_naive(naive, begin, begin + 1, version));
+        for (unsigned end = begin + 1; end <= KEYS; end++) {
+            bool some = false;
+
+            for (unsigned key = begin; key < end; key++)
+                some |= naive->state[key] != SERVER_KEYS_NONE;
+            cr_assert_eq(ownership_range_readable(owned, key_of(begin, low), key_of(end, high), version),
+                         readable_naive(naive, begin, end, version));
+            cr_assert_eq(ownership_holds_some(owned, key_of(begin, low), key_of(end, high)), some);
+        }
+    }
+}
+
+/* Through its record and back. */
+static struct ownership *recode(struct ownership *owned)
+{
+    struct bytes_buffer packed = {0};
+    struct ownership *again;
+
+    cr_assert_eq(ownership_encode(owned, &packed), 0);
+    cr_assert_eq(ownership_decode(bytes_buffer_bytes(&packed), &again), 0);
+    cr_assert_eq(again->count, owned->count);
+    for (size_t cut = 0; cut < packed.len; cut++) {
+        struct ownership *never;
+
+        cr_assert_eq(ownership_decode(bytes_of(packed.ptr, cut), &never), ERROR_FILE_CORRUPT);
+    }
+    bytes_buffer_done(&packed);
+    ownership_destroy(owned);
+    return again;
+}
+
+Test(ownership, equals_the_naive_map_after_any_assignments)
+{
+    struct sim_random random = sim_random_stream(7, 0);
+
+    for (int round = 0; round < 50; round++) {
+        struct naive naive = {0};
+        struct ownership *owned, *next;
+
+        cr_assert_eq(ownership_create(&owned), 0);
+        for (version_t version = 1; version < 40; version++) {
+            unsigned begin = (unsigned)sim_random_below(&random, KEYS);
+            unsigned end = begin + 1 + (unsigned)sim_random_below(&random, KEYS - begin);
+            uint32_t state = (uint32_t)sim_random_below(&random, 4);
+            uint8_t low[1], high[1];
+
+            cr_assert_eq(ownership_assign(owned, key_of(begin, low), key_of(end, high), state, version, &next), 0);
+            ownership_destroy(owned);
+            owned = version % 10 == 0 ? recode(next) : next;
+            assign_naive(&naive, begin, end, state, version);
+            compare(owned, &naive, version - (version_t)sim_random_below(&random, 10));
+        }
+        ownership_destroy(owned);
+    }
+}
+
+static int decode_of(struct held_shard *shards, uint32_t count)
+{
+    struct held_shards record = {.shards = shards, .shards_count = count};
+    struct bytes_buffer packed = {0};
+    struct ownership *owned;
+    int error;
+
+    cr_assert_eq(message_encode(&schema_held_shards, &record, &packed), 0);
+    error = ownership_decode(bytes_buffer_bytes(&packed), &owned);
+    bytes_buffer_done(&packed);
+    if (error == 0)
+        ownership_destroy(owned);
+    return error;
+}
+
+Test(ownership, a_record_that_no_server_writes_is_damage)
+{
+    struct bytes a = BYTES_LITERAL("a"), b = BYTES_LITERAL("b"), c = BYTES_LITERAL("c");
+
+    cr_assert_eq(decode_of((struct held_shard[]){{a, b, SERVER_KEYS_READY, 1}, {b, c, SERVER_KEYS_FETCH, 1}}, 2), 0);
+    cr_assert_eq(decode_of((struct held_shard[]){{a, a, SERVER_KEYS_READY, 1}}, 1), ERROR_FILE_CORRUPT, "empty");
+    cr_assert_eq(decode_of((struct held_shard[]){{b, a, SERVER_KEYS_READY, 1}}, 1), ERROR_FILE_CORRUPT, "inverted");
+    cr_assert_eq(decode_of((struct held_shard[]){{a, c, SERVER_KEYS_READY, 1}, {b, c, SERVER_KEYS_READY, 1}}, 2),
+                 ERROR_FILE_CORRUPT, "overlapping");
+    cr_assert_eq(decode_of((struct held_shard[]){{a, b, SERVER_KEYS_NONE, 1}}, 1), ERROR_FILE_CORRUPT, "not held");
+    cr_assert_eq(decode_of((struct held_shard[]){{a, b, 99, 1}}, 1), ERROR_FILE_CORRUPT, "no such state");
+}

@@ -10,11 +10,14 @@ void log_end(struct log_server *log, int error)
     log->ended = true;
     TRACE(log->env, SEVERITY_WARN_ALWAYS, "LogEnded", {"Id", trace_id(log->id)},
           {"Epoch", trace_int((int64_t)log->epoch)}, {"Error", trace_str(error_name(error))});
+    log_stop_pushes(log);
     log->context.ended(log->context.host, ROLE_LOG, log->id, error);
 }
 
-/* True when the generation places the tag on this log: only then does its server pop here. */
-static bool is_held(const struct log_server *log, tag_t tag)
+/* ---- tags ---- */
+
+/* Only a tag that is held here has a server that peeks and pops here. */
+bool log_tag_is_held(const struct log_server *log, tag_t tag)
 {
     uint32_t indexes[LOG_REPLICATION_MAX];
     unsigned count;
@@ -28,27 +31,65 @@ static bool is_held(const struct log_server *log, tag_t tag)
     return false;
 }
 
+/* The tag's slot, or the free one where it belongs. */
+static struct log_tag *tag_slot(const struct log_server *log, tag_t tag)
+{
+    uint32_t mask = log->tag_capacity - 1;
+    uint32_t at = (tag * UINT32_C(2654435761)) >> 8 & mask;
+
+    while (log->tags[at].used && log->tags[at].tag != tag)
+        at = (at + 1) & mask;
+    return &log->tags[at];
+}
+
+static void grow_tags(struct log_server *log)
+{
+    struct log_tag *old = log->tags;
+    uint32_t capacity = log->tag_capacity;
+
+    log->tag_capacity = capacity == 0 ? 16 : capacity * 2;
+    log->tags = mem_zalloc(log->tag_capacity * sizeof(*log->tags));
+    for (uint32_t i = 0; i < capacity; i++)
+        if (old[i].used)
+            *tag_slot(log, old[i].tag) = old[i];
+    mem_free(old);
+}
+
 struct log_tag *log_tag_find(struct log_server *log, tag_t tag, bool create)
 {
-    for (uint32_t i = 0; i < log->tag_count; i++)
-        if (log->tags[i].tag == tag)
-            return &log->tags[i];
-    if (!create)
+    struct log_tag *slot = log->tag_capacity == 0 ? NULL : tag_slot(log, tag);
+
+    if (slot != NULL && slot->used)
+        return slot;
+    if (!create || log->tag_count == LOG_TAGS_MAX)
         return NULL;
-    if (log->tag_count == log->tag_capacity) {
-        log->tag_capacity = log->tag_capacity == 0 ? 16 : log->tag_capacity * 2;
-        log->tags = mem_realloc(log->tags, log->tag_capacity * sizeof(*log->tags));
-    }
-    log->tags[log->tag_count] = (struct log_tag){.tag = tag, .held = is_held(log, tag)};
-    return &log->tags[log->tag_count++];
+    if (log->tag_count * 2 >= log->tag_capacity)
+        grow_tags(log);
+    slot = tag_slot(log, tag);
+    *slot = (struct log_tag){.tag = tag, .used = true, .held = log_tag_is_held(log, tag)};
+    log->tag_count++;
+    return slot;
+}
+
+struct arena *log_scratch(struct log_server *log)
+{
+    if (log->scratch.reserved_bytes > LOG_SCRATCH_KEEP_BYTES)
+        arena_done(&log->scratch);
+    else
+        arena_reset(&log->scratch);
+    return &log->scratch;
 }
 
 void log_known_committed(struct log_server *log, version_t version)
 {
+    if (version > log->durable)
+        version = log->durable;
     if (version <= log->known_committed)
         return;
     log->known_committed = version;
     log_metadata_fold(log);
+    log_memory_popped(log);
+    log_memory_spill(log);
     env_turn_end(log->env, &log->answer_peeks);
 }
 
@@ -57,8 +98,11 @@ static void invariant_log(void *owner)
     const struct log_server *log = owner;
 
     assert(log->durable <= log->received.now);
-    assert(log->popped_through <= log->durable || log->popped_through == log->begin);
-    assert(log->metadata_version <= log->known_committed || log->metadata_version == log->begin);
+    assert(log->known_committed <= log->durable);
+    assert(log->popped_through <= log->known_committed);
+    assert(log->metadata_version <= log->known_committed);
+    assert(log->spilled_through <= log->known_committed || log->restored);
+    assert(log->popped_through <= log->spilled_through);
     assert(!log->restored || log->locked);
 }
 
@@ -132,8 +176,8 @@ static void find_self(struct log_server *log)
     for (uint32_t i = 0; i < log->generation.logs_count; i++)
         if (log->generation.logs[i].endpoint.id == log->id)
             log->self = i;
-    for (uint32_t i = 0; i < log->tag_count; i++)
-        log->tags[i].held = is_held(log, log->tags[i].tag);
+    for (uint32_t i = 0; i < log->tag_capacity; i++)
+        log->tags[i].held = log->tags[i].used && log_tag_is_held(log, log->tags[i].tag);
 }
 
 static void serve(struct log_server *log)
@@ -151,17 +195,19 @@ int log_server_create(const struct role_context *context, struct rpc_request *re
     if (log == NULL)
         return ERROR_OUT_OF_MEMORY;
     log->epoch = m->epoch;
+    log->snapshot_due = UINT64_MAX; /* the first comes unasked */
     log->begin = m->begin;
     log->received.now = log->durable = log->spilled_through = log->popped_through = m->begin;
-    log->known_committed = log->metadata_version = m->begin;
+    log->known_committed = log->metadata_version = log->snapshot_committed = m->begin;
     error = message_copy_body(&schema_generation, &m->generation, &log->generation_arena, &log->generation);
-    find_self(log);
+    if (error == 0 && m->generation.logs_count <= LOGS_MAX)
+        find_self(log);
     if (error == 0 && (log->self == UINT32_MAX || m->begin < 0 || m->epoch == 0))
         error = ERROR_CLIENT_INVALID_OPERATION;
     if (error == 0)
         error = kv_map_apply(log->metadata, m->metadata);
     if (error == 0)
-        error = log_disk_open(log, false);
+        error = log_disk_open(log);
     if (error != 0) {
         log_server_destroy(log);
         return error;
@@ -181,6 +227,13 @@ void log_role_started(struct log_server *log, struct rpc_request *request)
     rpc_reply(request, message);
 }
 
+/* Without a snapshot it never answered its recruitment. The metadata above the newest snapshot stands in the pushes after
+ * what was known committed when it was written, so those must all be there. */
+static bool is_whole(const struct log_server *log)
+{
+    return log->epoch != 0 && log->self != UINT32_MAX && log->popped_through <= log->snapshot_committed;
+}
+
 int log_server_restore(const struct role_context *context, uint64_t log_id, struct log_server **ret_log)
 {
     struct log_server *log = allocate(context, log_id);
@@ -189,26 +242,22 @@ int log_server_restore(const struct role_context *context, uint64_t log_id, stru
     if (log == NULL)
         return ERROR_OUT_OF_MEMORY;
     log->restored = log->locked = true;
-    error = log_disk_open(log, true);
-    if (error == 0 && log->epoch == 0)
-        error = ERROR_FILE_CORRUPT; /* no snapshot: it never answered its recruitment */
+    error = log_disk_open(log);
+    if (error == 0)
+        find_self(log);
+    if (error == 0 && !is_whole(log))
+        error = ERROR_FILE_CORRUPT;
     if (error != 0) {
         log_server_destroy(log);
         return error;
     }
-    find_self(log);
-    if (log->received.now == VERSION_NONE)
-        log->received.now = log->metadata_version;
-    if (log->known_committed > log->received.now)
-        log->known_committed = log->received.now;
-    log->durable = log->received.now;
-    log->spilled_through = log->popped_through =
-        log->entry_count > 0 ? log_entry_at(log, 0)->prev_version : log->received.now;
-    log_memory_popped(log);
+    log_memory_restored(log);
     serve(log);
+    log_memory_popped(log);
+    log_memory_pop_queue(log);
     TRACE(log->env, SEVERITY_INFO, "LogRestored", {"Id", trace_id(log->id)}, {"Epoch", trace_int((int64_t)log->epoch)},
           {"Begin", trace_int(log->begin)}, {"End", trace_int(log->received.now)},
-          {"KnownCommitted", trace_int(log->known_committed)}, {"Versions", trace_int((int64_t)log->entry_count)});
+          {"KnownCommitted", trace_int(log->known_committed)}, {"PoppedThrough", trace_int(log->popped_through)});
     *ret_log = log;
     return 0;
 }
@@ -228,6 +277,7 @@ void log_server_destroy(struct log_server *log)
     log_memory_done(log);
     log_metadata_done(log);
     arena_done(&log->generation_arena);
+    arena_done(&log->scratch);
     mem_free(log);
 }
 
@@ -266,6 +316,7 @@ void log_server_status(const struct log_server *log, struct role_status *status,
     role_metric(status, arena, "queue_disk_used_bytes", (int64_t)queue.file_bytes);
     role_metric(status, arena, "queue_length_bytes", (int64_t)(queue.end - queue.begin));
     role_metric(status, arena, "memory_bytes", (int64_t)log->memory_bytes);
+    role_metric(status, arena, "repeats", (int64_t)log->repeats);
     role_metric(status, arena, "pushes", (int64_t)log->pushes);
     role_metric(status, arena, "syncs", (int64_t)queue.syncs);
     role_metric(status, arena, "peeks", (int64_t)log->peeks);

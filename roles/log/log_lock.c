@@ -13,7 +13,9 @@ struct sync_op {
     struct log_server *log;
     struct rpc_request *request; /* owned until answered; NULL for a fresh snapshot */
     struct diskqueue_commit commit;
-    uint64_t position; /* of a snapshot */
+    version_t known_committed; /* these two of a snapshot, as it was written: what the queue may pop when it is durable, */
+    uint64_t needed;
+    uint64_t bytes; /* and what it takes */
 };
 
 static struct sync_op *sync_of(struct op *op)
@@ -97,6 +99,7 @@ void log_on_lock(struct log_server *log, struct rpc_request *request)
     log->locked = true;
     if (m->epoch > log->locked_by)
         log->locked_by = m->epoch;
+    log_stop_pushes(log);
     env_turn_end(log->env, &log->answer_peeks);
     start(log, request, &lock_type);
 }
@@ -107,16 +110,24 @@ static enum op_result run_snapshot(struct op *op)
 {
     struct sync_op *sync = sync_of(op);
     struct log_server *log = sync->log;
-    int error = log_disk_append_snapshot(log, &sync->position);
+    uint64_t position;
+    int error;
 
+    sync->needed = log_memory_needed(log);
+    sync->known_committed = log->known_committed;
+    error = log_disk_append_snapshot(log, sync->needed, &position);
     if (error == 0 && log->tag_count > 0)
         error = log_disk_append_pops(log);
     if (error != 0)
         return failed(sync, error);
+    assert(sync->needed <= position);
+    sync->bytes = diskqueue_end(log->queue) - position;
     diskqueue_commit(log->queue, &sync->commit, op);
     return op_wait(op, COMMITTED);
 }
 
+/* The pushes whose metadata the snapshot lacks are above what was known committed then, so they are not below `needed`. The
+ * next one is due when it frees a segment more than it takes itself. */
 static enum op_result run_snapshot_durable(struct op *op)
 {
     struct sync_op *sync = sync_of(op);
@@ -124,7 +135,9 @@ static enum op_result run_snapshot_durable(struct op *op)
 
     if (sync->commit.error != 0)
         return failed(sync, sync->commit.error);
-    log->snapshot_position = sync->position;
+    log->snapshot_committed = sync->known_committed;
+    log->snapshot_due = sync->needed + sync->bytes + (uint64_t)log->env->knobs.log_segment_bytes;
+    diskqueue_pop(log->queue, sync->needed);
     return op_finish(op, 0);
 }
 

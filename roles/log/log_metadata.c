@@ -4,6 +4,21 @@
  * always part of the answer, and the tail is cut where it must be. */
 #include "net/mem.h"
 #include "roles/log/log_internal.h"
+#include "txn/mutation.h"
+
+/* As kv_map_apply and, later, kv_map_dump take it. */
+bool log_metadata_is_valid(struct bytes mutations)
+{
+    struct mutation m;
+    int error;
+
+    while ((error = mutation_next(&mutations, &m)) == 0)
+        if ((m.type < MUTATION_PRIVATE_MIN && m.type != MUTATION_SET && m.type != MUTATION_CLEAR_RANGE &&
+             !mutation_type_is_atomic(m.type)) ||
+            m.param1.len > TRANSACTION_BYTES_MAX || m.param2.len > TRANSACTION_BYTES_MAX)
+            return false;
+    return error == ERROR_END_OF_STREAM;
+}
 
 int log_metadata_add(struct log_server *log, version_t version, struct bytes mutations)
 {
@@ -35,7 +50,7 @@ void log_metadata_fold(struct log_server *log)
         if (tail->version > log->metadata_version) {
             int error = kv_map_apply(log->metadata, tail->mutations);
 
-            assert(error == 0); /* the proxy checked the table before it pushed it, frames carry a hash */
+            assert(error == 0); /* log_metadata_is_valid was asked before it came here */
             log->metadata_version = tail->version;
         }
         mem_free((void *)(uintptr_t)tail->mutations.ptr);

@@ -1,18 +1,18 @@
 /* Peeks: whole versions above a given one, filtered by tag; and pops.
  *
  * What is in memory is answered at once, also what is not synced yet: storage holds it in memory only. A peek below memory
- * reads frames from disk, a bounded number of bytes a turn, and says how far it got. A peek with nothing to say waits;
+ * reads frames from disk, and as these reads block the loop, few: it says how far it got, and is asked again. A peek with nothing to say waits;
  * all of those waiting are looked at once at the end of a turn in which something came. */
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/log/log_internal.h"
 
-enum { DISK_BYTES_A_PEEK = 8 * 1024 * 1024 };
+enum { DISK_BYTES_A_PEEK = 1024 * 1024, DISK_FRAMES_A_PEEK = 1024, VERSIONS_A_PEEK = 100000 };
 
 struct collector {
     struct log_server *log;
     tag_t tag;
-    version_t from, through;
+    version_t through;
     struct message *message;
     struct peek_reply *reply;
     uint32_t capacity;
@@ -70,34 +70,47 @@ static void collect(struct collector *c, const struct push *push)
 
 static bool is_full(const struct collector *c)
 {
-    return c->bytes >= c->bytes_max || c->reply->versions_count >= 100000;
+    return c->bytes >= c->bytes_max || c->reply->versions_count >= VERSIONS_A_PEEK;
 }
 
-/* From the newest checkpoint at or below the wanted version on. */
+/* The newest checkpoint at or below `through`, else the first. */
+static uint64_t checkpoint_before(const struct log_server *log, version_t through)
+{
+    size_t low = 0, high = log->checkpoint_count;
+
+    assert(high > 0);
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+
+        if (log->checkpoints[middle].version <= through)
+            low = middle;
+        else
+            high = middle;
+    }
+    return log->checkpoints[low].position;
+}
+
+/* Skips what lies between the checkpoint and the wanted version, then reads on within the bounds; at least one version, or the
+ * same peek would come again for ever. */
 static int collect_from_disk(struct collector *c)
 {
     struct log_server *log = c->log;
-    uint64_t position, next, first;
-    size_t i = 0;
+    uint64_t position = checkpoint_before(log, c->through), first = position;
+    version_t from = c->through;
 
-    while (i + 1 < log->checkpoint_count && log->checkpoints[i + 1].version <= c->from)
-        i++;
-    if (log->checkpoint_count == 0)
-        return 0;
     PROBE(log->env, "log serves a peek from disk");
-    position = first = log->checkpoints[i].position;
-    while (c->through < log->spilled_through && !is_full(c) && position - first < DISK_BYTES_A_PEEK) {
-        struct arena arena = {0};
+    for (unsigned frames = 0; c->through < log->spilled_through && !is_full(c); frames++) {
         struct push push;
         bool is_push;
-        int error = log_disk_read(log, position, &arena, &is_push, &push, &next);
+        int error;
 
-        if (error == 0 && is_push && push.version > c->through && push.version <= log->spilled_through)
-            collect(c, &push);
-        arena_done(&arena);
+        if (c->through > from && (position - first >= DISK_BYTES_A_PEEK || frames >= DISK_FRAMES_A_PEEK))
+            break;
+        error = log_disk_read(log, position, log_scratch(log), &is_push, &push, &position);
         if (error != 0)
             return error;
-        position = next;
+        if (is_push && push.version > c->through)
+            collect(c, &push);
     }
     return 0;
 }
@@ -116,25 +129,9 @@ static void collect_from_memory(struct collector *c)
             high = middle;
     }
     for (; low < log->entry_count && !is_full(c); low++) {
-        struct log_entry *entry = log_entry_at(log, low);
-
-        if (entry->message != NULL) {
-            collect(c, MESSAGE_BODY(push, entry->message));
-        } else { /* restored from disk: its frame is the only copy */
-            struct arena arena = {0};
-            struct push push;
-            uint64_t next;
-            bool is_push;
-
-            if (log_disk_read(log, entry->position, &arena, &is_push, &push, &next) != 0 || !is_push) {
-                arena_done(&arena);
-                return;
-            }
-            collect(c, &push);
-            arena_done(&arena);
-            if (BUGGIFY(log->env))
-                return;
-        }
+        collect(c, MESSAGE_BODY(push, log_entry_at(log, low)->message));
+        if (BUGGIFY(log->env))
+            return;
     }
 }
 
@@ -155,16 +152,14 @@ static void answer(struct log_server *log, struct rpc_request *request)
     const struct peek *m = MESSAGE_BODY(peek, request->message);
     struct collector c = {.log = log,
                           .tag = m->tag,
-                          .from = m->from,
                           .through = m->from,
                           .bytes_max = (size_t)log->env->knobs.log_peek_bytes_max};
     int error = 0;
 
     c.reply = MESSAGE_NEW(peek_reply, &c.message);
-    if (m->from < log->popped_through && log->popped_through <= log->received.now) {
-        /* Nobody needs what was forgotten: a server that asks for it finds its own pop in the answer. */
+    /* What was forgotten has nothing for the tag, or its server popped it: one that asks again finds that in the answer. */
+    if (c.through < log->popped_through)
         c.through = log->popped_through;
-    }
     if (c.through < log->spilled_through)
         error = collect_from_disk(&c);
     if (error == 0 && c.through >= log->spilled_through)
@@ -205,6 +200,10 @@ void log_answer_peeks(struct ready *ready)
 
 void log_on_peek(struct log_server *log, struct rpc_request *request)
 {
+    if (!log_tag_is_held(log, MESSAGE_BODY(peek, request->message)->tag)) {
+        rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION); /* what is here for the tag need not be all */
+        return;
+    }
     if (log->ended || log->waiting_peek_count >= LOG_WAITING_PEEKS_MAX) {
         rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
         return;
@@ -221,7 +220,6 @@ void log_on_pop(struct log_server *log, struct rpc_request *request)
 {
     const struct pop *m = MESSAGE_BODY(pop, request->message);
     struct log_tag *tag = log_tag_find(log, m->tag, false);
-
     version_t version = m->version < log->durable ? m->version : log->durable;
 
     /* A server that is ahead of an ended generation pops all of it; nothing above what is durable here is ever forgotten. */

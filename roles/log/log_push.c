@@ -4,7 +4,7 @@
  *                ^ \-> (disk nearly full) APPEND
  *
  * A push waits until its predecessor has been appended, goes to the disk queue, and is answered when it and all before it are
- * durable. What holds: a locked log never acknowledges (a push whose sync ends after the lock gets ERROR_TLOG_STOPPED, though it
+ * durable. How many may be under way is bounded: a peer that never sends the predecessor can't fill the memory. What holds: a locked log never acknowledges (a push whose sync ends after the lock gets ERROR_TLOG_STOPPED, though it
  * counts in the end that the lock reports); a repeat is answered like the first; other content at a known version, or a gap, ends
  * the log, for then somebody lies. */
 #include "net/buggify.h"
@@ -21,7 +21,7 @@ struct push_op {
     struct wait_turn turn;
     struct wait_timer timer;
     struct diskqueue_commit commit;
-    bool repeat;
+    size_t bytes; /* counted in the log's push_op_bytes */
 };
 
 static struct push_op *push_of(struct op *op)
@@ -74,7 +74,25 @@ static enum op_result run_wait_turn(struct op *op)
     return op_move(op, APPEND);
 }
 
-/* A version at or below what was received: fine if it is the same again. */
+static bool sections_equal(const struct push_section *a, const struct push_section *b)
+{
+    return a->tags_count == b->tags_count && bytes_equal(a->mutations, b->mutations) &&
+           (a->tags_count == 0 || memcmp(a->tags, b->tags, a->tags_count * sizeof(*a->tags)) == 0);
+}
+
+static bool content_equal(const struct push *a, const struct push *b)
+{
+    if (a->prev_version != b->prev_version || a->sections_count != b->sections_count ||
+        !bytes_equal(a->metadata, b->metadata))
+        return false;
+    for (uint32_t i = 0; i < a->sections_count; i++)
+        if (!sections_equal(&a->sections[i], &b->sections[i]))
+            return false;
+    return true;
+}
+
+/* A version at or below what was received: fine if it is the same again. What has left memory is known committed: nobody waits
+ * for an answer of it any more. */
 static enum op_result check_repeat(struct push_op *push, const struct push *m)
 {
     struct log_server *log = push->log;
@@ -82,9 +100,11 @@ static enum op_result check_repeat(struct push_op *push, const struct push *m)
 
     log->repeats++;
     PROBE(log->env, "log gets a push again");
-    if (m->version <= log->spilled_through) /* durable long ago, or its content would still be here */
+    if (m->version <= log->begin) /* of an epoch that this log never served */
+        return op_finish(&push->op, ERROR_CLIENT_INVALID_OPERATION);
+    if (entry == NULL && m->version <= log->spilled_through)
         return op_finish(&push->op, 0);
-    if (entry == NULL || entry->hash != log_push_hash(m)) {
+    if (entry == NULL || !content_equal(MESSAGE_BODY(push, entry->message), m)) {
         TRACE(log->env, SEVERITY_WARN_ALWAYS, "LogOtherContent", {"Id", trace_id(log->id)},
               {"Version", trace_int(m->version)}, {"PrevVersion", trace_int(m->prev_version)});
         log_end(log, ERROR_TLOG_FAILED);
@@ -98,17 +118,20 @@ static enum op_result append(struct push_op *push, const struct push *m)
 {
     struct log_server *log = push->log;
     uint64_t position;
-    int error = log_disk_append_push(log, m, &position);
+    int error;
 
+    if (!log_memory_admit(log, m))
+        return op_finish(&push->op, ERROR_CLIENT_INVALID_OPERATION);
+    error = log_disk_append_push(log, m, &position);
     if (error == 0)
         error = log_metadata_add(log, m->version, m->metadata);
     if (error != 0) {
         log_end(log, error);
         return op_finish(&push->op, error);
     }
-    log_memory_add(log, m, push->request->message, position);
+    log_memory_add(log, push->request->message, position);
     log->pushes++;
-    log->push_bytes += push->request->message->encoded_bytes;
+    log->push_bytes += push->bytes;
     diskqueue_commit(log->queue, &push->commit, &push->op);
     turnstile_advance(&log->received, m->version);
     log_known_committed(log, m->known_committed);
@@ -153,7 +176,6 @@ static enum op_result run_committed(struct op *op)
     }
     if (m->version > log->durable)
         log->durable = m->version;
-    log_memory_spill(log);
     if (log->locked)
         return op_finish(op, ERROR_TLOG_STOPPED);
     return op_finish(op, 0);
@@ -163,6 +185,8 @@ static void ended(struct op *op)
 {
     struct push_op *push = push_of(op);
 
+    push->log->push_op_count--;
+    push->log->push_op_bytes -= push->bytes;
     answer(push, op->error == ERROR_OPERATION_CANCELLED ? ERROR_BROKEN_PROMISE : op->error);
     mem_free(push);
 }
@@ -174,28 +198,54 @@ static const struct op_stage stages[STAGES] = {
 };
 static const struct op_type type = {"push", stages, STAGES, READY_COMMIT, ended};
 
-/* Lengths and order that the decoder can't know. */
-static bool is_well_formed(const struct push *m)
+void log_stop_pushes(struct log_server *log)
+{
+    list_each(node, after, &log->ops.ops) {
+        struct op *op = list_entry(node, struct op, link);
+
+        if (op->type == &type && op->waiting && op->next_stage == APPEND)
+            op_resume(op); /* APPEND looks at the log first */
+    }
+}
+
+static uint64_t push_bytes(const struct push *m)
 {
     uint64_t bytes = m->metadata.len;
 
     for (uint32_t i = 0; i < m->sections_count; i++)
         bytes += m->sections[i].mutations.len + 4 * (uint64_t)m->sections[i].tags_count + 8;
-    return m->version > m->prev_version && m->prev_version >= 0 && bytes < RPC_FRAME_BYTES_MAX;
+    return bytes;
+}
+
+/* Lengths, order and content that the decoder can't know. */
+static bool is_well_formed(const struct push *m)
+{
+    return m->version > m->prev_version && m->prev_version >= 0 && m->known_committed < m->version &&
+           push_bytes(m) < LOG_PUSH_BYTES_MAX && log_metadata_is_valid(m->metadata);
+}
+
+static void start(struct log_server *log, struct rpc_request *request)
+{
+    struct push_op *push = mem_zalloc(sizeof(*push));
+
+    push->log = log;
+    push->request = request;
+    push->bytes = push_bytes(MESSAGE_BODY(push, request->message));
+    log->push_op_count++;
+    log->push_op_bytes += push->bytes;
+    op_start_now(&push->op, &type, &log->ops);
 }
 
 void log_on_push(struct log_server *log, struct rpc_request *request)
 {
     const struct push *m = MESSAGE_BODY(push, request->message);
-    struct push_op *push;
 
     if (log->locked || log->restored || log->ended || m->epoch != log->epoch) {
         rpc_fail(request, ERROR_TLOG_STOPPED);
         return;
     }
     if (m->version == 0) { /* a bare known committed version: nothing to store, but peeks may wait for it */
-        if (m->known_committed <= log->received.now)
-            log_known_committed(log, m->known_committed);
+        log_known_committed(log, m->known_committed);
         rpc_drop(request);
         return;
     }
@@ -203,8 +253,9 @@ void log_on_push(struct log_server *log, struct rpc_request *request)
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
         return;
     }
-    push = mem_zalloc(sizeof(*push));
-    push->log = log;
-    push->request = request;
-    op_start_now(&push->op, &type, &log->ops);
+    if (log->push_op_count >= LOG_PUSHES_MAX || log->push_op_bytes >= LOG_PUSHES_BYTES_MAX) {
+        rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
+        return;
+    }
+    start(log, request);
 }

@@ -6,7 +6,7 @@
 
 #include "net/env.h"
 
-enum { FAKE_FILES_MAX = 64, FAKE_NAME_MAX = 200, FAKE_SECTOR = 64, FAKE_CHANGES_MAX = 64 };
+enum { FAKE_FILES_MAX = 1024, FAKE_NAME_MAX = 200, FAKE_SECTOR = 64, FAKE_CHANGES_MAX = 64 };
 
 struct fake_content {
     uint8_t *ptr; /* owned */

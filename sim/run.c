@@ -107,11 +107,14 @@ static bool actors_busy(void *ctx)
 static bool wait_for_actors(struct run *run, int64_t limit_us, const char *what)
 {
     struct sim_world *world = run->world;
+    int64_t began_us = world->now_us;
 
+    if (limit_us > run->scenario->time_limit_us - began_us)
+        limit_us = run->scenario->time_limit_us - began_us;
     sim_say(world, NULL, "phase: %s", what);
-    sim_world_run_while(world, actors_busy, run, world->now_us + limit_us);
+    sim_world_run_while(world, actors_busy, run, began_us + limit_us);
     if (!world->failed && actors_busy(run))
-        sim_world_fail(world, "it hangs: %s took longer than %d s", what, (int)(limit_us / SIM_SECOND_US));
+        sim_world_fail(world, "it hangs: %s took longer than %d s", what, (int)((world->now_us - began_us) / SIM_SECOND_US));
     return !world->failed;
 }
 

@@ -15,6 +15,7 @@ struct library {
     struct client *client; /* owned */
     struct list transactions;
     struct client_configure configure;
+    struct sim_actor *configures; /* borrowed: who waits for it */
 };
 
 struct sim_transaction {
@@ -31,15 +32,20 @@ struct sim_transaction {
     int write_error; /* the first */
 };
 
-static void call_done(struct client_call *call)
-{
-    sim_actor_resume(call->ctx);
-}
+/* Each kind of call finds its actor from where it is embedded. */
+#define CALL_DONE(kind, member)                                                                \
+    static void kind##_done(struct client_call *call)                                          \
+    {                                                                                          \
+        sim_actor_resume(container_of(call, struct sim_transaction, member)->actor);           \
+    }
+CALL_DONE(get, get.call)
+CALL_DONE(range, range.call)
+CALL_DONE(commit, commit)
+CALL_DONE(retry, retry.call)
 
-static void expect(struct client_call *call, struct sim_actor *actor)
+static void configure_done(struct client_call *call)
 {
-    call->done = call_done;
-    call->ctx = actor;
+    sim_actor_resume(container_of(call, struct library, configure.call)->configures);
 }
 
 /* ---- the library ---- */
@@ -75,7 +81,8 @@ int sim_configure_new(struct sim_actor *actor, uint32_t redundancy, uint32_t eng
 
     assert(!client_call_under_way(&configure->call));
     *configure = (struct client_configure){0};
-    expect(&configure->call, actor);
+    library->configures = actor;
+    configure->call.done = configure_done;
     client_configure_start(configure, NULL, library->client, redundancy, engine);
     sim_actor_wait(actor);
     return configure->call.error;
@@ -109,7 +116,7 @@ int sim_get(struct sim_transaction *transaction, struct bytes key, bool *ret_pre
 {
     struct transaction_get *get = &transaction->get;
 
-    expect(&get->call, transaction->actor);
+    get->call.done = get_done;
     transaction_get_start(get, NULL, transaction->txn, key, false);
     sim_actor_wait(transaction->actor);
     if (get->call.error != 0)
@@ -154,7 +161,7 @@ int sim_get_range(struct sim_transaction *transaction, struct bytes begin, struc
 
     transaction->pair_count = transaction->pair_capacity = 0;
     do {
-        expect(&range->call, transaction->actor);
+        range->call.done = range_done;
         transaction_range_start(range, NULL, transaction->txn, SELECT_FIRST_AT_OR_AFTER(begin), SELECT_FIRST_AT_OR_AFTER(end),
                                 &options);
         sim_actor_wait(transaction->actor);
@@ -198,7 +205,7 @@ int sim_commit(struct sim_transaction *transaction)
 {
     if (transaction->write_error != 0)
         return transaction->write_error;
-    expect(&transaction->commit, transaction->actor);
+    transaction->commit.done = commit_done;
     transaction_commit_start(&transaction->commit, NULL, transaction->txn);
     sim_actor_wait(transaction->actor);
     return transaction->commit.error;
@@ -213,7 +220,7 @@ bool sim_retry(struct sim_transaction *transaction, int error)
 {
     struct transaction_retry *retry = &transaction->retry;
 
-    expect(&retry->call, transaction->actor);
+    retry->call.done = retry_done;
     transaction_on_error_start(retry, NULL, transaction->txn, error);
     sim_actor_wait(transaction->actor);
     transaction->write_error = 0;

@@ -138,7 +138,7 @@ static void cycle_check(struct sim_actor *actor, struct sim_workload_run *run)
 const struct sim_workload sim_workload_cycle = {
     .name = "Cycle",
     .what = "serializability and atomicity: a ring that every transaction rotates stays one ring",
-    .options = {{"actors", 3, 1, 100}, {"nodes", 20, 4, 10000}, {"pause-ms", 50, 0, 10000}},
+    .options = {{"actors", 3, 1, 100}, {"nodes", 20, 4, 10000}, {"pause-ms", 150, 0, 10000}},
     .state_bytes = sizeof(struct cycle),
     .setup = cycle_setup,
     .run = cycle_run,

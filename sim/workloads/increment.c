@@ -138,7 +138,7 @@ static void increment_check(struct sim_actor *actor, struct sim_workload_run *ru
 const struct sim_workload sim_workload_increment = {
     .name = "Increment",
     .what = "no acknowledged increment is lost, none is applied twice",
-    .options = {{"actors", 2, 1, 100}, {"counters", 10, 1, COUNTERS_MAX}, {"pause-ms", 50, 0, 10000}},
+    .options = {{"actors", 2, 1, 100}, {"counters", 10, 1, COUNTERS_MAX}, {"pause-ms", 150, 0, 10000}},
     .state_bytes = sizeof(struct increment),
     .setup = increment_setup,
     .run = increment_run,

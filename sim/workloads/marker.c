@@ -150,7 +150,7 @@ static void marker_done(struct sim_workload_run *run)
 const struct sim_workload sim_workload_marker = {
     .name = "Marker",
     .what = "each acknowledged transaction is there, whole, exactly once; each failed one is not",
-    .options = {{"actors", 2, 1, 100}, {"pause-ms", 50, 0, 10000}},
+    .options = {{"actors", 2, 1, 100}, {"pause-ms", 150, 0, 10000}},
     .state_bytes = sizeof(struct marker),
     .setup = marker_setup,
     .run = marker_run,

@@ -105,6 +105,10 @@ struct sim_transaction *sim_transaction_create(struct sim_actor *actor)
 void sim_transaction_destroy(struct sim_transaction *transaction)
 {
     list_remove(&transaction->link);
+    client_call_cancel(&transaction->get.call);
+    client_call_cancel(&transaction->range.call);
+    client_call_cancel(&transaction->commit);
+    client_call_cancel(&transaction->retry.call);
     transaction_destroy(transaction->txn);
     transaction_get_done(&transaction->get);
     transaction_range_done(&transaction->range);

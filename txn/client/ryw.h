@@ -28,10 +28,11 @@ struct ryw_value {
     const struct ryw_op *ops; /* RYW_OPS; likewise */
 };
 
-/* A part of the key space that is not RYW_UNKNOWN: [begin, end), or one key when is_point. */
+/* A part of the key space that is not RYW_UNKNOWN: [begin, end), or one key when is_point. Only points have values. */
 struct ryw_segment {
     struct bytes begin, end; /* borrowed until the map is reset; end is not there when is_point */
     bool is_point;
+    bool begin_open; /* begin is not part of it (it is a known point, the segment before this one in key order) */
     struct ryw_value value;
 };
 

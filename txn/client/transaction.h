@@ -50,6 +50,14 @@ int64_t transaction_approximate_size(struct transaction *txn);
 
 /* ---- env thread: calls; each completes as client_call says ---- */
 
+/* A question for a key's location: the client's own. */
+struct client_locate {
+    struct list link;
+    struct bytes key; /* borrowed while it waits */
+    bool before;      /* the last key below it is meant */
+    void (*got)(struct client_locate *locate); /* the cache has it */
+};
+
 struct transaction_version { /* get_read_version */
     struct client_call call; /* first */
     version_t version;       /* when error is 0 */
@@ -68,14 +76,14 @@ struct transaction_get {
     struct bytes_buffer key;
     const struct ryw_op *ops;
     uint32_t incarnation;
-    uint32_t slot, tries;
+    uint32_t slot;     /* in its message */
     uint32_t tried;    /* bit n: replica n of the location failed */
     uint32_t replica;
-    version_t version;
-    int64_t next_try_delay_us;
-    struct env_timer delay;
-    struct list link;
-    struct client_server *server;
+    version_t version; /* VERSION_NONE: not known yet */
+    int64_t delay_us;
+    struct env_timer timer;
+    struct client_locate locate;
+    struct list link; /* of the server's gets, or the message's */
 };
 void transaction_get_start(struct transaction_get *get, struct op *op, struct transaction *txn, struct bytes key, bool snapshot);
 /* The halves: prepare (any thread) says true when the call needs no more (call.error, present, value are there, nothing will
@@ -109,31 +117,32 @@ struct transaction_range_options {
 /* Pairs of [begin, end) in order (reverse: from the end). Zeroed is idle; transaction_range_done() frees it. */
 struct transaction_range {
     struct client_call call; /* first */
-    struct client_pair *pairs;
+    struct client_pair *pairs; /* owned */
     uint32_t pair_count;
     bool more; /* it ended because of a limit */
     struct arena arena;
     /* what follows is the client's */
+    struct list link; /* among the transaction's reads */
     struct op op;
     struct rpc_call rpc;
     struct wait_timer timer;
-    struct transaction_version version;
-    struct client_locate *locate;
+    struct client_locate locate;
     struct transaction *txn;
     struct transaction_range_options options;
-    struct ryw_segment *own; /* what the transaction wrote there, when it was asked for */
-    uint32_t own_count, own_capacity;
-    struct bytes begin, end;   /* in the arena; what is asked for */
-    struct bytes low, high;    /* in the arena; what has not been read yet */
-    struct bytes asked_low, asked_high;
+    struct key_selector begin_selector, end_selector; /* keys in the arena */
+    struct transaction_range *child;                  /* resolves a selector; owned */
+    struct bytes begin, end;      /* in the arena; what is asked for */
+    struct bytes low, high;       /* in the arena; what has not been read yet */
+    struct bytes piece_low, piece_high; /* in the arena; what the server was asked for */
+    struct ryw_segment *own;      /* what the transaction wrote there, in the direction of the read; owned */
+    uint32_t own_count, own_capacity, own_next;
     uint32_t pair_capacity;
     uint64_t bytes;
-    uint32_t incarnation, tried, tries;
-    struct client_server *server;
-    struct key_selector begin_selector, end_selector; /* keys in the arena */
-    struct transaction_range *child;                  /* resolves a selector */
-    bool without_own_writes;
-    struct list link; /* among the transaction's reads */
+    uint32_t incarnation, tried, replica;
+    version_t version;
+    int64_t delay_us;
+    struct client_server *server; /* shared, while a request is under way */
+    bool full; /* a limit was reached */
 };
 void transaction_range_start(struct transaction_range *range, struct op *op, struct transaction *txn, struct key_selector begin,
                              struct key_selector end, const struct transaction_range_options *options);

@@ -1,0 +1,476 @@
+/* Life, and how the cluster is found: every coordinator is asked who leads, until a controller is known; there a long poll
+ * brings each new description. When it fails, the coordinators are asked for another leader than that one: they answer the
+ * moment they know. Each keeps its last error, so that the client can always say what is in the way. */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "net/trace.h"
+#include "txn/client/client_internal.h"
+
+struct coordinator_request {
+    struct client_request request; /* first */
+    uint32_t index;
+};
+
+struct finder {
+    struct env_timer retry; /* of all coordinators that are not being asked */
+    uint64_t failed_member, failed_term;
+    struct client_request *description;
+    uint64_t member;
+};
+
+/* The client with what only this file sees. */
+struct client_with_finder {
+    struct client client; /* first */
+    struct finder finder;
+};
+
+static struct finder *finder_of(struct client *client)
+{
+    return &container_of(client, struct client_with_finder, client)->finder;
+}
+
+static void ask_coordinators(struct client *client);
+static void ask_controller(struct client *client);
+
+/* ---- waiters ---- */
+
+static void end_all(struct list *waiting, int error)
+{
+    while (!list_empty(waiting))
+        client_call_end(list_entry(list_pop_front(waiting), struct client_call, link), error);
+}
+
+static void unlink_call(struct client_call *call)
+{
+    list_remove(&call->link);
+}
+
+void client_wait_ready(struct client_call *call, struct op *op, struct client *client)
+{
+    client_call_begin(call, op, client->env, unlink_call);
+    if (client->description != NULL && client->description->epoch > 0)
+        client_call_end(call, 0);
+    else
+        list_push_back(&client->waiting_ready, &call->link);
+}
+
+void client_wait_controller(struct client_call *call, struct op *op, struct client *client)
+{
+    client_call_begin(call, op, client->env, unlink_call);
+    if (client->controller.port != 0)
+        client_call_end(call, 0);
+    else
+        list_push_back(&client->waiting_controller, &call->link);
+}
+
+/* ---- the description ---- */
+
+static bool is_newer(const struct description *a, const struct description *b)
+{
+    if (b == NULL)
+        return true;
+    if (a->epoch != b->epoch)
+        return a->epoch > b->epoch;
+    if (a->term != b->term)
+        return a->term > b->term;
+    return a->number > b->number;
+}
+
+static void adopt(struct client *client, struct message *message)
+{
+    const struct description *description = MESSAGE_BODY(description, message);
+
+    if (!is_newer(description, client->description)) {
+        message_unref(message);
+        return;
+    }
+    message_unref(client->description_message);
+    client->description_message = message;
+    client->description = description;
+    if (description->epoch == 0)
+        return;
+    end_all(&client->waiting_ready, 0);
+    commit_description_changed(client);
+    grv_description_changed(client);
+    locate_description_changed(client);
+}
+
+static void controller_lost(struct client *client, int error)
+{
+    struct finder *finder = finder_of(client);
+
+    client->controller_error = error;
+    client->controller = (struct address){0};
+    finder->failed_member = finder->member;
+    finder->failed_term = client->leader_term;
+    ask_coordinators(client);
+}
+
+static void described(struct client_request *request, int error)
+{
+    struct client *client = request->client;
+    struct message *reply = rpc_call_take(&request->rpc);
+
+    finder_of(client)->description = NULL;
+    mem_free(request);
+    if (error != 0) {
+        message_unref(reply);
+        if (!client->destroying)
+            controller_lost(client, error);
+        return;
+    }
+    client->controller_error = 0;
+    adopt(client, reply);
+    ask_controller(client);
+}
+
+static void ask_controller(struct client *client)
+{
+    struct finder *finder = finder_of(client);
+    const struct description *known = client->description;
+    struct client_request *request = mem_zalloc(sizeof(*request));
+    struct message *message;
+    struct get_description *body = MESSAGE_NEW(get_description, &message);
+
+    assert(finder->description == NULL);
+    if (request == NULL || body == NULL) {
+        mem_free(request);
+        message_unref(message);
+        controller_lost(client, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    if (known != NULL)
+        *body = (struct get_description){known->epoch, known->term, known->number};
+    request->ended = described;
+    finder->description = request;
+    client_request_start(request, client, (struct endpoint){client->controller, ENDPOINT_CONTROLLER}, message, 0);
+}
+
+/* ---- the leader ---- */
+
+static void leader_found(struct client *client, const struct get_leader_reply *reply)
+{
+    if (client->controller.port != 0)
+        return;
+    client->controller = (struct address){reply->leader_address.ip, reply->leader_address.port};
+    client->leader_term = reply->term;
+    finder_of(client)->member = reply->leader_member;
+    end_all(&client->waiting_controller, 0);
+    ask_controller(client);
+}
+
+static void note_coordinator(struct client *client, struct coordinator *coordinator, int error, const struct message *message)
+{
+    const struct get_leader_reply *reply;
+
+    coordinator->asked = true;
+    coordinator->error = error;
+    if (error != 0)
+        return;
+    reply = MESSAGE_BODY(get_leader_reply, message);
+    coordinator->cluster_id = (struct uid){reply->cluster_high, reply->cluster_low};
+    coordinator->has_record = !uid_is_none(coordinator->cluster_id);
+    if (coordinator->has_record && client->own_rpc && uid_is_none(rpc_cluster_id(client->rpc)))
+        rpc_set_cluster_id(client->rpc, coordinator->cluster_id);
+    if (reply->leader_address.port != 0 && reply->leader_member != 0)
+        leader_found(client, reply);
+}
+
+static void coordinator_answered(struct client_request *request, int error)
+{
+    struct client *client = request->client;
+    struct coordinator *coordinator =
+        &client->coordinators[container_of(request, struct coordinator_request, request)->index];
+    struct message *reply = rpc_call_take(&request->rpc);
+
+    coordinator->request = NULL;
+    mem_free(request);
+    if (!client->destroying) {
+        note_coordinator(client, coordinator, error, reply);
+        if (client->controller.port == 0 && finder_of(client)->retry.heap_index_plus_1 == 0)
+            env_timer_start(client->env, &finder_of(client)->retry,
+                            env_now_us(client->env) + client->env->knobs.rpc_reconnect_delay_us);
+    }
+    message_unref(reply);
+}
+
+static void ask_coordinator(struct client *client, uint32_t index)
+{
+    struct finder *finder = finder_of(client);
+    struct coordinator *coordinator = &client->coordinators[index];
+    struct coordinator_request *request = mem_zalloc(sizeof(*request));
+    int64_t timeout_us = client->env->knobs.client_connect_timeout_us;
+    struct message *message;
+    struct get_leader *body = MESSAGE_NEW(get_leader, &message);
+
+    if (request == NULL || body == NULL) { /* the timer asks again */
+        mem_free(request);
+        message_unref(message);
+        coordinator->error = ERROR_OUT_OF_MEMORY;
+        return;
+    }
+    *body = (struct get_leader){finder->failed_member, finder->failed_term, timeout_us / 2};
+    request->index = index;
+    request->request.ended = coordinator_answered;
+    coordinator->request = &request->request;
+    client_request_start(&request->request, client, (struct endpoint){coordinator->address, ENDPOINT_COORDINATOR}, message,
+                         timeout_us);
+}
+
+static void ask_coordinators(struct client *client)
+{
+    if (client->destroying || client->controller.port != 0)
+        return;
+    for (uint32_t i = 0; i < client->coordinator_count; i++)
+        if (client->coordinators[i].request == NULL)
+            ask_coordinator(client, i);
+}
+
+static void retry_fired(struct env_timer *timer)
+{
+    ask_coordinators(&container_of(timer, struct client_with_finder, finder.retry)->client);
+}
+
+/* ---- what it knows ---- */
+
+const struct description *client_description(const struct client *client)
+{
+    return client->description;
+}
+
+uint32_t client_coordinator_count(const struct client *client)
+{
+    return client->coordinator_count;
+}
+
+void client_coordinator(const struct client *client, uint32_t index, struct client_coordinator *ret)
+{
+    const struct coordinator *coordinator = &client->coordinators[index];
+
+    assert(index < client->coordinator_count);
+    *ret = (struct client_coordinator){coordinator->address, coordinator->asked, coordinator->error, coordinator->has_record,
+                                       coordinator->cluster_id};
+}
+
+struct address client_controller(const struct client *client)
+{
+    return client->controller;
+}
+
+__attribute__((format(printf, 4, 5))) static size_t say(char *out, size_t size, size_t len, const char *format, ...)
+{
+    va_list args;
+    int more;
+
+    if (len >= size)
+        return len;
+    va_start(args, format);
+    more = vsnprintf(out + len, size - len, format, args);
+    va_end(args);
+    return more < 0 ? len : len + (size_t)more;
+}
+
+static const char *why_unreachable(int error)
+{
+    switch (error) {
+    case ERROR_CONNECTION_FAILED:
+    case ERROR_REQUEST_MAYBE_DELIVERED:
+        return "the connection failed (is the process running?)";
+    case ERROR_TIMED_OUT:
+        return "no answer in time";
+    case ERROR_BROKEN_PROMISE:
+        return "the process there is no coordinator";
+    case ERROR_INCOMPATIBLE_PROTOCOL_VERSION:
+        return "it speaks another protocol version";
+    case ERROR_INVALID_CLUSTER_ID:
+        return "it belongs to another cluster";
+    default:
+        return error_text(error);
+    }
+}
+
+static size_t explain_coordinators(const struct client *client, char *out, size_t size)
+{
+    char address[ADDRESS_TEXT_MAX];
+    size_t len = 0;
+    bool record = false;
+
+    for (uint32_t i = 0; i < client->coordinator_count; i++) {
+        const struct coordinator *coordinator = &client->coordinators[i];
+
+        address_print(coordinator->address, address);
+        record |= coordinator->has_record;
+        if (!coordinator->asked)
+            len = say(out, size, len, "coordinator %s: no answer yet; ", address);
+        else if (coordinator->error != 0)
+            len = say(out, size, len, "coordinator %s: %s; ", address, why_unreachable(coordinator->error));
+    }
+    if (len > 0)
+        return len;
+    return record ? say(out, size, len, "the coordinators have no leader; ")
+                  : say(out, size, len, "the coordinators belong to no database yet: `configure new` creates one; ");
+}
+
+char *client_explain(const struct client *client, char *out, size_t out_size)
+{
+    char address[ADDRESS_TEXT_MAX];
+    size_t len = 0;
+
+    if (out_size == 0)
+        return out;
+    out[0] = '\0';
+    if (client->controller.port == 0)
+        len = explain_coordinators(client, out, out_size);
+    if (client->controller.port == 0 && client->controller_error != 0)
+        len = say(out, out_size, len, "the last cluster controller: %s; ", why_unreachable(client->controller_error));
+    if (client->controller.port != 0 && client->description == NULL)
+        len = say(out, out_size, len, "the cluster controller at %s has not answered yet; ",
+                  address_print(client->controller, address));
+    else if (client->controller.port != 0 && client->description->epoch == 0)
+        len = say(out, out_size, len, "there is no database: `configure new` creates one; ");
+    if (len >= out_size)
+        len = out_size - 1;
+    if (len >= 2 && out[len - 2] == ';')
+        out[len - 2] = '\0';
+    return out;
+}
+
+/* ---- roles ---- */
+
+const struct role_ref *client_pick_role(struct client *client, enum role_kind kind)
+{
+    const struct description *description = client->description;
+    uint32_t count = 0, pick;
+
+    if (description == NULL || description->epoch == 0)
+        return NULL;
+    for (uint32_t i = 0; i < description->roles_count; i++)
+        count += description->roles[i].kind == (uint32_t)kind;
+    if (count == 0)
+        return NULL;
+    pick = client->grv_next++ % count;
+    for (uint32_t i = 0; i < description->roles_count; i++)
+        if (description->roles[i].kind == (uint32_t)kind && pick-- == 0)
+            return &description->roles[i];
+    return NULL;
+}
+
+bool client_role_listed(const struct client *client, struct endpoint endpoint)
+{
+    const struct description *description = client->description;
+
+    for (uint32_t i = 0; description != NULL && i < description->roles_count; i++)
+        if (endpoint_equal(endpoint_of(&description->roles[i].endpoint), endpoint))
+            return true;
+    return false;
+}
+
+/* ---- turns ---- */
+
+static void turn_end(struct ready *ready)
+{
+    struct client *client = container_of(ready, struct client, turn_end);
+
+    grv_flush(client);
+    gets_flush(client);
+}
+
+void client_turn_end(struct client *client)
+{
+    env_turn_end(client->env, &client->turn_end);
+}
+
+/* ---- life ---- */
+
+static void init_lists(struct client *client)
+{
+    list_init(&client->waiting_ready);
+    list_init(&client->waiting_controller);
+    for (int i = 0; i < GRV_CLASSES; i++)
+        list_init(&client->grv[i].waiting);
+    list_init(&client->grv_batches);
+    list_init(&client->servers);
+    list_init(&client->dirty_servers);
+    list_init(&client->locating);
+    list_init(&client->delayed_gets);
+    list_init(&client->transactions);
+    op_list_init(&client->ops, client->env, client);
+}
+
+static int make_rpc(struct client *client)
+{
+    struct rpc_options options = {.types = message_types, .type_count = MESSAGE_ID_END, .client = true};
+
+    client->own_rpc = true;
+    return rpc_create(client->env, &options, &client->rpc);
+}
+
+int client_create(struct env *env, const struct client_options *options, struct client **ret_client)
+{
+    struct client_with_finder *whole = mem_zalloc(sizeof(*whole));
+    struct client *client = &whole->client;
+    int error = 0;
+
+    assert(options->coordinator_count > 0);
+    if (whole == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    client->env = env;
+    client->turn_end.run = turn_end;
+    client->self_conflicts = env_random(env);
+    whole->finder.retry.fire = retry_fired;
+    init_lists(client);
+    client->coordinators = mem_zalloc(options->coordinator_count * sizeof(*client->coordinators));
+    if (client->coordinators == NULL)
+        error = ERROR_OUT_OF_MEMORY;
+    client->rpc = options->rpc;
+    if (error == 0 && client->rpc == NULL)
+        error = make_rpc(client);
+    if (error != 0) {
+        mem_free(client->coordinators);
+        mem_free(whole);
+        return error;
+    }
+    client->coordinator_count = options->coordinator_count;
+    for (uint32_t i = 0; i < client->coordinator_count; i++)
+        client->coordinators[i].address = options->coordinators[i];
+    ask_coordinators(client);
+    *ret_client = client;
+    return 0;
+}
+
+void client_destroy(struct client *client)
+{
+    struct env *env;
+
+    if (client == NULL)
+        return;
+    env = client->env;
+    client->destroying = true;
+    env_timer_cancel(env, &finder_of(client)->retry);
+    env_timer_cancel(env, &client->grv_timer);
+    env_timer_cancel(env, &client->locate_timer);
+    env_ready_cancel(&client->turn_end);
+    end_all(&client->waiting_ready, ERROR_OPERATION_CANCELLED);
+    end_all(&client->waiting_controller, ERROR_OPERATION_CANCELLED);
+    op_cancel_all(&client->ops);
+    locations_clear(client);
+    assert(list_empty(&client->servers));
+    message_unref(client->description_message);
+    if (client->own_rpc)
+        rpc_destroy(client->rpc);
+    mem_free(client->locations);
+    mem_free(client->coordinators);
+    mem_free(container_of(client, struct client_with_finder, client));
+}
+
+struct env *client_env(struct client *client)
+{
+    return client->env;
+}
+
+struct rpc *client_rpc(struct client *client)
+{
+    return client->rpc;
+}

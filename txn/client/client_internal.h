@@ -1,0 +1,264 @@
+/* What the client's files share; private to txn/client. All of it belongs to the env's thread, but for what struct
+ * transaction says of itself. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "net/mem.h"
+#include "txn/client/client.h"
+#include "txn/client/transaction.h"
+#include "txn/conflict_range.h"
+
+enum {
+    RETRY_DELAY_US_MIN = 1000,  /* after a call to a server failed: the first pause before it is tried again */
+    RETRY_DELAY_US_MAX = 100000,
+    REPLICAS_MAX = 16,          /* of one location */
+    GRV_CLASSES = 3,            /* default, batch, immediate */
+    LOCATIONS_PER_QUERY = 64,
+};
+
+/* ---- calls (client_call.c) ---- */
+
+void client_call_begin(struct client_call *call, struct op *op, struct env *env, void (*cancel)(struct client_call *call));
+/* Completes it: tells the op, or queues done(). */
+void client_call_end(struct client_call *call, int error);
+
+/* ---- a request that is an op of its own, for what is batched ---- */
+
+struct client_request {
+    struct op op; /* first */
+    struct rpc_call rpc;
+    struct endpoint to;
+    struct message *message; /* until it is sent */
+    int64_t timeout_us;
+    /* Runs when it has ended: rpc.reply is there when error is 0. Frees the request. ERROR_OPERATION_CANCELLED: the client is
+     * being destroyed. */
+    void (*ended)(struct client_request *request, int error);
+    struct client *client;
+};
+/* Takes over `message`. */
+void client_request_start(struct client_request *request, struct client *client, struct endpoint to, struct message *message,
+                          int64_t timeout_us);
+
+/* ---- read versions (read_version.c) ---- */
+
+struct grv_batch;
+
+struct grv_class {
+    struct list waiting; /* client_call.link of transactions' version requests */
+    uint32_t count;
+};
+
+/* One transaction's wait for a version. */
+struct grv_wait {
+    struct list link;
+    void (*got)(struct grv_wait *wait, int error, version_t version, bool locked);
+    unsigned grv_class;
+};
+void grv_ask(struct client *client, struct grv_wait *wait);
+void grv_cancel(struct client *client, struct grv_wait *wait); /* accepts an idle one */
+void grv_flush(struct client *client);
+void grv_description_changed(struct client *client);
+
+/* ---- storage servers and where keys live (locations.c) ---- */
+
+struct client_server {
+    struct list link; /* client->servers */
+    struct endpoint endpoint;
+    uint32_t refs;    /* of locations, waiting gets and requests */
+    struct list gets; /* transaction_get.link: asked for in this turn */
+    uint32_t get_count;
+    struct list dirty; /* client->dirty_servers */
+    int64_t latency_us;       /* smoothed */
+    int64_t avoid_until_us;   /* it has just failed */
+    uint32_t failures;        /* in a row */
+};
+
+struct client_location {
+    struct bytes begin, end; /* own memory, behind the struct */
+    uint32_t server_count;
+    struct client_server *servers[];
+};
+
+/* The cached location of a key (before: of the last key below it), or NULL. Borrowed until the cache changes. */
+struct client_location *location_find(struct client *client, struct bytes key, bool before);
+void location_forget(struct client *client, struct bytes key, bool before);
+void locations_clear(struct client *client);
+/* Picks a replica that is not in `tried`; NULL if there is none. *ret_replica is its index. */
+struct client_server *location_pick(struct client *client, const struct client_location *location, uint32_t tried,
+                                    uint32_t *ret_replica);
+void server_unref(struct client *client, struct client_server *server);
+void server_answered(struct client_server *server, int64_t took_us);
+void server_failed(struct client *client, struct client_server *server);
+
+/* struct client_locate: transaction.h. */
+void locate_ask(struct client *client, struct client_locate *locate);
+void locate_cancel(struct client_locate *locate);
+void locate_description_changed(struct client *client);
+
+/* ---- gets (get.c) ---- */
+
+void get_version_known(struct transaction_get *get, version_t version);
+void get_fail(struct transaction_get *get, int error);
+void gets_flush(struct client *client);
+
+/* ---- the client ---- */
+
+struct coordinator {
+    struct address address;
+    struct client_request *request;
+    bool asked;
+    int error;
+    bool has_record;
+    struct uid cluster_id;
+};
+
+struct client {
+    struct env *env;
+    struct rpc *rpc;
+    bool own_rpc;
+    struct op_list ops;
+    bool destroying;
+
+    struct coordinator *coordinators;
+    uint32_t coordinator_count;
+    struct op *monitor;
+    struct address controller; /* none: not known */
+    uint64_t leader_term;
+    struct message *description_message; /* owned; NULL before the first */
+    const struct description *description;
+    int controller_error; /* why the last call to the controller failed */
+    struct list waiting_ready, waiting_controller; /* client_call.link */
+
+    struct grv_class grv[GRV_CLASSES];
+    struct list grv_batches;
+    uint32_t grv_in_flight;
+    struct env_timer grv_timer;
+    int64_t grv_delay_us;
+    uint32_t grv_next;
+
+    struct list servers, dirty_servers;
+    struct client_location **locations; /* sorted by begin */
+    size_t location_count, location_capacity;
+    struct list locating;
+    struct client_request *location_query;
+    struct env_timer locate_timer;
+    int64_t locate_delay_us;
+    struct list delayed_gets; /* every get that waits for its timer */
+
+    struct list transactions; /* with a commit under way: commit.c looks at them when the description changes */
+    struct ready turn_end;
+    uint64_t self_conflicts; /* numbers the keys under \xff/SC/ */
+};
+
+void client_turn_end(struct client *client); /* asks for the hook that sends what a turn has batched */
+/* The role_ref of a kind, by turns; NULL if there is none. */
+const struct role_ref *client_pick_role(struct client *client, enum role_kind kind);
+/* Is this instance still part of the description? */
+bool client_role_listed(const struct client *client, struct endpoint endpoint);
+static inline struct endpoint endpoint_of(const struct wire_endpoint *wire)
+{
+    return (struct endpoint){{wire->address.ip, wire->address.port}, wire->id};
+}
+static inline bool endpoint_equal(struct endpoint a, struct endpoint b)
+{
+    return address_equal(a.address, b.address) && a.id == b.id;
+}
+/* Errors after which a request may be tried at another server: nothing was said about the request itself. */
+bool client_error_is_transport(int error);
+
+void commit_description_changed(struct client *client);
+void commit_reads_over(struct transaction *txn);
+void commit_version_known(struct transaction *txn);
+
+/* ---- the transaction ---- */
+
+/* A commit, and what comes after a lost answer; embedded in its transaction (commit.c). */
+struct commit_op {
+    struct op op;
+    struct rpc_call rpc;
+    struct wait_timer timer;
+    struct list link; /* client->transactions */
+    struct endpoint proxy;
+    version_t version;
+    int64_t delay_us;
+    struct bytes_buffer fence; /* a key in both conflict ranges: a commit that writes it settles this one's fate */
+    bool waits_for_reads, waits_for_version, waits_for_proxy, in_flight;
+    bool lost; /* its proxy is no more: there will be no answer */
+    bool fencing;
+};
+
+enum transaction_state { TXN_OPEN, TXN_COMMITTING, TXN_COMMITTED };
+
+struct transaction_settings { /* what survives a reset, and the defaults of new ones */
+    int64_t timeout_ms;         /* 0: none */
+    int64_t retry_limit;        /* -1: none */
+    int64_t max_retry_delay_ms;
+    int64_t size_limit;
+    bool snapshot_ryw_off;
+    bool used_during_commit_off;
+    bool bypass_unreadable;
+};
+
+struct transaction {
+    struct client *client; /* borrowed */
+    pthread_mutex_t lock;  /* guards what "any thread" functions touch: down to `settings` */
+    enum transaction_state state;
+    int error;    /* everything fails with it: cancelled, timed out, or what on_error refused */
+    int deferred; /* the first error of a write: reads and the commit fail with it */
+    struct ryw ryw;
+    struct bytes_buffer mutations, read_conflicts, write_conflicts;
+    uint64_t size;
+    bool no_write_conflict_next, ryw_off, system_write, system_read, raw_access, lock_aware, read_lock_aware, bypass_unreadable,
+        causal_write_risky, touched;
+    unsigned grv_class;
+    version_t read_version, committed_version;
+    uint16_t stamp_order;
+    int stamp_error; /* 0: committed_version and stamp_order make one */
+    int64_t backoff_us;
+    int64_t retries;
+    int64_t began_us; /* for the time-out */
+    bool sync_wanted;
+    struct transaction_settings settings, defaults;
+
+    _Atomic uint32_t incarnation; /* written under the lock; calls of an older one are void */
+
+    /* the env thread's */
+    struct list gets, ranges; /* under way: transaction_get.call.link, transaction_range.link */
+    struct list version_waits; /* transaction_version.call.link, waiting for the version */
+    struct list retry_waits;
+    struct grv_wait grv;
+    bool grv_under_way;
+    int grv_error; /* of the present incarnation */
+    uint32_t synced_incarnation;
+    struct env_timer timeout;
+    struct client_call *commit_call;
+    struct commit_op commit;
+};
+
+static inline uint32_t transaction_incarnation(struct transaction *txn)
+{
+    return atomic_load_explicit(&txn->incarnation, memory_order_acquire);
+}
+
+static inline void transaction_lock(struct transaction *txn)
+{
+    pthread_mutex_lock(&txn->lock);
+}
+
+static inline void transaction_unlock(struct transaction *txn)
+{
+    pthread_mutex_unlock(&txn->lock);
+}
+
+/* The error with which everything of this transaction fails now, or 0. Under the lock. */
+int transaction_failure(const struct transaction *txn);
+int transaction_check_read(const struct transaction *txn, struct bytes key, bool range_end);
+/* Env thread: calls got() of every waiter when the read version is there. Asks for it if nobody has. Returns true and the
+ * version when it is known already. */
+bool transaction_version_or_ask(struct transaction *txn, version_t *ret_version);
+void transaction_reads_changed(struct transaction *txn);
+void commit_cancel(struct transaction *txn);
+void range_version_known(struct transaction_range *range);
+void range_fail(struct transaction_range *range, int error);

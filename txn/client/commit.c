@@ -1,0 +1,422 @@
+/* A commit, and the fate of one whose answer was lost.
+ *
+ *   READS -> VERSION -> SEND -> ANSWERED -> (ended)
+ *                        ^  |_ not sent: PAUSED -> SEND
+ *                           |_ lost: FENCE -> FENCED -> (ended, 1021)
+ *                                     ^________|  until it succeeds
+ *
+ * A lost answer (the proxy died after the commit was sent) leaves two possibilities, and a third that would be worse: that
+ * the commit is still on its way and happens later. So every transaction that writes has a key that is in both its read and its write conflict
+ * ranges (one under \xff/SC/ is added where there is none), and before 1021 is reported an empty transaction that writes
+ * just that key is committed, again and again until it surely has been: from then on the lost commit either has happened or
+ * conflicts. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "net/buggify.h"
+#include "net/trace.h"
+#include "txn/client/client_internal.h"
+
+enum { READS, VERSION, SEND, ANSWERED, PAUSED, FENCE, FENCED, COMMIT_STAGES };
+enum { COMPARISONS_MAX = 1024 };
+
+static struct transaction *txn_of(struct op *op)
+{
+    return container_of(op, struct transaction, commit.op);
+}
+
+/* ---- the key in both conflict ranges ---- */
+
+static bool ranges_meet(const struct conflict_range *a, const struct conflict_range *b, struct bytes *ret_key)
+{
+    bool a_first = bytes_compare(a->begin, b->begin) <= 0;
+    const struct conflict_range *low = a_first ? a : b, *high = a_first ? b : a;
+
+    *ret_key = high->begin;
+    if (low->is_point)
+        return bytes_equal(low->begin, high->begin);
+    return bytes_compare(high->begin, low->end) < 0;
+}
+
+/* A key that was both read and written, if one is found cheaply. */
+static bool find_common_key(const struct transaction *txn, struct bytes *ret_key)
+{
+    struct bytes reads = bytes_buffer_bytes(&txn->read_conflicts);
+    struct conflict_range read, write;
+    unsigned comparisons = 0;
+
+    while (conflict_range_next(&reads, &read) == 0) {
+        struct bytes writes = bytes_buffer_bytes(&txn->write_conflicts);
+
+        while (conflict_range_next(&writes, &write) == 0) {
+            if (ranges_meet(&read, &write, ret_key))
+                return true;
+            if (++comparisons == COMPARISONS_MAX)
+                return false;
+        }
+    }
+    return false;
+}
+
+static int make_fence(struct transaction *txn)
+{
+    struct client *client = txn->client;
+    struct bytes_buffer *fence = &txn->commit.fence;
+    struct bytes common;
+    uint8_t id[16];
+    int error;
+
+    fence->len = 0;
+    if (txn->causal_write_risky)
+        return 0;
+    if (find_common_key(txn, &common))
+        return bytes_buffer_append(fence, common);
+    put_be64(id, env_random(client->env));
+    put_be64(id + 8, client->self_conflicts++);
+    error = bytes_buffer_append(fence, KEY_SELF_CONFLICT_BEGIN);
+    if (error == 0)
+        error = bytes_buffer_append(fence, bytes_of(id, sizeof(id)));
+    if (error == 0)
+        error = conflict_range_append_point(&txn->read_conflicts, bytes_buffer_bytes(fence));
+    return error != 0 ? error : conflict_range_append_point(&txn->write_conflicts, bytes_buffer_bytes(fence));
+}
+
+/* ---- stages ---- */
+
+static enum op_result reads(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+
+    txn->commit.waits_for_reads = !list_empty(&txn->gets) || !list_empty(&txn->ranges);
+    return txn->commit.waits_for_reads ? op_wait(op, READS) : op_move(op, VERSION);
+}
+
+void commit_reads_over(struct transaction *txn)
+{
+    if (!txn->commit.waits_for_reads || txn->commit.op.owner == NULL)
+        return;
+    txn->commit.waits_for_reads = false;
+    op_resume(&txn->commit.op);
+}
+
+void commit_version_known(struct transaction *txn)
+{
+    if (!txn->commit.waits_for_version || txn->commit.op.owner == NULL)
+        return;
+    txn->commit.waits_for_version = false;
+    op_resume(&txn->commit.op);
+}
+
+/* Under the lock. *ret_writes: there is something to commit. */
+static int look_over(struct transaction *txn, bool *ret_writes)
+{
+    *ret_writes = txn->mutations.len > 0 || txn->write_conflicts.len > 0;
+    if (txn->synced_incarnation != transaction_incarnation(txn))
+        return ERROR_TRANSACTION_CANCELLED;
+    if (!*ret_writes)
+        return 0;
+    if (txn->size > (uint64_t)txn->settings.size_limit)
+        return ERROR_TRANSACTION_TOO_LARGE;
+    return txn->commit.fence.len == 0 ? make_fence(txn) : 0;
+}
+
+static enum op_result version(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+    struct commit_op *commit = &txn->commit;
+    bool writes, needs_version;
+    int error;
+
+    transaction_lock(txn);
+    error = look_over(txn, &writes);
+    needs_version = txn->read_conflicts.len > 0;
+    transaction_unlock(txn);
+    if (error == 0)
+        error = txn->grv_error;
+    if (error != 0 || !writes)
+        return op_finish(op, error);
+    commit->version = txn->read_version;
+    if (needs_version && !transaction_version_or_ask(txn, &commit->version)) {
+        commit->waits_for_version = true;
+        return op_wait(op, VERSION);
+    }
+    return op_move(op, SEND);
+}
+
+static uint32_t flags_of(const struct transaction *txn)
+{
+    return (txn->lock_aware ? COMMIT_LOCK_AWARE : 0) | (txn->system_write || txn->raw_access || txn->system_read ? COMMIT_ACCESS_SYSTEM : 0);
+}
+
+/* Under the lock. */
+static int fill(struct transaction *txn, struct message *message, struct commit *body)
+{
+    struct arena *arena = &message->arena;
+    int error;
+
+    if (txn->synced_incarnation != transaction_incarnation(txn))
+        return ERROR_TRANSACTION_CANCELLED;
+    body->read_version = txn->commit.version;
+    body->flags = flags_of(txn);
+    error = arena_copy(arena, bytes_buffer_bytes(&txn->mutations), &body->mutations);
+    if (error == 0)
+        error = arena_copy(arena, bytes_buffer_bytes(&txn->read_conflicts), &body->read_conflicts);
+    return error != 0 ? error : arena_copy(arena, bytes_buffer_bytes(&txn->write_conflicts), &body->write_conflicts);
+}
+
+/* Sends to a proxy of the present epoch; without one, waits for the next description and comes back to `stage`. */
+static enum op_result send_to_proxy(struct op *op, struct message *message, unsigned stage, unsigned next)
+{
+    struct transaction *txn = txn_of(op);
+    struct commit_op *commit = &txn->commit;
+    const struct role_ref *proxy = client_pick_role(txn->client, ROLE_COMMIT_PROXY);
+
+    if (proxy == NULL) {
+        message_unref(message);
+        commit->waits_for_proxy = true;
+        return op_wait(op, stage);
+    }
+    commit->proxy = endpoint_of(&proxy->endpoint);
+    commit->in_flight = true;
+    commit->lost = false;
+    rpc_call_start(&commit->rpc, op, txn->client->rpc, &commit->proxy, message, 0);
+    return op_wait(op, next);
+}
+
+static enum op_result send(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+    struct message *message;
+    struct commit *body = MESSAGE_NEW(commit, &message);
+    int error = body == NULL ? ERROR_OUT_OF_MEMORY : 0;
+
+    if (error == 0) {
+        transaction_lock(txn);
+        error = fill(txn, message, body);
+        transaction_unlock(txn);
+    }
+    if (error != 0) {
+        message_unref(message);
+        return op_finish(op, error);
+    }
+    return send_to_proxy(op, message, SEND, ANSWERED);
+}
+
+/* The proxy's word on the transaction itself. */
+static bool is_verdict(int error)
+{
+    switch (error) {
+    case ERROR_NOT_COMMITTED:
+    case ERROR_TRANSACTION_TOO_OLD:
+    case ERROR_DATABASE_LOCKED:
+    case ERROR_COMMIT_PROXY_MEMORY_LIMIT_EXCEEDED:
+    case ERROR_SERIALIZATION_FAILED:
+        return true;
+    default:
+        return error >= ERROR_CLIENT_INVALID_OPERATION && error <= ERROR_VALUE_TOO_LARGE;
+    }
+}
+
+static int64_t next_delay(struct commit_op *commit)
+{
+    int64_t delay_us = commit->delay_us;
+
+    commit->delay_us = delay_us == 0 ? RETRY_DELAY_US_MIN : delay_us * 2;
+    if (commit->delay_us > RETRY_DELAY_US_MAX)
+        commit->delay_us = RETRY_DELAY_US_MAX;
+    return delay_us;
+}
+
+static int take_result(struct transaction *txn, const struct commit_reply *reply)
+{
+    int error = 0;
+
+    transaction_lock(txn);
+    if (txn->synced_incarnation != transaction_incarnation(txn))
+        error = ERROR_TRANSACTION_CANCELLED;
+    else {
+        txn->committed_version = reply->version;
+        txn->stamp_order = (uint16_t)reply->batch_index;
+        txn->stamp_error = 0;
+    }
+    transaction_unlock(txn);
+    return error;
+}
+
+static enum op_result answered(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+    struct commit_op *commit = &txn->commit;
+    int error = commit->lost ? ERROR_REQUEST_MAYBE_DELIVERED : commit->rpc.error;
+
+    commit->in_flight = false;
+    if (error == 0)
+        return op_finish(op, take_result(txn, MESSAGE_BODY(commit_reply, commit->rpc.reply)));
+    if (is_verdict(error))
+        return op_finish(op, error);
+    if (error == ERROR_CONNECTION_FAILED) { /* never sent */
+        PROBE(op->env, "client_commit_sent_again");
+        wait_timer_start(&commit->timer, op, next_delay(commit));
+        return op_wait(op, PAUSED);
+    }
+    PROBE(op->env, "client_commit_lost");
+    if (commit->fence.len == 0)
+        return op_finish(op, ERROR_COMMIT_UNKNOWN_RESULT);
+    commit->delay_us = 0;
+    return op_move(op, FENCE);
+}
+
+static enum op_result paused(struct op *op)
+{
+    return op_move(op, txn_of(op)->commit.fencing ? FENCE : SEND);
+}
+
+static enum op_result fence(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+    struct bytes_buffer table = {0};
+    struct message *message;
+    struct commit *body = MESSAGE_NEW(commit, &message);
+    int error = body == NULL ? ERROR_OUT_OF_MEMORY : 0;
+
+    txn->commit.fencing = true;
+    if (error == 0)
+        error = conflict_range_append_point(&table, bytes_buffer_bytes(&txn->commit.fence));
+    if (error == 0)
+        error = arena_copy(&message->arena, bytes_buffer_bytes(&table), &body->write_conflicts);
+    bytes_buffer_done(&table);
+    if (error != 0) {
+        message_unref(message);
+        wait_timer_start(&txn->commit.timer, op, RETRY_DELAY_US_MAX);
+        return op_wait(op, PAUSED);
+    }
+    body->read_version = VERSION_NONE;
+    body->flags = COMMIT_LOCK_AWARE | COMMIT_ACCESS_SYSTEM;
+    return send_to_proxy(op, message, FENCE, FENCED);
+}
+
+static enum op_result fenced(struct op *op)
+{
+    struct commit_op *commit = &txn_of(op)->commit;
+
+    commit->in_flight = false;
+    if (!commit->lost && commit->rpc.error == 0) {
+        PROBE(op->env, "client_commit_fenced");
+        return op_finish(op, ERROR_COMMIT_UNKNOWN_RESULT);
+    }
+    wait_timer_start(&commit->timer, op, next_delay(commit));
+    return op_wait(op, PAUSED);
+}
+
+static void ended(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+    struct commit_op *commit = &txn->commit;
+    struct client_call *call = txn->commit_call;
+
+    rpc_call_clear(&commit->rpc);
+    list_remove(&commit->link);
+    transaction_lock(txn);
+    if (txn->synced_incarnation == transaction_incarnation(txn) && txn->state == TXN_COMMITTING)
+        txn->state = TXN_COMMITTED;
+    transaction_unlock(txn);
+    txn->commit_call = NULL;
+    if (call != NULL)
+        client_call_end(call, op->error);
+}
+
+static const struct op_stage stages[COMMIT_STAGES] = {
+    [READS] = {"READS", reads, OP_STAGE(READS) | OP_STAGE(VERSION)},
+    [VERSION] = {"VERSION", version, OP_STAGE(VERSION) | OP_STAGE(SEND)},
+    [SEND] = {"SEND", send, OP_STAGE(SEND) | OP_STAGE(ANSWERED)},
+    [ANSWERED] = {"ANSWERED", answered, OP_STAGE(PAUSED) | OP_STAGE(FENCE)},
+    [PAUSED] = {"PAUSED", paused, OP_STAGE(SEND) | OP_STAGE(FENCE)},
+    [FENCE] = {"FENCE", fence, OP_STAGE(FENCE) | OP_STAGE(FENCED) | OP_STAGE(PAUSED)},
+    [FENCED] = {"FENCED", fenced, OP_STAGE(PAUSED)},
+};
+static const struct op_type commit_type = {
+    .name = "client_commit", .stages = stages, .stage_count = COMMIT_STAGES, .queue = READY_COMMIT, .ended = ended};
+
+/* A proxy that the description no longer has will not answer: its epoch is over. */
+void commit_description_changed(struct client *client)
+{
+    list_each(link, after, &client->transactions) {
+        struct commit_op *commit = list_entry(link, struct commit_op, link);
+
+        if (commit->waits_for_proxy) {
+            commit->waits_for_proxy = false;
+            op_resume(&commit->op);
+        } else if (commit->in_flight && !client_role_listed(client, commit->proxy)) {
+            commit->lost = true;
+            rpc_call_clear(&commit->rpc);
+            op_resume(&commit->op);
+        }
+    }
+}
+
+/* ---- start ---- */
+
+void commit_cancel(struct transaction *txn)
+{
+    op_cancel(&txn->commit.op);
+}
+
+static void cancelled(struct client_call *call)
+{
+    struct transaction *txn = call->ctx;
+
+    txn->commit_call = NULL;
+    commit_cancel(txn);
+}
+
+bool transaction_commit_prepare(struct client_call *call, struct transaction *txn)
+{
+    int error;
+
+    transaction_lock(txn);
+    error = txn->error != 0 ? txn->error : txn->state != TXN_OPEN ? ERROR_USED_DURING_COMMIT : txn->deferred;
+    if (error == 0)
+        txn->state = TXN_COMMITTING;
+    transaction_unlock(txn);
+    call->error = error;
+    return error != 0;
+}
+
+void transaction_commit_submit(struct client_call *call, struct op *op, struct transaction *txn)
+{
+    struct commit_op *commit = &txn->commit;
+    bool open;
+
+    call->ctx = txn;
+    client_call_begin(call, op, txn->client->env, cancelled);
+    if (txn->synced_incarnation != transaction_incarnation(txn))
+        transaction_sync(txn);
+    transaction_lock(txn);
+    open = txn->state == TXN_COMMITTING && txn->error == 0;
+    transaction_unlock(txn);
+    if (!open || commit->op.owner != NULL) { /* reset since */
+        client_call_end(call, ERROR_TRANSACTION_CANCELLED);
+        return;
+    }
+    txn->commit_call = call;
+    commit->fence.len = 0;
+    commit->delay_us = 0;
+    commit->waits_for_reads = commit->waits_for_version = commit->waits_for_proxy = commit->in_flight = false;
+    commit->lost = commit->fencing = false;
+    list_push_back(&txn->client->transactions, &commit->link);
+    op_start_now(&commit->op, &commit_type, &txn->client->ops);
+}
+
+void transaction_commit_start(struct client_call *call, struct op *op, struct transaction *txn)
+{
+    int error;
+
+    call->ctx = txn;
+    if (!transaction_commit_prepare(call, txn)) {
+        transaction_commit_submit(call, op, txn);
+        return;
+    }
+    error = call->error;
+    client_call_begin(call, op, txn->client->env, cancelled);
+    client_call_end(call, error);
+}

@@ -1,0 +1,369 @@
+/* Point reads: looked up in the transaction's own writes first, then gathered by storage server, a message a server a turn.
+ *
+ * A get is no op: it is a node that moves from list to list (waiting for the version, for its location, for the end of the
+ * turn, for the message's answer), so that a message of 64 gets is one op. Cancelling takes it out of whichever list it is in.
+ *
+ * A replica that can't be reached is passed over; when all are, the location is asked for again after a short pause, for as
+ * long as the transaction wants to wait. */
+#include <assert.h>
+
+#include "net/buggify.h"
+#include "txn/client/client_internal.h"
+
+enum { GETS_PER_MESSAGE_MAX = 4096 };
+
+struct get_batch {
+    struct client_request request; /* first */
+    struct list gets;
+    uint32_t count;
+    struct client_server *server; /* shared */
+};
+
+static void dispatch(struct transaction_get *get);
+
+/* ---- ends ---- */
+
+static void take_out(struct transaction_get *get)
+{
+    list_remove(&get->link);
+    list_remove(&get->call.link);
+    locate_cancel(&get->locate);
+    env_timer_cancel(get->call.env, &get->timer);
+}
+
+static void cancelled(struct client_call *call)
+{
+    struct transaction_get *get = container_of(call, struct transaction_get, call);
+
+    take_out(get);
+    transaction_reads_changed(get->txn);
+}
+
+void get_fail(struct transaction_get *get, int error)
+{
+    struct transaction *txn = get->txn;
+
+    take_out(get);
+    client_call_end(&get->call, error);
+    transaction_reads_changed(txn);
+}
+
+static int keep_value(struct transaction_get *get, bool present, struct bytes value)
+{
+    get->present = present;
+    get->value.len = 0;
+    return present ? bytes_buffer_append(&get->value, value) : 0;
+}
+
+/* The atomic operations that the transaction had done when it asked come on top. Under the transaction's lock. */
+static int keep_with_ops(struct transaction_get *get, bool present, struct bytes value)
+{
+    struct arena arena = {0};
+    int error = get->ops == NULL ? 0 : ryw_apply(&arena, get->ops, present, value, &present, &value);
+
+    if (error == 0)
+        error = keep_value(get, present, value);
+    arena_done(&arena);
+    return error;
+}
+
+static void succeed(struct transaction_get *get, bool present, struct bytes value)
+{
+    struct transaction *txn = get->txn;
+    int error;
+
+    transaction_lock(txn);
+    error = get->incarnation == transaction_incarnation(txn) ? keep_with_ops(get, present, value)
+                                                             : ERROR_TRANSACTION_CANCELLED;
+    transaction_unlock(txn);
+    get_fail(get, error);
+}
+
+/* ---- another try ---- */
+
+static void timer_fired(struct env_timer *timer)
+{
+    dispatch(container_of(timer, struct transaction_get, timer));
+}
+
+static void again_with_new_location(struct transaction_get *get)
+{
+    struct env *env = get->call.env;
+
+    location_forget(get->txn->client, bytes_buffer_bytes(&get->key), false);
+    get->tried = 0;
+    get->timer.fire = timer_fired;
+    env_timer_start(env, &get->timer, env_now_us(env) + get->delay_us);
+    get->delay_us = get->delay_us == 0 ? RETRY_DELAY_US_MIN : get->delay_us * 2;
+    if (get->delay_us > RETRY_DELAY_US_MAX)
+        get->delay_us = RETRY_DELAY_US_MAX;
+}
+
+/* Is there a replica that has not been tried? */
+static bool another_is_left(struct transaction_get *get)
+{
+    struct client *client = get->txn->client;
+    const struct client_location *location = location_find(client, bytes_buffer_bytes(&get->key), false);
+    uint32_t replica;
+
+    return location != NULL && location_pick(client, location, get->tried, &replica) != NULL;
+}
+
+static void one_failed(struct transaction_get *get, int error)
+{
+    if (error == ERROR_WRONG_SHARD_SERVER) {
+        again_with_new_location(get);
+        return;
+    }
+    get->tried |= UINT32_C(1) << get->replica;
+    if (error == ERROR_TRANSACTION_TOO_OLD)
+        get_fail(get, error);
+    else if (another_is_left(get))
+        dispatch(get);
+    else if (client_error_is_transport(error))
+        again_with_new_location(get);
+    else
+        get_fail(get, error);
+}
+
+/* ---- messages ---- */
+
+static void give_answers(struct get_batch *batch, const struct get_values_reply *reply)
+{
+    while (!list_empty(&batch->gets)) {
+        struct transaction_get *get = list_entry(list_pop_front(&batch->gets), struct transaction_get, link);
+        const struct value *value = &reply->values[get->slot];
+
+        if (value->error == 0)
+            succeed(get, value->present, value->value);
+        else
+            one_failed(get, (int)value->error);
+    }
+}
+
+static void fail_all(struct get_batch *batch, int error)
+{
+    while (!list_empty(&batch->gets))
+        one_failed(list_entry(list_pop_front(&batch->gets), struct transaction_get, link), error);
+}
+
+static void batch_ended(struct client_request *request, int error)
+{
+    struct get_batch *batch = container_of(request, struct get_batch, request);
+    struct client *client = request->client;
+    const struct get_values_reply *reply;
+
+    if (error == 0) {
+        reply = MESSAGE_BODY(get_values_reply, request->rpc.reply);
+        server_answered(batch->server, client->env->turn_us - request->op.started_us);
+        if (reply->values_count == batch->count)
+            give_answers(batch, reply);
+        else /* it lies */
+            fail_all(batch, ERROR_BROKEN_PROMISE);
+    } else {
+        PROBE(client->env, "client_get_failed");
+        server_failed(client, batch->server);
+        if (client->destroying)
+            while (!list_empty(&batch->gets))
+                get_fail(list_entry(batch->gets.next, struct transaction_get, link), ERROR_OPERATION_CANCELLED);
+        fail_all(batch, error);
+    }
+    server_unref(client, batch->server);
+    rpc_call_clear(&request->rpc);
+    mem_free(batch);
+}
+
+/* Moves waiting gets into the batch and its message. */
+static int fill(struct get_batch *batch, struct message *message, struct get_values *body)
+{
+    struct client_server *server = batch->server;
+    uint32_t count = server->get_count < GETS_PER_MESSAGE_MAX ? server->get_count : GETS_PER_MESSAGE_MAX;
+
+    body->gets = arena_alloc(&message->arena, count * sizeof(body->gets[0]));
+    if (body->gets == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    while (batch->count < count && !list_empty(&server->gets)) {
+        struct transaction_get *get = list_entry(server->gets.next, struct transaction_get, link);
+        struct get_value *at = &body->gets[batch->count];
+
+        if (arena_copy(&message->arena, bytes_buffer_bytes(&get->key), &at->key) != 0)
+            return ERROR_OUT_OF_MEMORY;
+        at->version = get->version;
+        get->slot = batch->count++;
+        list_remove(&get->link);
+        list_push_back(&batch->gets, &get->link);
+    }
+    body->gets_count = batch->count;
+    server->get_count = list_empty(&server->gets) ? 0 : server->get_count - batch->count;
+    return 0;
+}
+
+static bool send_gets(struct client *client, struct client_server *server)
+{
+    struct get_batch *batch = mem_zalloc(sizeof(*batch));
+    struct message *message = NULL;
+    struct get_values *body = batch == NULL ? NULL : MESSAGE_NEW(get_values, &message);
+
+    if (batch == NULL || body == NULL) {
+        mem_free(batch);
+        return false;
+    }
+    batch->server = server;
+    list_init(&batch->gets);
+    batch->request.ended = batch_ended;
+    if (fill(batch, message, body) != 0) {
+        list_splice(&server->gets, &batch->gets);
+        message_unref(message);
+        mem_free(batch);
+        return false;
+    }
+    server->refs++;
+    client_request_start(&batch->request, client, server->endpoint, message, client->env->knobs.client_request_timeout_us);
+    return true;
+}
+
+static void flush_server(struct client *client, struct client_server *server)
+{
+    while (!list_empty(&server->gets))
+        if (!send_gets(client, server))
+            break;
+    while (!list_empty(&server->gets)) /* no memory */
+        get_fail(list_entry(list_pop_front(&server->gets), struct transaction_get, link), ERROR_OUT_OF_MEMORY);
+    server->get_count = 0;
+}
+
+void gets_flush(struct client *client)
+{
+    while (!list_empty(&client->dirty_servers)) {
+        struct client_server *server = list_entry(list_pop_front(&client->dirty_servers), struct client_server, dirty);
+
+        server->refs++;
+        flush_server(client, server);
+        server_unref(client, server);
+    }
+}
+
+/* ---- the way there ---- */
+
+static void located(struct client_locate *locate)
+{
+    dispatch(container_of(locate, struct transaction_get, locate));
+}
+
+static void dispatch(struct transaction_get *get)
+{
+    struct client *client = get->txn->client;
+    struct bytes key = bytes_buffer_bytes(&get->key);
+    const struct client_location *location = location_find(client, key, false);
+    struct client_server *server;
+
+    if (location == NULL) {
+        get->locate = (struct client_locate){.key = key, .got = located};
+        get->tried = 0;
+        locate_ask(client, &get->locate);
+        return;
+    }
+    server = location_pick(client, location, get->tried, &get->replica);
+    if (server == NULL) {
+        again_with_new_location(get);
+        return;
+    }
+    list_push_back(&server->gets, &get->link);
+    server->get_count++;
+    if (!list_linked(&server->dirty))
+        list_push_back(&client->dirty_servers, &server->dirty);
+    client_turn_end(client);
+}
+
+void get_version_known(struct transaction_get *get, version_t version)
+{
+    get->version = version;
+    dispatch(get);
+}
+
+/* Under the lock: true when the own writes say it all, or it fails. */
+static bool answer_from_own(struct transaction_get *get, struct transaction *txn, bool snapshot, int *ret_error)
+{
+    struct bytes key = bytes_buffer_bytes(&get->key);
+    bool look = !txn->ryw_off && !(snapshot && txn->settings.snapshot_ryw_off);
+    struct ryw_value own = {.kind = RYW_UNKNOWN};
+
+    if (look)
+        ryw_get(&txn->ryw, key, &own);
+    *ret_error = 0;
+    if (own.kind == RYW_UNREADABLE && !txn->bypass_unreadable) {
+        *ret_error = ERROR_ACCESSED_UNREADABLE;
+        return true;
+    }
+    if (own.kind == RYW_SET || own.kind == RYW_CLEARED) {
+        *ret_error = keep_value(get, own.kind == RYW_SET, own.value);
+        return true;
+    }
+    get->ops = own.kind == RYW_OPS ? own.ops : NULL;
+    if (!snapshot)
+        *ret_error = conflict_range_append_point(&txn->read_conflicts, key);
+    if (!snapshot && *ret_error == 0)
+        txn->size += 2 * key.len + 1;
+    return *ret_error != 0;
+}
+
+bool transaction_get_prepare(struct transaction_get *get, struct transaction *txn, struct bytes key, bool snapshot)
+{
+    bool answered = true;
+    int error;
+
+    get->txn = txn;
+    get->ops = NULL;
+    get->tried = 0;
+    get->delay_us = 0;
+    get->version = VERSION_NONE;
+    get->key.len = 0;
+    transaction_lock(txn);
+    get->incarnation = transaction_incarnation(txn);
+    error = transaction_failure(txn);
+    if (error == 0)
+        error = transaction_check_read(txn, key, false);
+    if (error == 0)
+        error = bytes_buffer_append(&get->key, key);
+    if (error == 0)
+        answered = answer_from_own(get, txn, snapshot, &error);
+    txn->touched = true;
+    transaction_unlock(txn);
+    get->call.error = error;
+    return answered;
+}
+
+void transaction_get_submit(struct transaction_get *get, struct op *op)
+{
+    struct transaction *txn = get->txn;
+    version_t version;
+
+    client_call_begin(&get->call, op, txn->client->env, cancelled);
+    list_push_back(&txn->gets, &get->call.link);
+    if (get->incarnation != txn->synced_incarnation)
+        transaction_sync(txn);
+    if (!get->call.under_way)
+        return;
+    if (transaction_version_or_ask(txn, &version))
+        get_version_known(get, version);
+}
+
+void transaction_get_start(struct transaction_get *get, struct op *op, struct transaction *txn, struct bytes key, bool snapshot)
+{
+    int error;
+
+    if (!transaction_get_prepare(get, txn, key, snapshot)) {
+        transaction_get_submit(get, op);
+        return;
+    }
+    error = get->call.error;
+    client_call_begin(&get->call, op, txn->client->env, cancelled);
+    client_call_end(&get->call, error);
+}
+
+void transaction_get_done(struct transaction_get *get)
+{
+    client_call_cancel(&get->call);
+    bytes_buffer_done(&get->key);
+    bytes_buffer_done(&get->value);
+}

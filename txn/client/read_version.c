@@ -1,0 +1,148 @@
+/* Read versions: all that a turn asks for travels in one message to one GRV proxy, a message a priority.
+ *
+ * A batch that could not be answered (its proxy died, its epoch ended) is asked again elsewhere: asking has no effect. The
+ * first retry waits for a moment unless a new description comes. Only what the proxy says of the request itself goes up. */
+#include <assert.h>
+
+#include "net/buggify.h"
+#include "txn/client/client_internal.h"
+
+struct grv_batch {
+    struct client_request request; /* first */
+    struct list link;              /* client->grv_batches */
+    struct list waits;
+    uint32_t count;
+    unsigned grv_class;
+};
+
+void grv_ask(struct client *client, struct grv_wait *wait)
+{
+    struct grv_class *class = &client->grv[wait->grv_class];
+
+    assert(!list_linked(&wait->link));
+    list_push_back(&class->waiting, &wait->link);
+    client_turn_end(client);
+}
+
+void grv_cancel(struct client *client, struct grv_wait *wait)
+{
+    (void)client; /* a batch that nobody waits for is harmless */
+    list_remove(&wait->link);
+}
+
+static bool goes_up(int error)
+{
+    return error == ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED || error == ERROR_BATCH_TRANSACTION_THROTTLED ||
+           error == ERROR_TAG_THROTTLED;
+}
+
+static void give(struct grv_batch *batch, int error, const struct get_read_version_reply *reply)
+{
+    while (!list_empty(&batch->waits)) {
+        struct grv_wait *wait = list_entry(list_pop_front(&batch->waits), struct grv_wait, link);
+
+        wait->got(wait, error, reply == NULL ? VERSION_NONE : reply->version, reply != NULL && reply->locked);
+    }
+}
+
+static void grv_timer_fired(struct env_timer *timer)
+{
+    grv_flush(container_of(timer, struct client, grv_timer));
+}
+
+/* Back into the queue, in front; asked again after a pause that doubles. */
+static void ask_again(struct client *client, struct grv_batch *batch)
+{
+    struct grv_class *class = &client->grv[batch->grv_class];
+
+    list_splice(&batch->waits, &class->waiting);
+    list_splice(&class->waiting, &batch->waits);
+    client->grv_delay_us = client->grv_delay_us == 0 ? RETRY_DELAY_US_MIN : client->grv_delay_us * 2;
+    if (client->grv_delay_us > RETRY_DELAY_US_MAX)
+        client->grv_delay_us = RETRY_DELAY_US_MAX;
+    client->grv_timer.fire = grv_timer_fired;
+    env_timer_start(client->env, &client->grv_timer, env_now_us(client->env) + client->grv_delay_us);
+}
+
+static void batch_ended(struct client_request *request, int error)
+{
+    struct grv_batch *batch = container_of(request, struct grv_batch, request);
+    struct client *client = request->client;
+
+    list_remove(&batch->link);
+    if (error == 0) {
+        client->grv_delay_us = 0;
+        give(batch, 0, MESSAGE_BODY(get_read_version_reply, request->rpc.reply));
+    } else if (client->destroying || goes_up(error)) {
+        give(batch, error, NULL);
+    } else {
+        PROBE(client->env, "client_read_version_asked_again");
+        ask_again(client, batch);
+    }
+    rpc_call_clear(&request->rpc);
+    mem_free(batch);
+}
+
+static struct grv_batch *make_batch(struct client *client, unsigned grv_class)
+{
+    struct grv_batch *batch = mem_zalloc(sizeof(*batch));
+    size_t max = (size_t)client->env->knobs.client_grv_batch_max;
+
+    if (batch == NULL)
+        return NULL;
+    list_init(&batch->waits);
+    batch->grv_class = grv_class;
+    while (!list_empty(&client->grv[grv_class].waiting) && batch->count < max) {
+        list_push_back(&batch->waits, list_pop_front(&client->grv[grv_class].waiting));
+        batch->count++;
+    }
+    batch->request.ended = batch_ended;
+    list_push_back(&client->grv_batches, &batch->link);
+    return batch;
+}
+
+static void send_batch(struct client *client, unsigned grv_class)
+{
+    static const uint32_t flags[GRV_CLASSES] = {0, GRV_PRIORITY_BATCH, GRV_PRIORITY_IMMEDIATE};
+    const struct role_ref *proxy = client_pick_role(client, ROLE_GRV_PROXY);
+    struct grv_batch *batch = make_batch(client, grv_class);
+    struct message *message;
+    struct get_read_version *body = MESSAGE_NEW(get_read_version, &message);
+
+    if (batch == NULL || body == NULL) { /* no memory: the next turn tries again */
+        message_unref(message);
+        if (batch != NULL) {
+            list_remove(&batch->link);
+            ask_again(client, batch);
+        }
+        mem_free(batch);
+        return;
+    }
+    *body = (struct get_read_version){.count = batch->count, .flags = flags[grv_class]};
+    client_request_start(&batch->request, client, endpoint_of(&proxy->endpoint), message,
+                         client->env->knobs.client_request_timeout_us);
+}
+
+void grv_flush(struct client *client)
+{
+    const struct role_ref *proxy = client_pick_role(client, ROLE_GRV_PROXY);
+
+    if (proxy == NULL || client->grv_timer.heap_index_plus_1 != 0)
+        return; /* the next description, or the timer, comes here again */
+    for (unsigned grv_class = 0; grv_class < GRV_CLASSES; grv_class++)
+        while (!list_empty(&client->grv[grv_class].waiting) && client->grv_timer.heap_index_plus_1 == 0)
+            send_batch(client, grv_class);
+}
+
+/* What was asked of a proxy that is no more is asked again at once. */
+void grv_description_changed(struct client *client)
+{
+    list_each(link, after, &client->grv_batches) {
+        struct grv_batch *batch = list_entry(link, struct grv_batch, link);
+
+        if (!client_role_listed(client, batch->request.to))
+            op_cancel(&batch->request.op);
+    }
+    env_timer_cancel(client->env, &client->grv_timer);
+    client_turn_end(client);
+}

@@ -6,6 +6,8 @@
 
 #include "txn/client/client.h"
 
+enum { CLIENT_COORDINATORS_MAX = 15 };
+
 /* `configure new`: makes the coordinators a cluster (going on with an id that some of them hold already), then creates the
  * database. Completes with 0 once commits are accepted, ERROR_CLIENT_INVALID_OPERATION if there is a database,
  * ERROR_INVALID_CLUSTER_ID if the coordinators belong to different clusters. */
@@ -17,14 +19,15 @@ struct client_configure {
     struct client *client;
     struct op op;
     struct gather gather;
-    struct rpc_call *creates; /* one a coordinator */
-    uint32_t count;
-    struct coordinator_member *members; /* the set that is sent to all */
+    struct rpc_call creates[CLIENT_COORDINATORS_MAX]; /* one a coordinator */
+    struct coordinator_member members[CLIENT_COORDINATORS_MAX]; /* the set that is sent to all */
+    uint32_t count, member_count;
     struct uid cluster_id;
+    uint32_t accepted; /* bit n: coordinator n has the record */
+    bool found;        /* it was there before */
     struct rpc_call create_database;
     struct client_call controller;
     struct wait_timer timer;
-    uint32_t accepted;
 };
 void client_configure_start(struct client_configure *configure, struct op *op, struct client *client, uint32_t redundancy,
                             uint32_t engine);

@@ -33,6 +33,9 @@ int transaction_clear_range(struct transaction *txn, struct bytes begin, struct 
 /* The types of mutation_type that applications know (2, 6..9, 12..17, 20); MIN and AND mean their V2. Else 2018. */
 int transaction_atomic(struct transaction *txn, enum mutation_type type, struct bytes key, struct bytes param);
 
+/* As a failed write: remembers the error and returns it. */
+int transaction_refuse(struct transaction *txn, int error);
+
 enum conflict_kind { CONFLICT_READ = 0, CONFLICT_WRITE = 1 };
 int transaction_add_conflict_range(struct transaction *txn, enum conflict_kind kind, struct bytes begin, struct bytes end);
 

@@ -27,6 +27,13 @@ static int end_write(struct transaction *txn, int error)
     return error;
 }
 
+int transaction_refuse(struct transaction *txn, int error)
+{
+    int earlier = begin_write(txn);
+
+    return end_write(txn, earlier != 0 ? earlier : error);
+}
+
 static bool takes_conflict(struct transaction *txn)
 {
     bool takes = !txn->no_write_conflict_next;

@@ -21,7 +21,8 @@
  * Byte strings are (pointer, length in bytes). A NULL pointer is fine with length 0; a NULL pointer with another length, or a
  * negative length, is an error (2000 client_invalid_operation).
  *
- * Errors are ints, 0 is success; quoin_error_text says what one means. 1501: out of memory. */
+ * Errors are ints, 0 is success; quoin_error_text says what one means. 1501: out of memory; a function that returns a future
+ * then returns NULL, which every quoin_future function takes for a future that has ended with 1501. */
 #ifndef QUOIN_H
 #define QUOIN_H
 
@@ -111,8 +112,8 @@ quoin_error quoin_database_set_transaction_option(struct quoin_database *db, int
 quoin_error quoin_transaction_create(struct quoin_database *db, struct quoin_transaction **ret_transaction);
 /* Futures that are not ready complete with 1025. */
 void quoin_transaction_destroy(struct quoin_transaction *transaction);
-/* Back to new; options are kept as FoundationDB keeps them (time-out, retry limit, maximum delay). Futures that are not ready
- * complete with 1025. */
+/* Back to new, with the options of a new one (on_error keeps time-out, retry limit and maximum delay; this does not). Futures
+ * that are not ready complete with 1025. */
 void quoin_transaction_reset(struct quoin_transaction *transaction);
 /* Everything fails with 1025 from now on, until a reset. A commit under way may still happen. */
 void quoin_transaction_cancel(struct quoin_transaction *transaction);

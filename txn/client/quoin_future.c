@@ -1,0 +1,319 @@
+/* Futures: one word says done, has a callback, and how many sleep on it.
+ *
+ * The network thread publishes with one atomic operation and makes the futex call only when somebody sleeps. It reads the
+ * callback before that: from then on the application may destroy the future (its own reference keeps the memory). Finished
+ * futures go back to their transaction's list: a get in the steady state allocates nothing. */
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "txn/client/quoin_internal.h"
+
+enum { FREE_FUTURES_MAX = 64, KEPT_VALUE_BYTES = 4096 };
+
+/* ---- life ---- */
+
+static struct quoin_future *take_free(struct quoin_transaction *transaction)
+{
+    struct quoin_future *future;
+
+    pthread_mutex_lock(&transaction->lock);
+    future = transaction->free;
+    if (future != NULL) {
+        transaction->free = future->next;
+        transaction->free_count--;
+    }
+    pthread_mutex_unlock(&transaction->lock);
+    return future;
+}
+
+/* Drops what the kind owns; a get's buffers are kept for the next get. */
+static void clean(struct quoin_future *future, enum future_kind next_kind)
+{
+    if (future->kind == FUTURE_VALUE && next_kind == FUTURE_VALUE && future->u.get.value.capacity <= KEPT_VALUE_BYTES)
+        return;
+    if (future->kind == FUTURE_VALUE)
+        transaction_get_done(&future->u.get);
+    if (future->kind == FUTURE_RANGE && future->u.range != NULL) {
+        transaction_range_done(future->u.range);
+        mem_free(future->u.range);
+    }
+    memset(&future->u, 0, sizeof(future->u));
+    future->kind = FUTURE_NONE;
+}
+
+struct quoin_future *future_make(struct quoin_transaction *transaction, enum future_kind kind)
+{
+    struct quoin_future *future = take_free(transaction);
+
+    if (future == NULL)
+        future = mem_zalloc(sizeof(*future));
+    if (future == NULL)
+        return NULL;
+    clean(future, kind);
+    future->kind = kind;
+    future->transaction = transaction;
+    future->callback = NULL;
+    future->error = 0;
+    future->released = future->completed = false;
+    atomic_store_explicit(&future->cancel_queued, false, memory_order_relaxed);
+    atomic_store_explicit(&future->word, 0, memory_order_relaxed);
+    atomic_store_explicit(&future->refs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&transaction->refs, 1, memory_order_relaxed);
+    return future;
+}
+
+void future_ref(struct quoin_future *future)
+{
+    atomic_fetch_add_explicit(&future->refs, 1, memory_order_relaxed);
+}
+
+void future_unref(struct quoin_future *future)
+{
+    struct quoin_transaction *transaction = future->transaction;
+    bool kept = false;
+
+    if (atomic_fetch_sub_explicit(&future->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    if (future->kind != FUTURE_VALUE)
+        clean(future, FUTURE_NONE);
+    pthread_mutex_lock(&transaction->lock);
+    if (transaction->free_count < FREE_FUTURES_MAX) {
+        future->next = transaction->free;
+        transaction->free = future;
+        transaction->free_count++;
+        kept = true;
+    }
+    pthread_mutex_unlock(&transaction->lock);
+    if (!kept) {
+        clean(future, FUTURE_NONE);
+        mem_free(future);
+    }
+    transaction_unref(transaction);
+}
+
+struct quoin_future *future_finished(struct quoin_future *future, int error)
+{
+    future->error = error;
+    future->completed = true;
+    atomic_store_explicit(&future->word, FUTURE_DONE, memory_order_release);
+    return future;
+}
+
+/* ---- the end ---- */
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void future_publish(struct quoin_future *future)
+{
+    uint32_t word = atomic_load_explicit(&future->word, memory_order_acquire);
+
+    while (!atomic_compare_exchange_weak_explicit(&future->word, &word, word | FUTURE_DONE, memory_order_acq_rel,
+                                                  memory_order_acquire))
+        ;
+    if ((word & FUTURE_SLEEPERS) != 0)
+        futex_wake(&future->word);
+    if ((word & FUTURE_CALLBACK) != 0)
+        future->callback(future, future->callback_context);
+}
+
+void future_complete(struct quoin_future *future, int error)
+{
+    if (future->completed)
+        return;
+    future->completed = true;
+    future->error = error;
+    network_completed(future->transaction->db->network, future);
+}
+
+static bool is_done(struct quoin_future *future)
+{
+    return (atomic_load_explicit(&future->word, memory_order_acquire) & FUTURE_DONE) != 0;
+}
+
+bool quoin_future_is_ready(struct quoin_future *future)
+{
+    return future == NULL || is_done(future);
+}
+
+quoin_error quoin_future_block_until_ready(struct quoin_future *future)
+{
+    uint32_t word;
+
+    if (future == NULL || is_done(future))
+        return 0;
+    if (network_is_this_thread(future->transaction->db->network))
+        return ERROR_BLOCKED_FROM_NETWORK_THREAD;
+    word = atomic_fetch_add_explicit(&future->word, 1, memory_order_acq_rel) + 1;
+    while ((word & FUTURE_DONE) == 0) {
+        syscall(SYS_futex, &future->word, FUTEX_WAIT_PRIVATE, word, NULL, NULL, 0);
+        word = atomic_load_explicit(&future->word, memory_order_acquire);
+    }
+    atomic_fetch_sub_explicit(&future->word, 1, memory_order_relaxed);
+    return 0;
+}
+
+quoin_error quoin_future_set_callback(struct quoin_future *future, quoin_callback *callback, void *context)
+{
+    uint32_t word;
+
+    if (callback == NULL)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    if (future == NULL) {
+        callback(future, context);
+        return 0;
+    }
+    word = atomic_load_explicit(&future->word, memory_order_acquire);
+    if ((word & FUTURE_CALLBACK) != 0 || future->callback != NULL)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    future->callback = callback;
+    future->callback_context = context;
+    while ((word & FUTURE_DONE) == 0)
+        if (atomic_compare_exchange_weak_explicit(&future->word, &word, word | FUTURE_CALLBACK, memory_order_acq_rel,
+                                                  memory_order_acquire))
+            return 0;
+    callback(future, context);
+    return 0;
+}
+
+/* ---- cancelling ---- */
+
+static struct client_call *call_of(struct quoin_future *future)
+{
+    switch (future->kind) {
+    case FUTURE_VALUE:
+        return &future->u.get.call;
+    case FUTURE_RANGE:
+        return &future->u.range->call;
+    case FUTURE_VERSION:
+        return &future->u.version.call;
+    case FUTURE_COMMIT:
+        return &future->u.commit;
+    case FUTURE_RETRY:
+        return &future->u.retry.call;
+    default:
+        return NULL;
+    }
+}
+
+static void take_stamp_out(struct quoin_future *future)
+{
+    struct quoin_transaction *transaction = future->transaction;
+
+    pthread_mutex_lock(&transaction->lock);
+    for (struct quoin_future **at = &transaction->stamps; *at != NULL; at = &(*at)->next)
+        if (*at == future) {
+            *at = future->next;
+            break;
+        }
+    pthread_mutex_unlock(&transaction->lock);
+}
+
+static void run_cancel(struct submission *submission)
+{
+    struct quoin_future *future = container_of(submission, struct quoin_future, cancel);
+    struct client_call *call = call_of(future);
+
+    if (!future->completed) {
+        if (call != NULL)
+            client_call_cancel(call);
+        else
+            take_stamp_out(future);
+        future_complete(future, ERROR_OPERATION_CANCELLED);
+    }
+    future_unref(future);
+}
+
+void quoin_future_cancel(struct quoin_future *future)
+{
+    if (future == NULL || is_done(future) || atomic_exchange(&future->cancel_queued, true))
+        return;
+    future_ref(future);
+    future->cancel.run = run_cancel;
+    network_submit(future->transaction->db->network, &future->cancel);
+}
+
+void quoin_future_destroy(struct quoin_future *future)
+{
+    if (future == NULL)
+        return;
+    quoin_future_cancel(future);
+    future_unref(future);
+}
+
+void quoin_future_release_memory(struct quoin_future *future)
+{
+    if (future == NULL || !is_done(future))
+        return;
+    future->released = true;
+    clean(future, FUTURE_NONE);
+}
+
+/* ---- getters ---- */
+
+quoin_error quoin_future_get_error(struct quoin_future *future)
+{
+    if (future == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    return is_done(future) ? future->error : ERROR_FUTURE_NOT_SET;
+}
+
+/* 0 when the result of that kind can be given out. */
+static int check(struct quoin_future *future, enum future_kind kind)
+{
+    int error = quoin_future_get_error(future);
+
+    if (error == 0 && future->released)
+        return ERROR_FUTURE_RELEASED;
+    if (error == 0 && future->kind != kind)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    return error;
+}
+
+quoin_error quoin_future_get_value(struct quoin_future *future, bool *ret_present, const uint8_t **ret_value, int *ret_length)
+{
+    int error = check(future, FUTURE_VALUE);
+
+    if (error != 0)
+        return error;
+    *ret_present = future->u.get.present;
+    *ret_value = future->u.get.value.ptr;
+    *ret_length = (int)future->u.get.value.len;
+    return 0;
+}
+
+quoin_error quoin_future_get_int64(struct quoin_future *future, int64_t *ret_number)
+{
+    int error = future != NULL && future->kind == FUTURE_NUMBER ? check(future, FUTURE_NUMBER) : check(future, FUTURE_VERSION);
+
+    if (error == 0)
+        *ret_number = future->number;
+    return error;
+}
+
+quoin_error quoin_future_get_key(struct quoin_future *future, const uint8_t **ret_key, int *ret_length)
+{
+    int error = check(future, FUTURE_STAMP);
+
+    if (error != 0)
+        return error;
+    *ret_key = future->key;
+    *ret_length = (int)sizeof(future->key);
+    return 0;
+}
+
+quoin_error quoin_future_get_range(struct quoin_future *future, const struct quoin_pair **ret_pairs, int *ret_count, bool *ret_more)
+{
+    int error = check(future, FUTURE_RANGE);
+
+    if (error != 0)
+        return error;
+    *ret_pairs = (const struct quoin_pair *)(const void *)future->u.range->pairs;
+    *ret_count = (int)future->u.range->pair_count;
+    *ret_more = future->u.range->more;
+    return 0;
+}

@@ -1,0 +1,110 @@
+/* What the files of the public library share; private to txn/client.
+ *
+ * Three counted things: a future is held by the application and by what the network thread still has to do with it; a
+ * transaction by the application and its futures; a database by the application and its transactions. */
+#pragma once
+
+#include "net/env_posix.h"
+#include "txn/client/client_admin.h"
+#include "txn/client/client_internal.h"
+#include "txn/client/cluster_file.h"
+#include "txn/client/include/quoin/quoin.h"
+
+struct quoin_network;
+
+/* Something for the network thread to do. */
+struct submission {
+    struct submission *next;
+    void (*run)(struct submission *submission);
+};
+
+struct quoin_database {
+    struct quoin_network *network; /* borrowed: outlives it */
+    struct client *client;         /* the network thread's */
+    char *path;                    /* owned */
+    struct cluster_file file;
+    pthread_mutex_t lock;
+    struct transaction_settings settings; /* of new transactions, if has_settings; under the lock */
+    bool has_settings;
+    _Atomic uint32_t refs;
+    struct submission destroy;
+};
+
+/* The word of a future: the low bits count who sleeps on it. */
+#define FUTURE_DONE 0x80000000u
+#define FUTURE_CALLBACK 0x40000000u
+#define FUTURE_SLEEPERS 0x0000ffffu
+
+enum future_kind { FUTURE_NONE, FUTURE_VALUE, FUTURE_RANGE, FUTURE_VERSION, FUTURE_NUMBER, FUTURE_STAMP, FUTURE_COMMIT, FUTURE_RETRY };
+
+struct quoin_future {
+    _Atomic uint32_t word; /* futexes want 32 bits */
+    _Atomic uint32_t refs;
+    struct submission submit, cancel;
+    struct quoin_future *next; /* of the completed ones of a turn; of the free ones */
+    struct quoin_transaction *transaction; /* shared */
+    quoin_callback *callback;
+    void *callback_context;
+    enum future_kind kind;
+    int error;
+    bool released;
+    bool completed; /* the network thread's: on its way to being done */
+    _Atomic bool cancel_queued;
+    uint32_t incarnation; /* of a versionstamp's future */
+    int64_t number;
+    uint8_t key[VERSIONSTAMP_BYTES];
+    union { /* by kind */
+        struct transaction_get get;
+        struct transaction_range *range; /* owned */
+        struct transaction_version version;
+        struct client_call commit;
+        struct transaction_retry retry;
+    } u;
+};
+
+struct quoin_transaction {
+    struct transaction *txn; /* made and destroyed by the network thread's rules; written through its lock */
+    struct quoin_database *db; /* shared */
+    _Atomic uint32_t refs;
+    struct submission sync, destroy;
+    _Atomic bool sync_queued;
+    pthread_mutex_t lock;         /* of the two lists below */
+    struct quoin_future *free;    /* futures to use again */
+    uint32_t free_count;
+    struct quoin_future *stamps;  /* waiting for the commit */
+};
+
+/* ---- network (quoin_network.c) ---- */
+
+struct quoin_network *network_get(void); /* NULL: not running */
+struct env *network_env(struct quoin_network *network);
+bool network_is_this_thread(const struct quoin_network *network);
+void network_submit(struct quoin_network *network, struct submission *submission);
+/* Runs `call` on the network thread and waits for it. Not from there. */
+struct network_call {
+    struct submission submission; /* first */
+    _Atomic uint32_t done;
+    void (*run)(struct network_call *call);
+};
+void network_run(struct quoin_network *network, struct network_call *call);
+void network_database_opened(struct quoin_network *network);
+void network_database_closed(struct quoin_network *network);
+/* Network thread: the future is done; who waits is woken, and its callback runs, when the turn ends. Drops a reference. */
+void network_completed(struct quoin_network *network, struct quoin_future *future);
+
+/* ---- futures (quoin_future.c) ---- */
+
+struct quoin_future *future_make(struct quoin_transaction *transaction, enum future_kind kind);
+void future_ref(struct quoin_future *future);
+void future_unref(struct quoin_future *future);
+/* Ready at once, before the application has it. */
+struct quoin_future *future_finished(struct quoin_future *future, int error);
+/* Publishes it: wakes and calls. Network thread. */
+void future_publish(struct quoin_future *future);
+/* Network thread: it is done with `error`, unless it was already on its way. */
+void future_complete(struct quoin_future *future, int error);
+/* Network thread: completes the versionstamps of `incarnation` (or, with `others`, of all other ones). */
+void transaction_give_stamps(struct quoin_transaction *transaction, uint32_t incarnation, bool others, int error);
+
+void transaction_unref(struct quoin_transaction *transaction);
+void database_unref(struct quoin_database *db);

@@ -1,0 +1,467 @@
+/* The network thread, and databases.
+ *
+ * Work comes through a stack of submissions that any thread pushes to with one compare-and-swap; a drain takes all of it with
+ * one exchange and turns it round. The eventfd is written only when the thread sleeps (env_posix_wake). What a turn completes is
+ * published at its end, after all its replies were parsed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "txn/client/quoin_internal.h"
+
+struct quoin_network {
+    struct env *env;
+    pthread_t thread;
+    _Atomic(struct submission *) submitted;
+    struct quoin_future *completed, **completed_tail; /* the thread's */
+    struct ready publish;
+    uint32_t databases; /* the thread's */
+};
+
+/* One network a process: the interface has no handle for it. */
+static pthread_mutex_t network_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(struct quoin_network *) the_network;
+static __thread char open_why[512];
+
+/* ---- submissions ---- */
+
+void network_submit(struct quoin_network *network, struct submission *submission)
+{
+    struct submission *head = atomic_load_explicit(&network->submitted, memory_order_relaxed);
+
+    do {
+        submission->next = head;
+    } while (!atomic_compare_exchange_weak_explicit(&network->submitted, &head, submission, memory_order_release,
+                                                    memory_order_relaxed));
+    env_posix_wake(network->env);
+}
+
+static bool drain(void *ctx)
+{
+    struct quoin_network *network = ctx;
+    struct submission *newest, *oldest = NULL;
+
+    if (atomic_load_explicit(&network->submitted, memory_order_relaxed) == NULL)
+        return false;
+    newest = atomic_exchange_explicit(&network->submitted, NULL, memory_order_acquire);
+    while (newest != NULL) {
+        struct submission *next = newest->next;
+
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest != NULL) {
+        struct submission *submission = oldest;
+
+        oldest = submission->next;
+        submission->run(submission); /* it may be gone */
+    }
+    return true;
+}
+
+static void run_call(struct submission *submission)
+{
+    struct network_call *call = (struct network_call *)submission;
+
+    call->run(call);
+    atomic_store_explicit(&call->done, 1, memory_order_release);
+    syscall(SYS_futex, &call->done, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void network_run(struct quoin_network *network, struct network_call *call)
+{
+    call->submission.run = run_call;
+    atomic_store(&call->done, 0);
+    network_submit(network, &call->submission);
+    while (atomic_load_explicit(&call->done, memory_order_acquire) == 0)
+        syscall(SYS_futex, &call->done, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+}
+
+/* ---- completions ---- */
+
+static void publish(struct ready *ready)
+{
+    struct quoin_network *network = container_of(ready, struct quoin_network, publish);
+    struct quoin_future *future = network->completed;
+
+    network->completed = NULL;
+    network->completed_tail = &network->completed;
+    while (future != NULL) {
+        struct quoin_future *next = future->next;
+
+        future_publish(future);
+        future_unref(future);
+        future = next;
+    }
+}
+
+void network_completed(struct quoin_network *network, struct quoin_future *future)
+{
+    future->next = NULL;
+    *network->completed_tail = future;
+    network->completed_tail = &future->next;
+    env_turn_end(network->env, &network->publish);
+}
+
+/* ---- life ---- */
+
+struct quoin_network *network_get(void)
+{
+    return atomic_load_explicit(&the_network, memory_order_acquire);
+}
+
+struct env *network_env(struct quoin_network *network)
+{
+    return network->env;
+}
+
+bool network_is_this_thread(const struct quoin_network *network)
+{
+    return network != NULL && pthread_equal(network->thread, pthread_self());
+}
+
+static void *run_network(void *argument)
+{
+    struct quoin_network *network = argument;
+
+    env_posix_run(network->env);
+    return NULL;
+}
+
+/* No signal is ever delivered to the network thread: they belong to the application. */
+static int start_thread(struct quoin_network *network)
+{
+    sigset_t all, before;
+    int failed;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    failed = pthread_create(&network->thread, NULL, run_network, network);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed ? ERROR_PLATFORM_ERROR : 0;
+}
+
+static int make_network(struct quoin_network **ret_network)
+{
+    struct quoin_network *network = mem_zalloc(sizeof(*network));
+    struct env_posix_options options = {.on_wake = drain, .ctx = network};
+    int error;
+
+    if (network == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    network->completed_tail = &network->completed;
+    network->publish.run = publish;
+    error = env_posix_create(&options, &network->env);
+    if (error == 0) {
+        error = start_thread(network);
+        if (error != 0)
+            env_posix_destroy(network->env);
+    }
+    if (error != 0)
+        mem_free(network);
+    else
+        *ret_network = network;
+    return error;
+}
+
+quoin_error quoin_network_start(void)
+{
+    struct quoin_network *network;
+    int error = 0;
+
+    pthread_mutex_lock(&network_lock);
+    if (network_get() == NULL) {
+        error = make_network(&network);
+        if (error == 0)
+            atomic_store_explicit(&the_network, network, memory_order_release);
+    }
+    pthread_mutex_unlock(&network_lock);
+    return error;
+}
+
+struct count_call {
+    struct network_call call; /* first */
+    struct quoin_network *network;
+    uint32_t databases;
+};
+
+static void count_databases(struct network_call *call)
+{
+    struct count_call *count = (struct count_call *)call;
+
+    count->databases = count->network->databases;
+}
+
+/* Passes through the queue, so that what was submitted before has been done. */
+static uint32_t flush(struct quoin_network *network)
+{
+    struct count_call count = {.call.run = count_databases, .network = network};
+
+    for (int i = 0; i < 3; i++) /* a future's end may submit its transaction's, and that its database's */
+        network_run(network, &count.call);
+    return count.databases;
+}
+
+quoin_error quoin_network_stop(void)
+{
+    struct quoin_network *network = network_get();
+    int error = 0;
+
+    if (network_is_this_thread(network))
+        return ERROR_BLOCKED_FROM_NETWORK_THREAD;
+    pthread_mutex_lock(&network_lock);
+    network = network_get();
+    if (network != NULL && flush(network) > 0)
+        error = ERROR_CLIENT_INVALID_OPERATION;
+    if (network != NULL && error == 0) {
+        atomic_store(&the_network, NULL);
+        env_posix_stop(network->env);
+        pthread_join(network->thread, NULL);
+        env_posix_destroy(network->env);
+        mem_free(network);
+    }
+    pthread_mutex_unlock(&network_lock);
+    return error;
+}
+
+/* ---- cluster files ---- */
+
+const char *quoin_open_why(void)
+{
+    return open_why;
+}
+
+static int read_file(const char *path, struct bytes_buffer *ret_text)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = 1;
+    int error = 0;
+
+    if (fd < 0) {
+        snprintf(open_why, sizeof(open_why), "%s: %s", path, strerror(errno));
+        return errno == ENOENT || errno == ENOTDIR ? ERROR_NO_CLUSTER_FILE_FOUND : ERROR_FILE_NOT_READABLE;
+    }
+    while (got > 0 && error == 0 && ret_text->len <= CLUSTER_FILE_BYTES_MAX) {
+        error = bytes_buffer_reserve(ret_text, 4096);
+        if (error != 0)
+            break;
+        got = read(fd, ret_text->ptr + ret_text->len, 4096);
+        if (got < 0) {
+            snprintf(open_why, sizeof(open_why), "%s: %s", path, strerror(errno));
+            error = ERROR_FILE_NOT_READABLE;
+        } else {
+            ret_text->len += (size_t)got;
+        }
+    }
+    close(fd);
+    return error;
+}
+
+/* The argument, the environment, the working directory, the machine. */
+static int choose_path(const char *argument, const char **ret_path)
+{
+    static const char *const defaults[] = {"./quoin.cluster", "/etc/quoin/quoin.cluster"};
+    const char *variable = getenv("QUOIN_CLUSTER_FILE");
+
+    *ret_path = argument != NULL && argument[0] != '\0' ? argument : variable;
+    if (*ret_path != NULL && (*ret_path)[0] != '\0')
+        return 0;
+    for (size_t i = 0; i < 2; i++) {
+        *ret_path = defaults[i];
+        if (access(defaults[i], F_OK) == 0)
+            return 0;
+    }
+    snprintf(open_why, sizeof(open_why), "no cluster file: none given, QUOIN_CLUSTER_FILE is not set, and neither %s nor %s is there",
+             defaults[0], defaults[1]);
+    return ERROR_NO_CLUSTER_FILE_FOUND;
+}
+
+/* ---- databases ---- */
+
+struct open_call {
+    struct network_call call; /* first */
+    struct quoin_database *db;
+    int error;
+};
+
+static void open_client(struct network_call *call)
+{
+    struct open_call *open = (struct open_call *)call;
+    struct quoin_database *db = open->db;
+    struct client_options options = {db->file.coordinators, db->file.coordinator_count, NULL};
+
+    open->error = client_create(db->network->env, &options, &db->client);
+    if (open->error == 0)
+        db->network->databases++;
+}
+
+static void free_database(struct quoin_database *db)
+{
+    pthread_mutex_destroy(&db->lock);
+    mem_free(db->path);
+    mem_free(db);
+}
+
+static void destroy_database(struct submission *submission)
+{
+    struct quoin_database *db = container_of(submission, struct quoin_database, destroy);
+
+    client_destroy(db->client);
+    db->network->databases--;
+    free_database(db);
+}
+
+void database_unref(struct quoin_database *db)
+{
+    if (atomic_fetch_sub_explicit(&db->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    db->destroy.run = destroy_database;
+    network_submit(db->network, &db->destroy);
+}
+
+static int make_database(const char *path, const struct cluster_file *file, struct quoin_database **ret_db)
+{
+    struct quoin_database *db = mem_zalloc(sizeof(*db));
+    struct open_call open = {.call.run = open_client, .db = db};
+    size_t size = strlen(path) + 1;
+    int error = quoin_network_start();
+
+    if (db == NULL || error != 0) {
+        mem_free(db);
+        return error != 0 ? error : ERROR_OUT_OF_MEMORY;
+    }
+    db->network = network_get();
+    db->file = *file;
+    atomic_init(&db->refs, 1);
+    pthread_mutex_init(&db->lock, NULL);
+    db->path = mem_alloc(size);
+    if (db->path == NULL) {
+        free_database(db);
+        return ERROR_OUT_OF_MEMORY;
+    }
+    memcpy(db->path, path, size);
+    if (network_is_this_thread(db->network))
+        open_client(&open.call);
+    else
+        network_run(db->network, &open.call);
+    if (open.error != 0)
+        free_database(db);
+    else
+        *ret_db = db;
+    return open.error;
+}
+
+static int open_parsed(const char *path, struct bytes text, struct quoin_database **ret_db)
+{
+    struct cluster_file file;
+    char why[256];
+
+    if (cluster_file_parse(text, &file, why, sizeof(why)) != 0) {
+        snprintf(open_why, sizeof(open_why), "%s%s%s", path, path[0] != '\0' ? ": " : "", why);
+        return ERROR_CONNECTION_STRING_INVALID;
+    }
+    return make_database(path, &file, ret_db);
+}
+
+quoin_error quoin_open(const char *cluster_file, struct quoin_database **ret_db)
+{
+    struct bytes_buffer text = {0};
+    const char *path;
+    int error;
+
+    if (ret_db == NULL)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    open_why[0] = '\0';
+    error = choose_path(cluster_file, &path);
+    if (error == 0)
+        error = read_file(path, &text);
+    if (error == 0)
+        error = open_parsed(path, bytes_buffer_bytes(&text), ret_db);
+    bytes_buffer_done(&text);
+    return error;
+}
+
+quoin_error quoin_open_text(const char *text, struct quoin_database **ret_db)
+{
+    if (text == NULL || ret_db == NULL)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    open_why[0] = '\0';
+    return open_parsed("", bytes_of_string(text), ret_db);
+}
+
+void quoin_database_destroy(struct quoin_database *db)
+{
+    struct quoin_network *network;
+
+    if (db == NULL)
+        return;
+    network = db->network;
+    database_unref(db);
+    if (!network_is_this_thread(network))
+        flush(network);
+}
+
+const char *quoin_database_cluster_file(struct quoin_database *db)
+{
+    return db->path;
+}
+
+struct explain_call {
+    struct network_call call; /* first */
+    struct quoin_database *db;
+    char *out;
+    size_t size;
+};
+
+static void explain(struct network_call *call)
+{
+    struct explain_call *self = (struct explain_call *)call;
+
+    client_explain(self->db->client, self->out, self->size);
+}
+
+char *quoin_database_explain(struct quoin_database *db, char *out, int size)
+{
+    struct explain_call call = {.call.run = explain, .db = db, .out = out, .size = size > 0 ? (size_t)size : 0};
+
+    if (size <= 0)
+        return out;
+    if (network_is_this_thread(db->network))
+        explain(&call.call);
+    else
+        network_run(db->network, &call.call);
+    return out;
+}
+
+/* ---- errors ---- */
+
+const char *quoin_error_text(quoin_error error)
+{
+    return error_text(error);
+}
+
+const char *quoin_error_name(quoin_error error)
+{
+    return error_name(error);
+}
+
+bool quoin_error_predicate(enum quoin_predicate predicate, quoin_error error)
+{
+    switch (predicate) {
+    case QUOIN_PREDICATE_RETRYABLE:
+        return error_is_retryable(error);
+    case QUOIN_PREDICATE_MAYBE_COMMITTED:
+        return error_is_maybe_committed(error);
+    case QUOIN_PREDICATE_RETRYABLE_NOT_COMMITTED:
+        return error_is_retryable_not_committed(error);
+    }
+    return false;
+}

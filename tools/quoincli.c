@@ -257,19 +257,19 @@ static void history_path(char *out, size_t size)
 static int interact(struct cli *cli)
 {
     EditLine *el = el_init("quoincli", stdin, stdout, stderr);
-    History *history = history_init();
+    History *past = history_init();
     char path[4096], text[CLUSTER_FILE_BYTES_MAX];
     HistEvent event;
     const char *read;
     int len;
 
     history_path(path, sizeof(path));
-    history(history, &event, H_SETSIZE, 1000);
-    history(history, &event, H_SETUNIQUE, 1);
-    history(history, &event, H_LOAD, path);
+    history(past, &event, H_SETSIZE, 1000);
+    history(past, &event, H_SETUNIQUE, 1);
+    history(past, &event, H_LOAD, path);
     el_set(el, EL_PROMPT, prompt);
     el_set(el, EL_EDITOR, "emacs");
-    el_set(el, EL_HIST, history, history);
+    el_set(el, EL_HIST, history, past);
     el_set(el, EL_ADDFN, "quoin-complete", "complete a command", complete);
     el_set(el, EL_BIND, "^I", "quoin-complete", NULL);
     el_source(el, NULL);
@@ -277,11 +277,11 @@ static int interact(struct cli *cli)
     while (!cli->quit && (read = el_gets(el, &len)) != NULL && len > 0) {
         snprintf(text, sizeof(text), "%s", read);
         if (text[0] != '\n')
-            history(history, &event, H_ENTER, text);
+            history(past, &event, H_ENTER, text);
         run_text(cli, text);
     }
-    history(history, &event, H_SAVE, path);
-    history_end(history);
+    history(past, &event, H_SAVE, path);
+    history_end(past);
     el_end(el);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* What differs between kinds of roles: how each is created, destroyed, restored, and what it says of itself. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "net/mem.h"
@@ -225,7 +226,9 @@ static int compare_found(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static void restore_one(struct worker *worker, const struct found *found)
+/* What is damaged counts as missing, and the process goes on with the rest. A file that can't be read now may be read
+ * later: then the process must end and be started again, for whoever waits for this role would wait for ever. */
+static int restore_one(struct worker *worker, const struct found *found)
 {
     void *role = NULL;
     uint64_t epoch = 0;
@@ -240,23 +243,32 @@ static void restore_one(struct worker *worker, const struct found *found)
     if (error != 0) {
         TRACE(worker->env, SEVERITY_WARN_ALWAYS, "RoleNotRestored", {"Role", trace_str(role_kind_name(found->kind))},
               {"Id", trace_id(found->id)}, {"Error", trace_str(error_name(error))});
-        return;
+        return error == ERROR_FILE_CORRUPT || error == ERROR_UNSUPPORTED_FORMAT_VERSION ? 0 : error;
     }
     TRACE(worker->env, SEVERITY_INFO, "RoleRestored", {"Role", trace_str(role_kind_name(found->kind))},
           {"Id", trace_id(found->id)}, {"Epoch", trace_int((int64_t)epoch)});
     worker_host(worker, found->kind, found->id, epoch, role);
+    return 0;
 }
 
-void hosting_restore(struct worker *worker)
+int hosting_restore(struct worker *worker, char *ret_why, size_t why_size)
 {
     struct search *search = mem_zalloc(sizeof(*search));
+    char path[ROLE_PATH_MAX];
+    int error = env_dir_list(worker->env, worker->data_directory, each_name, search);
 
-    if (env_dir_list(worker->env, worker->data_directory, each_name, search) == 0) {
-        qsort(search->found, search->count, sizeof(search->found[0]), compare_found);
-        for (uint32_t i = 0; i < search->count; i++)
-            restore_one(worker, &search->found[i]);
+    if (error != 0)
+        snprintf(ret_why, why_size, "%s can't be listed: %s", worker->data_directory, error_text(error));
+    qsort(search->found, search->count, sizeof(search->found[0]), compare_found);
+    for (uint32_t i = 0; i < search->count && error == 0; i++) {
+        error = restore_one(worker, &search->found[i]);
+        if (error != 0)
+            snprintf(ret_why, why_size, "%s can't be opened: %s",
+                     role_directory(worker->data_directory, search->found[i].kind, search->found[i].id, path),
+                     error_text(error));
     }
     mem_free(search);
+    return error;
 }
 
 void hosting_remove(struct worker *worker, enum role_kind kind, uint64_t id)

@@ -420,8 +420,9 @@ int worker_create(struct env *env, const struct worker_options *options, struct 
         worker_destroy(worker);
         return error;
     }
-    hosting_restore(worker);
-    error = start_coordinator(worker, ret_why, why_size);
+    error = hosting_restore(worker, ret_why, why_size);
+    if (error == 0)
+        error = start_coordinator(worker, ret_why, why_size);
     if (error != 0) {
         worker_destroy(worker);
         return error;

@@ -64,8 +64,9 @@ void hosting_destroy(struct hosted *hosted);
 void hosting_status(const struct hosted *hosted, struct role_status *status, struct arena *arena);
 /* Facts of a registration. */
 void hosting_fill(const struct hosted *hosted, struct hosted_role *ret_role);
-/* Opens logs and storage servers that an earlier process left. */
-void hosting_restore(struct worker *worker);
+/* Opens logs and storage servers that an earlier process left. An error: one of them can't be read now; the process should end
+ * and be started again. */
+int hosting_restore(struct worker *worker, char *ret_why, size_t why_size);
 /* Deletes the files of a log or storage server that no longer runs. */
 void hosting_remove(struct worker *worker, enum role_kind kind, uint64_t id);
 

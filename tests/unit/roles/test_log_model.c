@@ -151,7 +151,7 @@ static void fly(struct model *model, size_t index)
 static void step_push(struct model *model)
 {
     size_t first = model->made, count = 1 + draw_below(&model->random, 5);
-    size_t order[5];
+    size_t order[5] = {0};
     unsigned flying = 0;
 
     for (int i = 0; i < IN_FLIGHT_MAX; i++)

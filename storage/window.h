@@ -84,6 +84,17 @@ bool window_iterator_next(struct window_iterator *iterator, struct window_entry 
 int window_collect(const struct window *window, version_t version,
                    int (*entry)(void *context, const struct window_entry *entry), void *context);
 
+/* The same in steps of at most `entries_max`, so that no turn gets long. Between steps the window may grow, above `version`,
+ * but must not forget or discard. Zeroed but for window and version it stands at the beginning. */
+struct window_collection {
+    const struct window *window; /* borrowed */
+    version_t version;
+    struct bytes begin, cleared_until; /* private; borrowed from the window */
+};
+/* *ret_more false: that was the end. */
+int window_collect_step(struct window_collection *collection, size_t entries_max,
+                        int (*entry)(void *context, const struct window_entry *entry), void *context, bool *ret_more);
+
 /* Drops versions <= `version`: the engine holds them now. Lower values than window_forgotten do nothing. Takes time in
  * proportion to the sets dropped; may be called in steps. */
 void window_forget(struct window *window, version_t version);

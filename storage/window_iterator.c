@@ -155,22 +155,36 @@ static struct bytes joined_end(const struct window *window, version_t version, s
     }
 }
 
-int window_collect(const struct window *window, version_t version,
-                   int (*entry)(void *context, const struct window_entry *entry), void *context)
+/* What the walk has left is all that a step needs to go on: the state at the version does not change. */
+int window_collect_step(struct window_collection *collection, size_t entries_max,
+                        int (*entry)(void *context, const struct window_entry *entry), void *context, bool *ret_more)
 {
-    struct bytes cleared_until = bytes_none();
     struct window_iterator iterator;
     struct window_entry next;
     int result = 0;
 
-    window_iterator_init(&iterator, window, version, bytes_none(), KEY_SPECIAL_END, false);
-    while (result == 0 && window_iterator_next(&iterator, &next)) {
+    *ret_more = true;
+    window_iterator_init(&iterator, collection->window, collection->version, collection->begin, KEY_SPECIAL_END, false);
+    for (size_t count = 0; result == 0 && *ret_more && count < entries_max; count++) {
+        *ret_more = window_iterator_next(&iterator, &next);
+        if (!*ret_more)
+            break;
         if (next.kind == WINDOW_CLEARED_RANGE) {
-            if (bytes_compare(next.key, cleared_until) < 0)
+            if (bytes_compare(next.key, collection->cleared_until) < 0)
                 continue;
-            next.end = cleared_until = joined_end(window, version, next.key);
+            next.end = collection->cleared_until = joined_end(collection->window, collection->version, next.key);
         }
         result = entry(context, &next);
     }
+    collection->begin = iterator.begin;
     return result;
+}
+
+int window_collect(const struct window *window, version_t version,
+                   int (*entry)(void *context, const struct window_entry *entry), void *context)
+{
+    struct window_collection collection = {.window = window, .version = version};
+    bool more;
+
+    return window_collect_step(&collection, SIZE_MAX, entry, context, &more);
 }

@@ -1,7 +1,7 @@
 /* Engine commits: rarely and large, never above what every reader has left behind and what is known committed.
  *
  * A commit writes what the window holds in (durable, oldest], each key once, in key order, with the server's record and, if it
- * changed, the shards. It is a block of its own: the engine's job borrows from it and from the window until it is done, also
+ * changed, the shards. What to write is collected in short steps. It is a block of its own: the engine's job borrows from it and from the window until it is done, also
  * when the server is destroyed meanwhile. While one is under way the window neither forgets nor discards.
  *
  * When: every storage_commit_interval_us while there is something to write; at once when storage_commit_bytes_max is waiting,
@@ -14,8 +14,13 @@
 #include "net/mem.h"
 #include "roles/storage/storage_internal.h"
 
+enum { COLLECT_ENTRIES = 400 };
+
 struct storage_commit {
     struct engine_commit commit;
+    struct ready collect;
+    struct window_collection collection;
+    bool started;                  /* the engine has it */
     struct storage_server *server; /* NULL: detached */
     struct window *window;         /* borrowed from the server; owned once detached */
     version_t version;
@@ -199,6 +204,41 @@ void storage_forget(struct ready *ready)
 
 /* ---- when ---- */
 
+/* The server gives it up before the engine has it. */
+static void drop_commit(struct storage_server *storage, int error)
+{
+    free_commit(storage->commit);
+    storage->commit = NULL;
+    storage_end(storage, error);
+}
+
+/* COLLECT_ENTRIES a time, behind the reads, while the stream goes on above the commit's version; then the engine has it. */
+static void collect(struct ready *ready)
+{
+    struct storage_commit *block = container_of(ready, struct storage_commit, collect);
+    struct storage_server *storage = block->server;
+    bool more = false;
+    int error = 0;
+
+    if (storage->ended)
+        return;
+    if (block->version > window_forgotten(storage->window))
+        error = window_collect_step(&block->collection, BUGGIFY(storage->env) ? 1 : COLLECT_ENTRIES, add_change, block,
+                                    &more);
+    if (error != 0) {
+        drop_commit(storage, error);
+        return;
+    }
+    if (more) {
+        env_ready(storage->env, &block->collect, READY_READ);
+        return;
+    }
+    block->commit.changes = block->changes;
+    block->commit.change_count = block->change_count;
+    block->started = true;
+    engine_commit_start(storage->engine, &block->commit);
+}
+
 static void start_commit(struct storage_server *storage, version_t version, bool urgent)
 {
     struct storage_commit *block = mem_zalloc(sizeof(*block));
@@ -212,27 +252,23 @@ static void start_commit(struct storage_server *storage, version_t version, bool
         storage_end(storage, ERROR_OUT_OF_MEMORY);
         return;
     }
+    env_timer_cancel(storage->env, &storage->commit_timer);
+    storage->commit = block;
     block->server = storage;
     block->window = storage->window;
     block->version = version;
+    block->collection = (struct window_collection){.window = storage->window, .version = version};
+    block->collect.run = collect;
+    block->commit.urgent = urgent;
+    block->commit.done = commit_done;
     if (!storage->recorded || (oldest != NULL && oldest->version <= version))
         error = storage_owned_at(storage, version, &block->owned);
     if (error == 0)
         error = fill_meta(storage, block);
-    if (error == 0 && version > window_forgotten(storage->window))
-        error = window_collect(storage->window, version, add_change, block);
-    if (error != 0) {
-        free_commit(block);
-        storage_end(storage, error);
-        return;
-    }
-    env_timer_cancel(storage->env, &storage->commit_timer);
-    block->commit.changes = block->changes;
-    block->commit.change_count = block->change_count;
-    block->commit.urgent = urgent;
-    block->commit.done = commit_done;
-    storage->commit = block;
-    engine_commit_start(storage->engine, &block->commit);
+    if (error == 0)
+        collect(&block->collect);
+    else
+        drop_commit(storage, error);
 }
 
 int storage_commit_record(struct storage_server *storage)
@@ -323,9 +359,14 @@ void storage_commit_detach(struct storage_server *storage)
 {
     if (storage->commit == NULL)
         return;
-    storage->commit->server = NULL;
+    if (storage->commit->started) {
+        storage->commit->server = NULL;
+        storage->window = NULL; /* the block's now */
+    } else {
+        env_ready_cancel(&storage->commit->collect);
+        free_commit(storage->commit);
+    }
     storage->commit = NULL;
-    storage->window = NULL; /* the block's now */
 }
 
 /* ---- telling ---- */

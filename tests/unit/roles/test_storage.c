@@ -366,6 +366,55 @@ Test(storage, damage_in_the_engine_is_never_an_answer)
     lab_done(&lab);
 }
 
+/* A thousand keys of their own in one version. */
+static void push_many(struct lab *lab, unsigned round)
+{
+    struct bytes_buffer table = {0};
+    char key[16];
+
+    for (unsigned i = 0; i < 1000; i++) {
+        int len = snprintf(key, sizeof(key), "m%04u", (i * 7 + round * 500) % 10000);
+
+        cr_assert_eq(mutation_append(&table, MUTATION_SET, bytes_of(key, (size_t)len), bytes_of(&round, sizeof(round))), 0);
+    }
+    lab_push(lab, lab->newest + VERSIONS_PER_SECOND, &table);
+}
+
+Test(storage, killed_anywhere_in_a_commit_it_goes_on_from_the_last_one)
+{
+    for (uint64_t seed = 30; seed < 32; seed++) {
+        struct lab lab;
+        unsigned in_commit = 0;
+
+        lab_owned(&lab, seed);
+        lab.world->knobs.storage_commit_interval_us = 1000;
+        lab.world->settings.sync_us = 2000;
+        lab_push_set(&lab, 10, 5, "all along");
+        for (unsigned round = 0; round < 30; round++) {
+            push_many(&lab, round);
+            lab_commit(&lab, lab.newest);
+            for (int i = 0; i < 400 && lab_server(&lab)->commit == NULL; i++)
+                lab_run(&lab, 100);
+            lab_run(&lab, (int64_t)draw(&lab, 1000));
+            in_commit += lab_server(&lab)->commit != NULL;
+            sim_process_stop(lab.storage, draw(&lab, 2) == 0 ? SIM_KILL : SIM_POWER_OFF);
+            lab_run(&lab, 1000);
+            sim_process_boot(lab.storage);
+            lab_catch_up(&lab);
+            for (int tries = 0; !lab_check_get(&lab, 5, lab.newest); tries++) { /* the reader's connection was lost */
+                cr_assert_lt(tries, 5);
+                lab_run(&lab, 100000);
+            }
+        }
+        cr_assert_gt(in_commit, 5);
+        cr_assert_eq(lab.ended, 0);
+        idle(&lab, 8);
+        cr_assert_gt(metric(&lab, "keys"), 3000);
+        cr_assert_eq(storage_server_check(lab_server(&lab), NULL, NULL), 0);
+        lab_done(&lab);
+    }
+}
+
 static void add_name(void *ctx, const char *name)
 {
     strncat(ctx, name, 100);

@@ -262,6 +262,26 @@ static void check_collect(struct model *model, const struct snapshot *snapshot)
     cr_assert_arr_eq(engine.value, snapshot->value, sizeof(engine.value));
 }
 
+/* The window grows between the steps, above the version that is collected. */
+static void check_collect_in_steps(struct model *model)
+{
+    struct snapshot snapshot = *draw_snapshot(model);
+    struct window_collection collection = {.window = model->window, .version = snapshot.version};
+    struct engine engine = {.model = model};
+    bool more = true;
+
+    if (snapshot.version == newest_of(model)->version)
+        return;
+    memcpy(engine.value, model->snapshots[0].value, sizeof(engine.value));
+    while (more) {
+        size_t entries_max = 1 + (size_t)draw_int(model, 5);
+
+        cr_assert_eq(window_collect_step(&collection, entries_max, apply_to_engine, &engine, &more), 0);
+        mutate(model);
+    }
+    cr_assert_arr_eq(engine.value, snapshot.value, sizeof(engine.value));
+}
+
 static void forget(struct model *model)
 {
     int to = model->count == VERSIONS_MAX ? 1 + draw_int(model, model->count - 1) : draw_int(model, model->count);
@@ -296,6 +316,8 @@ static void step(struct model *model)
         check_walk(model);
     if (kind == 90)
         check_collect(model, draw_snapshot(model));
+    if (kind == 91)
+        check_collect_in_steps(model);
     if (model->count > 1)
         mutate(model);
     check_get(model);

@@ -183,7 +183,7 @@ static void *store_all(void *argument)
 static void draw_bar(uint64_t done, double seconds)
 {
     const int width = 40;
-    int full = (int)(done >= EXPECTED_PACKAGES ? width : done * (uint64_t)width / EXPECTED_PACKAGES);
+    int full = done >= EXPECTED_PACKAGES ? width : (int)(done * (uint64_t)width / EXPECTED_PACKAGES);
 
     fprintf(stderr, "\r     [%.*s%*s] %llu packages, %.0f/s ", full, "########################################", width - full,
             "", (unsigned long long)done, seconds > 0 ? (double)done / seconds : 0);

@@ -102,7 +102,11 @@ void rpc_call_complete(struct rpc_call *call, int error, struct message *reply)
 
 static void timed_out(struct env_timer *timer)
 {
-    rpc_call_complete(container_of(timer, struct rpc_call, timeout), ERROR_TIMED_OUT, NULL);
+    struct rpc_call *call = container_of(timer, struct rpc_call, timeout);
+
+    if (call->sent && call->peer != NULL && call->peer->conn != NULL)
+        conn_doubted(call->peer->conn, call->started_us);
+    rpc_call_complete(call, ERROR_TIMED_OUT, NULL);
 }
 
 static void fail_later(struct rpc_call *call, int error)

@@ -189,6 +189,11 @@ void conn_awaited(struct rpc_conn *conn)
     look_again(conn, conn->quiet_since_us + conn->rpc->env->knobs.rpc_ping_interval_us);
 }
 
+static bool ping_is_out(const struct rpc_conn *conn)
+{
+    return conn->pinged_us != 0 && conn->heard_us < conn->pinged_us;
+}
+
 static void send_ping(struct rpc_conn *conn, int64_t now_us)
 {
     struct frame head = {.type = RPC_TYPE_PING};
@@ -230,9 +235,19 @@ static void conn_timer(struct env_timer *timer)
         if (conn->peer != NULL)
             conn->rpc->counters.dial_failures++;
         conn_close(conn, ERROR_CONNECTION_FAILED);
-    } else if (peer_awaited(conn->peer)) {
-        check_silence(conn);
+    } else if (peer_awaited(conn->peer) || ping_is_out(conn)) {
+        check_silence(conn); /* a ping is waited for even if whoever caused it has given up */
     }
+}
+
+/* A caller gave up before silence did: without this, callers that time out early and come back would start the silence
+ * anew each time, and a connection whose other side has forgotten it would never be found out. */
+void conn_doubted(struct rpc_conn *conn, int64_t since_us)
+{
+    if (conn->state != CONN_LIVE || conn->heard_us >= since_us || ping_is_out(conn))
+        return;
+    send_ping(conn, env_now_us(conn->rpc->env));
+    check_silence(conn);
 }
 
 /* ---- receiving ---- */

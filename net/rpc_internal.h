@@ -196,5 +196,7 @@ void conn_close(struct rpc_conn *conn, int error);
 int conn_frame(struct rpc_conn *conn, const struct frame *head, const struct schema *schema, const void *body);
 /* Somebody waits on it from now on: silence is pinged. */
 void conn_awaited(struct rpc_conn *conn);
+/* A call sent at `since_us` has timed out: if nothing was heard since, a ping finds out whether the other side lives. */
+void conn_doubted(struct rpc_conn *conn, int64_t since_us);
 void conn_request_started(struct rpc_conn *conn, size_t bytes); /* a queued one has reached its handler */
 void conn_flush_all(struct rpc *rpc);

@@ -1,0 +1,599 @@
+/* The client against a cluster of fakes in the same process: coordinator, controller, proxies and two storage servers that
+ * share one map, over real connections. The database has no versions: version 7 is what is there now. */
+#include <criterion/criterion.h>
+
+#include "net/env_posix.h"
+#include "net/error.h"
+#include "net/mem.h"
+#include "tests/unit/draw.h"
+#include "txn/client/client_admin.h"
+#include "txn/client/transaction.h"
+#include "txn/conflict_range.h"
+#include "txn/kv_map.h"
+
+enum { GRV = 1001, PROXY = 1002, STORAGE_A = 1003, STORAGE_B = 1004, READ_VERSION_NOW = 7 };
+
+struct fakes {
+    struct env *env;
+    struct rpc *server;
+    struct client *client;
+    struct kv_map *map;
+    struct address address;
+    bool locked, storage_a_dead;
+    int wrong_shard_left, lose_commits_left, range_limit;
+    int commits, grvs, get_messages, gets;
+    struct bytes_buffer last_reads, last_writes;
+    bool done;
+};
+
+static struct wire_endpoint wire(const struct fakes *fakes, uint64_t id)
+{
+    return (struct wire_endpoint){{fakes->address.ip, fakes->address.port}, id};
+}
+
+static void coordinator(void *ctx, struct rpc_request *request)
+{
+    struct fakes *fakes = ctx;
+    struct message *message;
+    struct get_leader_reply *reply = MESSAGE_NEW(get_leader_reply, &message);
+
+    cr_assert_eq(request->message->type, &message_type_get_leader);
+    *reply = (struct get_leader_reply){1, 2, 5, 1, {fakes->address.ip, fakes->address.port}, NULL, 0};
+    rpc_reply(request, message);
+}
+
+static struct rpc_request *poll; /* the long poll: never answered twice */
+
+static void controller(void *ctx, struct rpc_request *request)
+{
+    struct fakes *fakes = ctx;
+    struct message *message;
+    struct description *reply;
+
+    if (MESSAGE_BODY(get_description, request->message)->known_epoch != 0) {
+        poll = request;
+        return;
+    }
+    reply = MESSAGE_NEW(description, &message);
+    *reply = (struct description){.epoch = 1, .term = 1, .number = 1, .cluster_high = 1, .cluster_low = 2, .roles_count = 2};
+    reply->roles = arena_zalloc(&message->arena, 2 * sizeof(reply->roles[0]));
+    reply->roles[0] = (struct role_ref){ROLE_GRV_PROXY, wire(fakes, GRV), {NULL, 0}};
+    reply->roles[1] = (struct role_ref){ROLE_COMMIT_PROXY, wire(fakes, PROXY), {NULL, 0}};
+    rpc_reply(request, message);
+}
+
+static void grv_proxy(void *ctx, struct rpc_request *request)
+{
+    struct fakes *fakes = ctx;
+    struct message *message;
+    struct get_read_version_reply *reply = MESSAGE_NEW(get_read_version_reply, &message);
+
+    fakes->grvs++;
+    reply->version = READ_VERSION_NOW;
+    reply->locked = fakes->locked;
+    rpc_reply(request, message);
+}
+
+/* Two shards: below "m", and the rest. */
+static void give_locations(struct fakes *fakes, struct rpc_request *request)
+{
+    const struct get_key_locations *asked = MESSAGE_BODY(get_key_locations, request->message);
+    struct message *message;
+    struct get_key_locations_reply *reply = MESSAGE_NEW(get_key_locations_reply, &message);
+    struct bytes bounds[3] = {BYTES_LITERAL(""), BYTES_LITERAL("m"), BYTES_LITERAL("\xff\xff")};
+
+    reply->locations = arena_zalloc(&message->arena, 2 * sizeof(reply->locations[0]));
+    for (int n = 0; n < 2; n++) {
+        int i = asked->reverse ? 1 - n : n;
+        struct location *location = &reply->locations[reply->locations_count];
+
+        if (bytes_compare(bounds[i + 1], asked->begin) <= 0 || bytes_compare(bounds[i], asked->end) >= 0)
+            continue;
+        *location = (struct location){bounds[i], bounds[i + 1], arena_zalloc(&message->arena, 2 * sizeof(struct wire_endpoint)), 2};
+        location->servers[0] = wire(fakes, STORAGE_A);
+        location->servers[1] = wire(fakes, STORAGE_B);
+        reply->locations_count++;
+    }
+    rpc_reply(request, message);
+}
+
+static void commit_proxy(void *ctx, struct rpc_request *request)
+{
+    struct fakes *fakes = ctx;
+    const struct commit *commit;
+    struct message *message;
+    struct commit_reply *reply;
+
+    if (request->message->type == &message_type_get_key_locations) {
+        give_locations(fakes, request);
+        return;
+    }
+    commit = MESSAGE_BODY(commit, request->message);
+    fakes->commits++;
+    fakes->last_reads.len = fakes->last_writes.len = 0;
+    bytes_buffer_append(&fakes->last_reads, commit->read_conflicts);
+    bytes_buffer_append(&fakes->last_writes, commit->write_conflicts);
+    if (fakes->lose_commits_left > 0) {
+        fakes->lose_commits_left--;
+        rpc_drop(request);
+        return;
+    }
+    cr_assert_eq(kv_map_apply(fakes->map, commit->mutations), 0);
+    reply = MESSAGE_NEW(commit_reply, &message);
+    *reply = (struct commit_reply){.version = 100 + fakes->commits, .batch_index = 3};
+    rpc_reply(request, message);
+}
+
+static void answer_gets(struct fakes *fakes, struct rpc_request *request)
+{
+    const struct get_values *asked = MESSAGE_BODY(get_values, request->message);
+    struct message *message;
+    struct get_values_reply *reply = MESSAGE_NEW(get_values_reply, &message);
+
+    fakes->get_messages++;
+    reply->values = arena_zalloc(&message->arena, asked->gets_count * sizeof(reply->values[0]));
+    reply->values_count = asked->gets_count;
+    for (uint32_t i = 0; i < asked->gets_count; i++) {
+        struct value *value = &reply->values[i];
+
+        cr_assert_eq(asked->gets[i].version, READ_VERSION_NOW);
+        fakes->gets++;
+        if (fakes->wrong_shard_left > 0) {
+            fakes->wrong_shard_left--;
+            value->error = ERROR_WRONG_SHARD_SERVER;
+            continue;
+        }
+        value->present = kv_map_get(fakes->map, asked->gets[i].key, &value->value);
+    }
+    rpc_reply(request, message);
+}
+
+static void put_pair(struct bytes_buffer *pairs, struct bytes key, struct bytes value)
+{
+    uint8_t head[8];
+
+    put_le32(head, (uint32_t)key.len);
+    put_le32(head + 4, (uint32_t)value.len);
+    bytes_buffer_append(pairs, bytes_of(head, 8));
+    bytes_buffer_append(pairs, key);
+    bytes_buffer_append(pairs, value);
+}
+
+static void answer_range(struct fakes *fakes, struct rpc_request *request)
+{
+    const struct get_range *asked = MESSAGE_BODY(get_range, request->message);
+    uint32_t limit = asked->limit == 0 || asked->limit > (uint32_t)fakes->range_limit ? (uint32_t)fakes->range_limit : asked->limit;
+    struct message *message;
+    struct get_range_reply *reply = MESSAGE_NEW(get_range_reply, &message);
+    struct bytes_buffer pairs = {0};
+    struct bytes key, value;
+    bool there = asked->reverse ? kv_map_before(fakes->map, asked->end, &key, &value)
+                                : kv_map_at_or_after(fakes->map, asked->begin, &key, &value);
+
+    cr_assert(bytes_compare(asked->end, BYTES_LITERAL("m")) <= 0 || bytes_compare(asked->begin, BYTES_LITERAL("m")) >= 0);
+    while (there && (asked->reverse ? bytes_compare(key, asked->begin) >= 0 : bytes_compare(key, asked->end) < 0)) {
+        uint8_t after[64];
+
+        if (reply->count == limit) {
+            reply->more = true;
+            break;
+        }
+        put_pair(&pairs, key, value);
+        reply->count++;
+        memcpy(after, key.ptr, key.len);
+        after[key.len] = 0;
+        there = asked->reverse ? kv_map_before(fakes->map, key, &key, &value)
+                               : kv_map_at_or_after(fakes->map, bytes_of(after, key.len + 1), &key, &value);
+    }
+    cr_assert_eq(arena_copy(&message->arena, bytes_buffer_bytes(&pairs), &reply->pairs), 0);
+    bytes_buffer_done(&pairs);
+    rpc_reply(request, message);
+}
+
+static void storage(void *ctx, struct rpc_request *request)
+{
+    struct fakes *fakes = ctx;
+
+    if (request->message->type == &message_type_get_values)
+        answer_gets(fakes, request);
+    else
+        answer_range(fakes, request);
+}
+
+static void storage_a(void *ctx, struct rpc_request *request)
+{
+    struct fakes *fakes = ctx;
+
+    if (fakes->storage_a_dead)
+        rpc_drop(request);
+    else
+        storage(ctx, request);
+}
+
+/* ---- the world ---- */
+
+static void start(struct fakes *fakes)
+{
+    struct env_posix_options env_options = {0};
+    struct rpc_options options = {.types = message_types, .type_count = MESSAGE_ID_END};
+    struct client_options client_options = {&fakes->address, 1, NULL};
+
+    *fakes = (struct fakes){.range_limit = 3};
+    poll = NULL;
+    cr_assert_eq(env_posix_create(&env_options, &fakes->env), 0);
+    for (uint32_t port = 20000 + (uint32_t)(env_random(fakes->env) % 20000);; port++) {
+        fakes->address = options.public_address = (struct address){0x7f000001, port};
+        cr_assert_eq(rpc_create(fakes->env, &options, &fakes->server), 0);
+        if (rpc_listen(fakes->server) == 0)
+            break;
+        rpc_destroy(fakes->server);
+    }
+    rpc_register(fakes->server, ENDPOINT_COORDINATOR, coordinator, fakes);
+    rpc_register(fakes->server, ENDPOINT_CONTROLLER, controller, fakes);
+    rpc_register(fakes->server, GRV, grv_proxy, fakes);
+    rpc_register(fakes->server, PROXY, commit_proxy, fakes);
+    rpc_register(fakes->server, STORAGE_A, storage_a, fakes);
+    rpc_register(fakes->server, STORAGE_B, storage, fakes);
+    fakes->map = kv_map_create();
+    cr_assert_eq(client_create(fakes->env, &client_options, &fakes->client), 0);
+}
+
+static void stop(struct fakes *fakes)
+{
+    client_destroy(fakes->client);
+    if (poll != NULL)
+        rpc_drop(poll);
+    rpc_destroy(fakes->server);
+    env_posix_destroy(fakes->env);
+    kv_map_destroy(fakes->map);
+    bytes_buffer_done(&fakes->last_reads);
+    bytes_buffer_done(&fakes->last_writes);
+}
+
+static struct fakes *running;
+
+static void call_done(struct client_call *call)
+{
+    (void)call;
+    running->done = true;
+    env_posix_stop(running->env);
+}
+
+static int await(struct fakes *fakes, struct client_call *call)
+{
+    running = fakes;
+    while (!fakes->done)
+        env_posix_run(fakes->env);
+    fakes->done = false;
+    return call->error;
+}
+
+static struct transaction *begin(struct fakes *fakes)
+{
+    struct transaction *txn;
+
+    cr_assert_eq(transaction_create(fakes->client, &txn), 0);
+    return txn;
+}
+
+static int get(struct fakes *fakes, struct transaction *txn, const char *key, struct transaction_get *get)
+{
+    get->call.done = call_done;
+    transaction_get_start(get, NULL, txn, bytes_of_string(key), false);
+    return await(fakes, &get->call);
+}
+
+static int commit(struct fakes *fakes, struct transaction *txn)
+{
+    struct client_call call = {.done = call_done};
+
+    transaction_commit_start(&call, NULL, txn);
+    return await(fakes, &call);
+}
+
+static void put(struct fakes *fakes, const char *key, const char *value)
+{
+    cr_assert_eq(kv_map_set(fakes->map, bytes_of_string(key), bytes_of_string(value)), 0);
+}
+
+/* ---- what holds ---- */
+
+Test(client, reads_its_writes_commits_and_reads_them_again, .timeout = 20)
+{
+    struct fakes fakes;
+    struct transaction_get read = {0};
+    struct transaction *txn;
+    uint8_t stamp[10];
+
+    start(&fakes);
+    txn = begin(&fakes);
+    cr_assert_eq(transaction_set(txn, BYTES_LITERAL("k"), BYTES_LITERAL("v")), 0);
+    cr_assert_eq(get(&fakes, txn, "k", &read), 0);
+    cr_assert(read.present && read.value.len == 1 && read.value.ptr[0] == 'v');
+    cr_assert_eq(fakes.gets, 0);
+    cr_assert_eq(commit(&fakes, txn), 0);
+    cr_assert_eq(transaction_committed_version(txn), 101);
+    cr_assert_eq(transaction_versionstamp(txn, stamp), 0);
+    cr_assert(stamp[7] == 101 && stamp[9] == 3);
+    cr_assert_eq(get(&fakes, txn, "k", &read), ERROR_USED_DURING_COMMIT);
+    transaction_reset(txn);
+    cr_assert_eq(get(&fakes, txn, "k", &read), 0);
+    cr_assert(read.present && fakes.gets == 1);
+    cr_assert_eq(commit(&fakes, txn), 0); /* nothing was written: nobody is asked */
+    cr_assert_eq(fakes.commits, 1);
+    cr_assert_eq(transaction_committed_version(txn), VERSION_NONE);
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+Test(client, the_gets_of_a_turn_travel_together, .timeout = 20)
+{
+    enum { GETS = 50 };
+    struct transaction_get reads[GETS] = {0};
+    struct transaction *txn;
+    struct fakes fakes;
+    uint8_t keys[GETS];
+
+    start(&fakes);
+    txn = begin(&fakes);
+    cr_assert_eq(get(&fakes, txn, "warm", &reads[0]), 0);
+    fakes.get_messages = fakes.gets = 0;
+    for (int i = 0; i < GETS; i++) {
+        keys[i] = (uint8_t)('A' + i % 10);
+        reads[i].call.done = call_done;
+        transaction_get_start(&reads[i], NULL, txn, bytes_of(&keys[i], 1), true);
+    }
+    for (bool all = false; !all;) {
+        await(&fakes, &reads[0].call);
+        all = true;
+        for (int i = 0; i < GETS; i++)
+            all = all && !reads[i].call.under_way;
+    }
+    cr_assert_eq(fakes.gets, GETS);
+    cr_assert_leq(fakes.get_messages, 2); /* one a server */
+    cr_assert_eq(fakes.grvs, 1);
+    for (int i = 0; i < GETS; i++)
+        transaction_get_done(&reads[i]);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+Test(client, a_dead_replica_and_a_moved_shard_are_survived, .timeout = 20)
+{
+    struct transaction_get read = {0};
+    struct transaction *txn;
+    struct fakes fakes;
+
+    start(&fakes);
+    put(&fakes, "k", "1");
+    fakes.storage_a_dead = true;
+    fakes.wrong_shard_left = 3;
+    txn = begin(&fakes);
+    for (int i = 0; i < 20; i++) {
+        cr_assert_eq(get(&fakes, txn, "k", &read), 0);
+        cr_assert(read.present && read.value.ptr[0] == '1');
+    }
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+Test(client, a_lost_commit_is_fenced_before_it_is_reported, .timeout = 20)
+{
+    struct conflict_range write, read;
+    struct transaction *txn;
+    struct bytes table;
+    struct fakes fakes;
+
+    start(&fakes);
+    fakes.lose_commits_left = 3; /* the commit, and two tries of its fence */
+    txn = begin(&fakes);
+    cr_assert_eq(transaction_set(txn, BYTES_LITERAL("k"), BYTES_LITERAL("v")), 0);
+    cr_assert_eq(commit(&fakes, txn), ERROR_COMMIT_UNKNOWN_RESULT);
+    cr_assert_eq(fakes.commits, 4);
+    cr_assert_eq(kv_map_count(fakes.map), 0u);
+    table = bytes_buffer_bytes(&fakes.last_writes);
+    cr_assert_eq(conflict_range_next(&table, &write), 0);
+    cr_assert(write.is_point && bytes_starts_with(write.begin, KEY_SELF_CONFLICT_BEGIN));
+    table = bytes_buffer_bytes(&fakes.last_reads);
+    cr_assert_eq(conflict_range_next(&table, &read), ERROR_END_OF_STREAM);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+Test(client, a_locked_database_needs_the_option, .timeout = 20)
+{
+    struct transaction_get read = {0};
+    struct transaction *txn;
+    struct fakes fakes;
+
+    start(&fakes);
+    fakes.locked = true;
+    txn = begin(&fakes);
+    cr_assert_eq(get(&fakes, txn, "k", &read), ERROR_DATABASE_LOCKED);
+    transaction_reset(txn);
+    cr_assert_eq(transaction_set_option(txn, 700, bytes_none()), 0);
+    cr_assert_eq(get(&fakes, txn, "k", &read), 0);
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+Test(client, wrong_calls_have_foundationdbs_codes, .timeout = 20)
+{
+    static uint8_t large[VALUE_BYTES_MAX + 1];
+    struct transaction_get read = {0};
+    struct transaction *txn;
+    struct fakes fakes;
+
+    start(&fakes);
+    txn = begin(&fakes);
+    cr_assert_eq(transaction_set(txn, bytes_of(large, KEY_BYTES_MAX + 1), bytes_none()), ERROR_KEY_TOO_LARGE);
+    cr_assert_eq(commit(&fakes, txn), ERROR_KEY_TOO_LARGE); /* it is not forgotten */
+    transaction_reset(txn);
+    cr_assert_eq(transaction_set(txn, BYTES_LITERAL("k"), bytes_of(large, sizeof(large))), ERROR_VALUE_TOO_LARGE);
+    transaction_reset(txn);
+    cr_assert_eq(transaction_clear_range(txn, BYTES_LITERAL("b"), BYTES_LITERAL("a")), ERROR_INVERTED_RANGE);
+    transaction_reset(txn);
+    cr_assert_eq(transaction_set(txn, BYTES_LITERAL("\xff/x"), bytes_none()), ERROR_KEY_OUTSIDE_LEGAL_RANGE);
+    transaction_reset(txn);
+    cr_assert_eq(get(&fakes, txn, "\xff/x", &read), ERROR_KEY_OUTSIDE_LEGAL_RANGE);
+    cr_assert_eq(transaction_atomic(txn, (enum mutation_type)1, BYTES_LITERAL("k"), bytes_none()), ERROR_INVALID_MUTATION_TYPE);
+    transaction_reset(txn);
+    for (int i = 0; i < 101; i++) {
+        uint8_t key = (uint8_t)i;
+
+        cr_assert_eq(transaction_set(txn, bytes_of(&key, 1), bytes_of(large, VALUE_BYTES_MAX)), 0);
+    }
+    cr_assert_eq(commit(&fakes, txn), ERROR_TRANSACTION_TOO_LARGE);
+    transaction_cancel(txn);
+    cr_assert_eq(get(&fakes, txn, "k", &read), ERROR_TRANSACTION_CANCELLED);
+    cr_assert_eq(transaction_set_option(txn, 12345, bytes_none()), ERROR_INVALID_OPTION);
+    cr_assert_eq(transaction_set_option(txn, 500, BYTES_LITERAL("abc")), ERROR_INVALID_OPTION_VALUE);
+    cr_assert_eq(fakes.commits, 0);
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+/* ---- ranges against a model ---- */
+
+enum { MODEL_KEYS = 30 };
+
+static struct bytes model_key(unsigned i, uint8_t out[2])
+{
+    out[0] = (uint8_t)('a' + i);
+    out[1] = 'x';
+    return bytes_of(out, 2);
+}
+
+static void write_some(struct transaction *txn, struct kv_map *model, uint64_t *seed)
+{
+    for (int n = (int)(draw(seed) % 12); n > 0; n--) {
+        uint8_t a[2], b[2], number[8] = {0};
+        unsigned i = (unsigned)(draw(seed) % 26), k = i + (unsigned)(draw(seed) % (26 - i));
+        struct bytes_buffer mutations = {0};
+
+        number[0] = (uint8_t)draw(seed);
+        if (draw(seed) % 4 == 0) {
+            cr_assert_eq(transaction_clear_range(txn, model_key(i, a), model_key(k, b)), 0);
+            kv_map_clear_range(model, model_key(i, a), model_key(k, b));
+        } else if (draw(seed) % 3 == 0) {
+            cr_assert_eq(transaction_atomic(txn, MUTATION_ADD, model_key(i, a), bytes_of(number, 8)), 0);
+            mutation_append(&mutations, MUTATION_ADD, model_key(i, a), bytes_of(number, 8));
+            cr_assert_eq(kv_map_apply(model, bytes_buffer_bytes(&mutations)), 0);
+        } else {
+            cr_assert_eq(transaction_set(txn, model_key(i, a), bytes_of(number, 8)), 0);
+            cr_assert_eq(kv_map_set(model, model_key(i, a), bytes_of(number, 8)), 0);
+        }
+        bytes_buffer_done(&mutations);
+    }
+}
+
+static void check_range(struct fakes *fakes, struct transaction *txn, struct kv_map *model, struct transaction_range *range,
+                        uint64_t *seed)
+{
+    uint8_t a[2], b[2];
+    unsigned i = (unsigned)(draw(seed) % 26), k = i + (unsigned)(draw(seed) % (27 - i));
+    struct transaction_range_options options = {.limit = (uint32_t)(draw(seed) % 8), .reverse = draw(seed) % 2 == 0};
+    struct bytes low = model_key(i, a), high = model_key(k, b), key, value;
+    uint32_t n = 0;
+
+    range->call.done = call_done;
+    transaction_range_start(range, NULL, txn, SELECT_FIRST_AT_OR_AFTER(low), SELECT_FIRST_AT_OR_AFTER(high), &options);
+    cr_assert_eq(await(fakes, &range->call), 0);
+    for (bool there = options.reverse ? kv_map_before(model, high, &key, &value) : kv_map_at_or_after(model, low, &key, &value);
+         there && (options.reverse ? bytes_compare(key, low) >= 0 : bytes_compare(key, high) < 0) &&
+         (options.limit == 0 || n < options.limit);
+         n++) {
+        uint8_t after[3] = {key.ptr[0], key.ptr[1], 0};
+
+        cr_assert_lt(n, range->pair_count);
+        cr_assert(bytes_equal(range->pairs[n].key, key));
+        cr_assert(bytes_equal(range->pairs[n].value, value));
+        there = options.reverse ? kv_map_before(model, key, &key, &value) : kv_map_at_or_after(model, bytes_of(after, 3), &key, &value);
+    }
+    cr_assert_eq(n, range->pair_count);
+    cr_assert_eq(range->more, options.limit != 0 && n == options.limit);
+}
+
+/* Key selectors: the n-th key from a place, or the ends of the key space. */
+static void check_selector(struct fakes *fakes, struct transaction *txn, struct kv_map *model, struct transaction_range *range,
+                           uint64_t *seed)
+{
+    uint8_t at[2];
+    struct key_selector selector = {model_key((unsigned)(draw(seed) % 26), at), draw(seed) % 2 == 0, (int)(draw(seed) % 9) - 4};
+    struct transaction_range_options options = {0};
+    struct bytes key = selector.key, value, found;
+    uint8_t after[4] = {at[0], at[1], 0};
+    bool there;
+
+    if (selector.or_equal)
+        key = bytes_of(after, 3);
+    there = selector.offset >= 1 ? kv_map_at_or_after(model, key, &found, &value) : kv_map_before(model, key, &found, &value);
+    for (int n = selector.offset; there && n != 1 && n != 0; n += n > 1 ? -1 : 1) {
+        uint8_t next[3] = {found.ptr[0], found.ptr[1], 0};
+
+        there = n > 1 ? kv_map_at_or_after(model, bytes_of(next, 3), &found, &value) : kv_map_before(model, found, &found, &value);
+    }
+    range->call.done = call_done;
+    transaction_range_start(range, NULL, txn, selector, SELECT_FIRST_AT_OR_AFTER(BYTES_LITERAL("\xff")), &options);
+    cr_assert_eq(await(fakes, &range->call), 0);
+    if (there)
+        cr_assert(range->pair_count > 0 && bytes_equal(range->pairs[0].key, found));
+    else if (selector.offset >= 1)
+        cr_assert_eq(range->pair_count, 0u);
+    else
+        cr_assert_eq(range->pair_count, kv_map_count(model));
+}
+
+Test(client, ranges_merge_what_is_there_with_what_was_written, .timeout = 60)
+{
+    struct transaction_range range = {0};
+    uint64_t seed = 4711;
+    struct fakes fakes;
+
+    start(&fakes);
+    for (int round = 0; round < 60; round++) {
+        struct transaction *txn = begin(&fakes);
+        struct kv_map *model = kv_map_create();
+        uint8_t key[2];
+
+        kv_map_clear_range(fakes.map, bytes_none(), BYTES_LITERAL("\xff"));
+        for (unsigned i = 0; i < 26; i++)
+            if (draw(&seed) % 2 == 0) {
+                kv_map_set(fakes.map, model_key(i, key), BYTES_LITERAL("12345678"));
+                kv_map_set(model, model_key(i, key), BYTES_LITERAL("12345678"));
+            }
+        for (int n = 0; n < 10; n++) {
+            write_some(txn, model, &seed);
+            check_range(&fakes, txn, model, &range, &seed);
+            check_selector(&fakes, txn, model, &range, &seed);
+        }
+        kv_map_destroy(model);
+        transaction_destroy(txn);
+    }
+    transaction_range_done(&range);
+    stop(&fakes);
+}
+
+Test(client, a_timeout_ends_what_waits, .timeout = 20)
+{
+    struct transaction_get read = {0};
+    struct transaction *txn;
+    struct fakes fakes;
+    uint8_t ms[8];
+
+    start(&fakes);
+    rpc_unregister(fakes.server, GRV);
+    txn = begin(&fakes);
+    put_le64(ms, 50);
+    cr_assert_eq(transaction_set_option(txn, 500, bytes_of(ms, 8)), 0);
+    transaction_sync(txn);
+    cr_assert_eq(get(&fakes, txn, "k", &read), ERROR_TRANSACTION_TIMED_OUT);
+    cr_assert_eq(get(&fakes, txn, "k", &read), ERROR_TRANSACTION_TIMED_OUT);
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}

@@ -1,452 +1,470 @@
-/* The commands on keys and transactions. Outside of begin .. commit each is a transaction of its own, tried again as
- * on_error says until it succeeds or the time-out ends it. Wording as fdbcli's. */
+/* Keys and transactions. A command outside `begin' is a transaction of its own, tried again as the client library says; inside, its
+ * errors are the user's to judge. */
+#include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "net/error.h"
-#include "net/mem.h"
-#include "tools/cli.h"
+#include "tools/cli_shell.h"
 #include "txn/client/include/quoin/quoin.h"
 
-#define LOCK_KEY "\xff/dbLocked"
+enum { RANGE_LIMIT_DEFAULT = 25 };
 
-/* ---- transactions ---- */
+/* ---- options ---- */
 
-static int end_of(struct quoin_future *future)
-{
-    int error = quoin_future_block_until_ready(future);
-
-    if (error == 0)
-        error = quoin_future_get_error(future);
-    return error;
-}
-
-static int finish(struct quoin_future *future)
-{
-    int error = end_of(future);
-
-    quoin_future_destroy(future);
-    return error;
-}
-
-static void set_number(struct quoin_transaction *transaction, int option, int64_t number)
-{
-    uint8_t value[8];
-
-    put_le64(value, (uint64_t)number);
-    quoin_transaction_set_option(transaction, option, value, sizeof(value));
-}
-
-static void set_options(struct cli *cli, struct quoin_transaction *transaction)
-{
-    if (cli->timeout_ms > 0)
-        set_number(transaction, QUOIN_OPTION_TIMEOUT, cli->timeout_ms);
-    if (cli->lock_aware)
-        quoin_transaction_set_option(transaction, QUOIN_OPTION_LOCK_AWARE, NULL, 0);
-    if (cli->access_system_keys)
-        quoin_transaction_set_option(transaction, QUOIN_OPTION_ACCESS_SYSTEM_KEYS, NULL, 0);
-}
-
-static int fail(struct cli *cli, int error)
-{
-    char why[900] = "";
-
-    if (error == ERROR_TRANSACTION_TIMED_OUT || error == ERROR_TIMED_OUT)
-        quoin_database_explain(cli->db, why, sizeof(why));
-    return cli_fail(cli, error, "%s (%d)%s%s", error_text(error), error, why[0] != '\0' ? ": " : "", why);
-}
-
-struct run {
-    struct cli *cli;
-    struct cli_word *words;
-    int count;
-    bool writes;
-    int (*body)(struct quoin_transaction *transaction, struct run *run);
-    int64_t number;
+const struct cli_option cli_options[] = {
+    {"access_system_keys", QUOIN_OPTION_ACCESS_SYSTEM_KEYS, false, "reads and writes keys that begin with \\xff"},
+    {"bypass_unreadable", QUOIN_OPTION_BYPASS_UNREADABLE, false, "reads what was written with a versionstamp"},
+    {"causal_read_risky", QUOIN_OPTION_CAUSAL_READ_RISKY, false, "a read version that may lag in the moment of a recovery"},
+    {"causal_write_risky", QUOIN_OPTION_CAUSAL_WRITE_RISKY, false, "an unknown commit is reported at once"},
+    {"lock_aware", QUOIN_OPTION_LOCK_AWARE, false, "reads and writes while the database is locked"},
+    {"max_retry_delay", QUOIN_OPTION_MAX_RETRY_DELAY, true, "milliseconds, at most, between tries"},
+    {"next_write_no_write_conflict_range", QUOIN_OPTION_NEXT_WRITE_NO_WRITE_CONFLICT_RANGE, false,
+     "the next write conflicts with no read"},
+    {"priority_batch", QUOIN_OPTION_PRIORITY_BATCH, false, "gives way to others"},
+    {"priority_system_immediate", QUOIN_OPTION_PRIORITY_SYSTEM_IMMEDIATE, false, "goes before all others"},
+    {"raw_access", QUOIN_OPTION_RAW_ACCESS, false, "as access_system_keys"},
+    {"read_lock_aware", QUOIN_OPTION_READ_LOCK_AWARE, false, "reads while the database is locked"},
+    {"read_system_keys", QUOIN_OPTION_READ_SYSTEM_KEYS, false, "reads keys that begin with \\xff"},
+    {"read_your_writes_disable", QUOIN_OPTION_READ_YOUR_WRITES_DISABLE, false, "reads don't see the transaction's own writes"},
+    {"retry_limit", QUOIN_OPTION_RETRY_LIMIT, true, "tries again at most so often; -1: always"},
+    {"size_limit", QUOIN_OPTION_SIZE_LIMIT, true, "bytes that the transaction may hold"},
+    {"snapshot_ryw_disable", QUOIN_OPTION_SNAPSHOT_RYW_DISABLE, false, "snapshot reads don't see own writes"},
+    {"snapshot_ryw_enable", QUOIN_OPTION_SNAPSHOT_RYW_ENABLE, false, "snapshot reads see own writes"},
+    {"timeout", QUOIN_OPTION_TIMEOUT, true, "milliseconds after which it fails"},
+    {"used_during_commit_protection_disable", QUOIN_OPTION_USED_DURING_COMMIT_PROTECTION_DISABLE, false,
+     "reads during the commit are no error"},
 };
+const size_t cli_option_count = sizeof(cli_options) / sizeof(cli_options[0]);
 
-/* In the transaction of begin, or in one of its own, again and again. */
-static int run(struct run *run)
+int cli_option_by_name(struct bytes name, size_t *ret_index)
 {
-    struct cli *cli = run->cli;
-    struct quoin_transaction *transaction = cli->transaction;
-    int error;
-
-    if (transaction != NULL) {
-        error = run->body(transaction, run);
-        return error == 0 ? 0 : fail(cli, error);
-    }
-    error = quoin_transaction_create(cli->db, &transaction);
-    if (error != 0)
-        return fail(cli, error);
-    do {
-        set_options(cli, transaction);
-        error = run->body(transaction, run);
-        if (error == 0 && run->writes)
-            error = finish(quoin_transaction_commit(transaction));
-        if (error == 0)
-            break;
-        error = finish(quoin_transaction_on_error(transaction, error));
-    } while (error == 0);
-    if (error == 0 && run->writes) {
-        int64_t version = -1;
-
-        quoin_transaction_get_committed_version(transaction, &version);
-        cli_print(cli, "Committed (%" PRId64 ")\n", version);
-        cli->result = json_pack("{s:I}", "version", (json_int_t)version);
-    }
-    quoin_transaction_destroy(transaction);
-    return error == 0 ? 0 : fail(cli, error);
+    for (size_t i = 0; i < cli_option_count; i++)
+        if (bytes_equal(name, bytes_of_string(cli_options[i].name))) {
+            *ret_index = i;
+            return 0;
+        }
+    return ERROR_INVALID_OPTION;
 }
 
-static int check_writable(struct cli *cli)
+static int apply_option(struct transaction *txn, const struct cli_option_setting *setting)
 {
-    if (cli->write_mode)
-        return 0;
-    return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "writemode must be enabled to set or clear keys in the database.");
+    const struct cli_option *option = &cli_options[setting->option];
+    uint8_t number[8];
+
+    put_le64(number, (uint64_t)setting->number);
+    return transaction_set_option(txn, option->code, option->takes_number ? bytes_of(number, sizeof(number)) : bytes_none());
 }
 
-/* ---- keys ---- */
-
-static int get_body(struct quoin_transaction *transaction, struct run *run)
+static int apply_options(struct transaction *txn, const struct cli_option_set *set)
 {
-    struct bytes key = run->words[1].bytes;
-    struct quoin_future *future = quoin_transaction_get(transaction, key.ptr, (int)key.len, false);
-    struct bytes_buffer shown = {0}, shown_value = {0};
-    const uint8_t *value;
-    bool present;
-    int length, error = end_of(future);
+    int error = 0;
 
-    if (error == 0)
-        error = quoin_future_get_value(future, &present, &value, &length);
-    if (error == 0 && present) {
-        cli_print(run->cli, "`%s' is `%s'\n", cli_show(key, &shown), cli_show(bytes_of(value, (size_t)length), &shown_value));
-        run->cli->result = json_pack("{s:o, s:o, s:b}", "key", cli_json_bytes(key), "value",
-                                     cli_json_bytes(bytes_of(value, (size_t)length)), "present", 1);
-    } else if (error == 0) {
-        cli_print(run->cli, "`%s': not found\n", cli_show(key, &shown));
-        run->cli->result = json_pack("{s:o, s:n, s:b}", "key", cli_json_bytes(key), "value", "present", 0);
-    }
-    bytes_buffer_done(&shown);
-    bytes_buffer_done(&shown_value);
-    quoin_future_destroy(future);
+    for (size_t i = 0; i < set->count && error == 0; i++)
+        error = apply_option(txn, &set->settings[i]);
     return error;
 }
 
-static int cli_get(struct cli *cli, struct cli_word *words, int count)
-{
-    struct run get = {cli, words, count, false, get_body, 0};
+/* ---- waiting ---- */
 
-    return run(&get);
+static int wait_commit(struct cli *cli, struct transaction *txn)
+{
+    struct client_call call = {0};
+
+    cli_session_begin(&cli->session, &call);
+    transaction_commit_start(&call, NULL, txn);
+    return cli_session_wait(&cli->session, &call, true);
 }
 
-static int set_body(struct quoin_transaction *transaction, struct run *run)
+/* 0: the transaction is as new, with `set` to be applied again. A locked database stays locked: that is said at once. */
+static int wait_retry(struct cli *cli, struct transaction *txn, int error)
 {
-    struct bytes key = run->words[1].bytes, value = run->words[2].bytes;
+    struct transaction_retry retry = {0};
 
-    return quoin_transaction_set(transaction, key.ptr, (int)key.len, value.ptr, (int)value.len);
+    if (error == ERROR_DATABASE_LOCKED || cli->session.why[0] != '\0')
+        return error;
+    cli_session_begin(&cli->session, &retry.call);
+    transaction_on_error_start(&retry, NULL, txn, error);
+    return cli_session_wait(&cli->session, &retry.call, true);
 }
 
-static int cli_set(struct cli *cli, struct cli_word *words, int count)
+int cli_transact(struct cli *cli, const struct cli_option_set *options, int (*body)(struct cli *cli, struct transaction *txn),
+                 version_t *ret_committed)
 {
-    struct run set = {cli, words, count, true, set_body, 0};
-    int error = check_writable(cli);
-
-    return error != 0 ? error : run(&set);
-}
-
-static int clear_body(struct quoin_transaction *transaction, struct run *run)
-{
-    struct bytes key = run->words[1].bytes;
-
-    return quoin_transaction_clear(transaction, key.ptr, (int)key.len);
-}
-
-static int cli_clear(struct cli *cli, struct cli_word *words, int count)
-{
-    struct run clear = {cli, words, count, true, clear_body, 0};
-    int error = check_writable(cli);
-
-    return error != 0 ? error : run(&clear);
-}
-
-static int clearrange_body(struct quoin_transaction *transaction, struct run *run)
-{
-    struct bytes begin = run->words[1].bytes, end = run->words[2].bytes;
-
-    return quoin_transaction_clear_range(transaction, begin.ptr, (int)begin.len, end.ptr, (int)end.len);
-}
-
-static int cli_clearrange(struct cli *cli, struct cli_word *words, int count)
-{
-    struct run clear = {cli, words, count, true, clearrange_body, 0};
-    int error = check_writable(cli);
-
-    return error != 0 ? error : run(&clear);
-}
-
-static void show_pair(struct cli *cli, json_t *list, const struct quoin_pair *pair)
-{
-    struct bytes key = bytes_of(pair->key, (size_t)pair->key_length), value = bytes_of(pair->value, (size_t)pair->value_length);
-    struct bytes_buffer shown = {0}, shown_value = {0};
-
-    cli_print(cli, "`%s' is `%s'\n", cli_show(key, &shown), cli_show(value, &shown_value));
-    json_array_append_new(list, json_pack("{s:o, s:o}", "key", cli_json_bytes(key), "value", cli_json_bytes(value)));
-    bytes_buffer_done(&shown);
-    bytes_buffer_done(&shown_value);
-}
-
-static int getrange_body(struct quoin_transaction *transaction, struct run *run)
-{
-    struct bytes begin = run->words[1].bytes, end = run->count > 2 ? run->words[2].bytes : BYTES_LITERAL("\xff");
-    struct quoin_range_options options = {.limit = (int)run->number, .mode = QUOIN_MODE_EXACT};
-    struct quoin_future *future =
-        quoin_transaction_get_range(transaction, QUOIN_FIRST_AT_OR_AFTER(begin.ptr, (int)begin.len),
-                                    QUOIN_FIRST_AT_OR_AFTER(end.ptr, (int)end.len), options);
-    const struct quoin_pair *pairs;
-    bool more;
-    int count, error = end_of(future);
-
-    if (error == 0)
-        error = quoin_future_get_range(future, &pairs, &count, &more);
-    if (error == 0) {
-        json_t *list = json_array();
-
-        cli_print(run->cli, "\nRange limited to %" PRId64 " keys\n", run->number);
-        for (int i = 0; i < count; i++)
-            show_pair(run->cli, list, &pairs[i]);
-        cli_print(run->cli, "\n");
-        run->cli->result = json_pack("{s:o, s:b}", "pairs", list, "more", more);
-    }
-    quoin_future_destroy(future);
-    return error;
-}
-
-static int cli_getrange(struct cli *cli, struct cli_word *words, int count)
-{
-    struct run get = {cli, words, count, false, getrange_body, 25};
-
-    if (count > 3) {
-        char *end;
-
-        get.number = strtoll((const char *)words[3].bytes.ptr, &end, 10);
-        if (*end != '\0' || get.number < 1 || get.number > 1000000)
-            return cli_fail(cli, ERROR_RANGE_LIMITS_INVALID, "bad limit (1 to 1000000)");
-    }
-    return run(&get);
-}
-
-/* ---- transactions of several commands ---- */
-
-static int cli_begin(struct cli *cli, struct cli_word *words, int count)
-{
-    int error;
-
-    (void)words, (void)count;
-    if (cli->transaction != NULL)
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "Already in transaction");
-    error = quoin_transaction_create(cli->db, &cli->transaction);
-    if (error != 0)
-        return fail(cli, error);
-    set_options(cli, cli->transaction);
-    cli_print(cli, "Transaction started\n");
-    return 0;
-}
-
-static int cli_commit(struct cli *cli, struct cli_word *words, int count)
-{
-    int64_t version = -1;
-    int error;
-
-    (void)words, (void)count;
-    if (cli->transaction == NULL)
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "No active transaction");
-    error = finish(quoin_transaction_commit(cli->transaction));
-    quoin_transaction_get_committed_version(cli->transaction, &version);
-    quoin_transaction_destroy(cli->transaction);
-    cli->transaction = NULL;
-    if (error != 0)
-        return fail(cli, error);
-    if (version == -1)
-        cli_print(cli, "Transaction committed (nothing was written)\n");
-    else
-        cli_print(cli, "Committed (%" PRId64 ")\n", version);
-    cli->result = json_pack("{s:I}", "version", (json_int_t)version);
-    return 0;
-}
-
-static int cli_rollback(struct cli *cli, struct cli_word *words, int count)
-{
-    (void)words, (void)count;
-    if (cli->transaction == NULL)
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "No active transaction");
-    quoin_transaction_destroy(cli->transaction);
-    cli->transaction = NULL;
-    cli_print(cli, "Transaction rolled back\n");
-    return 0;
-}
-
-static int getversion_body(struct quoin_transaction *transaction, struct run *run)
-{
-    struct quoin_future *future = quoin_transaction_get_read_version(transaction);
-    int error = end_of(future);
-
-    if (error == 0)
-        error = quoin_future_get_int64(future, &run->number);
-    quoin_future_destroy(future);
-    return error;
-}
-
-static int cli_getversion(struct cli *cli, struct cli_word *words, int count)
-{
-    struct run get = {cli, words, count, false, getversion_body, 0};
-    int error = run(&get);
+    struct transaction *txn;
+    int error = transaction_create(cli->session.client, &txn);
 
     if (error != 0)
         return error;
-    cli_print(cli, "%" PRId64 "\n", get.number);
-    cli->result = json_pack("{s:I}", "version", (json_int_t)get.number);
-    return 0;
+    for (;;) {
+        error = apply_options(txn, options);
+        if (error == 0)
+            error = body(cli, txn);
+        if (error == 0)
+            error = wait_commit(cli, txn);
+        if (error == 0)
+            break;
+        error = wait_retry(cli, txn, error);
+        if (error != 0)
+            break;
+    }
+    if (error == 0 && ret_committed != NULL)
+        *ret_committed = transaction_committed_version(txn);
+    transaction_destroy(txn);
+    return error;
+}
+
+/* In the open transaction, or in one of its own. */
+static int in_transaction(struct cli *cli, int (*body)(struct cli *cli, struct transaction *txn), version_t *ret_committed)
+{
+    return cli->txn != NULL ? body(cli, cli->txn) : cli_transact(cli, &cli->options, body, ret_committed);
+}
+
+/* ---- begin, commit, rollback ---- */
+
+void cli_drop_transaction(struct cli *cli)
+{
+    transaction_destroy(cli->txn);
+    cli->txn = NULL;
+}
+
+void cli_begin(struct cli *cli)
+{
+    int error;
+
+    if (cli->txn != NULL) {
+        cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "Already in transaction");
+        return;
+    }
+    error = transaction_create(cli->session.client, &cli->txn);
+    if (error == 0)
+        error = apply_options(cli->txn, &cli->options);
+    if (error != 0) {
+        cli_drop_transaction(cli);
+        cli_fail_with(cli, error);
+        return;
+    }
+    cli_say(cli, "Transaction started\n");
+}
+
+static bool has_transaction(struct cli *cli)
+{
+    if (cli->txn == NULL)
+        cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "No active transaction");
+    return cli->txn != NULL;
+}
+
+static void say_committed(struct cli *cli, version_t version)
+{
+    cli_say(cli, "Committed (%" PRId64 ")\n", version == VERSION_NONE ? -1 : version);
+    cli_result(cli, "committed_version", json_integer(version == VERSION_NONE ? -1 : version));
+}
+
+/* Whether it worked or not, the transaction is over. */
+void cli_commit(struct cli *cli)
+{
+    int error;
+
+    if (!has_transaction(cli))
+        return;
+    error = wait_commit(cli, cli->txn);
+    if (error == 0)
+        say_committed(cli, transaction_committed_version(cli->txn));
+    else
+        cli_fail_with(cli, error);
+    cli_drop_transaction(cli);
+}
+
+void cli_rollback(struct cli *cli)
+{
+    if (!has_transaction(cli))
+        return;
+    cli_drop_transaction(cli);
+    cli_say(cli, "Transaction rolled back\n");
+}
+
+void cli_reset(struct cli *cli)
+{
+    if (!has_transaction(cli))
+        return;
+    transaction_reset(cli->txn);
+    cli_fail_with(cli, apply_options(cli->txn, &cli->options));
+    if (cli->error == 0)
+        cli_say(cli, "Transaction reset\n");
+}
+
+/* ---- reads ---- */
+
+static int get_body(struct cli *cli, struct transaction *txn)
+{
+    struct bytes key = cli->words[1];
+    struct transaction_get get = {0};
+    int error;
+
+    cli_session_begin(&cli->session, &get.call);
+    transaction_get_start(&get, NULL, txn, key, false);
+    error = cli_session_wait(&cli->session, &get.call, true);
+    if (error == 0) {
+        cli_result(cli, "key", cli_json_bytes(cli, key));
+        cli_result(cli, "present", json_boolean(get.present));
+        cli_result(cli, "value", get.present ? cli_json_bytes(cli, bytes_buffer_bytes(&get.value)) : json_null());
+        if (get.present)
+            cli_say(cli, "`%s' is `%s'\n", cli_show(cli, key), cli_show(cli, bytes_buffer_bytes(&get.value)));
+        else
+            cli_say(cli, "`%s': not found\n", cli_show(cli, key));
+    }
+    transaction_get_done(&get);
+    return error;
+}
+
+void cli_get(struct cli *cli)
+{
+    cli_fail_with(cli, in_transaction(cli, get_body, NULL));
+}
+
+struct range_words {
+    struct bytes begin, end;
+    int64_t limit; /* negative: from the end */
+};
+
+static int read_range_words(struct cli *cli, struct range_words *ret)
+{
+    struct bytes prefix = cli->words[1];
+
+    *ret = (struct range_words){.begin = prefix, .limit = RANGE_LIMIT_DEFAULT};
+    if (cli->word_count > 3 && (!cli_parse_number(cli->words[3], -1000000, 1000000, &ret->limit) || ret->limit == 0))
+        return ERROR_RANGE_LIMITS_INVALID;
+    if (cli->word_count > 2)
+        ret->end = cli->words[2];
+    else if (prefix.len == 0)
+        ret->end = BYTES_LITERAL("\xff");
+    else if (!cli_prefix_end(&cli->arena, prefix, &ret->end))
+        ret->end = BYTES_LITERAL("\xff\xff");
+    return bytes_compare(ret->begin, ret->end) > 0 ? ERROR_INVERTED_RANGE : 0;
+}
+
+static void show_pairs(struct cli *cli, const struct transaction_range *range, int64_t limit, bool keys_alone)
+{
+    json_t *pairs = json_array();
+
+    cli_say(cli, "\nRange limited to %" PRId64 " keys\n", limit < 0 ? -limit : limit);
+    for (uint32_t i = 0; i < range->pair_count; i++) {
+        const struct client_pair *pair = &range->pairs[i];
+        json_t *object = json_object();
+
+        (void)json_object_set_new(object, "key", cli_json_bytes(cli, pair->key));
+        if (keys_alone) {
+            cli_say(cli, "`%s'\n", cli_show(cli, pair->key));
+        } else {
+            (void)json_object_set_new(object, "value", cli_json_bytes(cli, pair->value));
+            cli_say(cli, "`%s' is `%s'\n", cli_show(cli, pair->key), cli_show(cli, pair->value));
+        }
+        (void)json_array_append_new(pairs, object);
+    }
+    cli_say(cli, "\n");
+    cli_result(cli, "pairs", pairs);
+    cli_result(cli, "more", json_boolean(range->more));
+}
+
+static int range_body(struct cli *cli, struct transaction *txn)
+{
+    struct transaction_range range = {.pairs = NULL};
+    struct transaction_range_options options = {0};
+    struct range_words words;
+    int error = read_range_words(cli, &words);
+
+    if (error != 0)
+        return error;
+    options.limit = (uint32_t)(words.limit < 0 ? -words.limit : words.limit);
+    options.reverse = words.limit < 0;
+    cli_session_begin(&cli->session, &range.call);
+    transaction_range_start(&range, NULL, txn, SELECT_FIRST_AT_OR_AFTER(words.begin), SELECT_FIRST_AT_OR_AFTER(words.end),
+                            &options);
+    error = cli_session_wait(&cli->session, &range.call, true);
+    if (error == 0)
+        show_pairs(cli, &range, words.limit, cli_word_is(cli, 0, "getrangekeys"));
+    transaction_range_done(&range);
+    return error;
+}
+
+/* What is wrong with the words alone needs no cluster to be found. */
+static void range_command(struct cli *cli)
+{
+    struct range_words words;
+    int error = read_range_words(cli, &words);
+
+    if (error == ERROR_RANGE_LIMITS_INVALID)
+        cli_fail(cli, error, "bad limit: a whole number other than 0, at most 1000000");
+    else
+        cli_fail_with(cli, error != 0 ? error : in_transaction(cli, range_body, NULL));
+}
+
+void cli_getrange(struct cli *cli)
+{
+    range_command(cli);
+}
+
+void cli_getrangekeys(struct cli *cli)
+{
+    range_command(cli);
+}
+
+static int version_body(struct cli *cli, struct transaction *txn)
+{
+    struct transaction_version version = {.version = VERSION_NONE};
+    int error;
+
+    cli_session_begin(&cli->session, &version.call);
+    transaction_read_version_start(&version, NULL, txn);
+    error = cli_session_wait(&cli->session, &version.call, true);
+    if (error == 0) {
+        cli_say(cli, "%" PRId64 "\n", version.version);
+        cli_result(cli, "version", json_integer(version.version));
+    }
+    return error;
+}
+
+void cli_getversion(struct cli *cli)
+{
+    cli_fail_with(cli, in_transaction(cli, version_body, NULL));
+}
+
+/* ---- writes ---- */
+
+static int set_body(struct cli *cli, struct transaction *txn)
+{
+    return transaction_set(txn, cli->words[1], cli->words[2]);
+}
+
+static int clear_body(struct cli *cli, struct transaction *txn)
+{
+    return transaction_clear(txn, cli->words[1]);
+}
+
+static int clear_range_body(struct cli *cli, struct transaction *txn)
+{
+    return transaction_clear_range(txn, cli->words[1], cli->words[2]);
+}
+
+static void write_command(struct cli *cli, int (*body)(struct cli *cli, struct transaction *txn))
+{
+    version_t version = VERSION_NONE;
+    int error;
+
+    if (!cli->writemode) {
+        cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "writemode must be enabled to set or clear keys in the database.");
+        return;
+    }
+    error = in_transaction(cli, body, &version);
+    if (error != 0)
+        cli_fail_with(cli, error);
+    else if (cli->txn == NULL)
+        say_committed(cli, version);
+}
+
+void cli_set(struct cli *cli)
+{
+    write_command(cli, set_body);
+}
+
+void cli_clear(struct cli *cli)
+{
+    write_command(cli, clear_body);
+}
+
+void cli_clearrange(struct cli *cli)
+{
+    write_command(cli, clear_range_body);
 }
 
 /* ---- modes ---- */
 
-static int cli_writemode(struct cli *cli, struct cli_word *words, int count)
+void cli_writemode(struct cli *cli)
 {
-    (void)count;
-    if (!cli_word_is(&words[1], "on") && !cli_word_is(&words[1], "off"))
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "usage: writemode <on|off>");
-    cli->write_mode = cli_word_is(&words[1], "on");
-    return 0;
+    if (!cli_word_is(cli, 1, "on") && !cli_word_is(cli, 1, "off")) {
+        cli_usage(cli);
+        return;
+    }
+    cli->writemode = cli_word_is(cli, 1, "on");
 }
 
-static int cli_option(struct cli *cli, struct cli_word *words, int count)
+static void list_options(struct cli *cli)
 {
-    bool on;
-
-    if (count == 1) {
-        cli_print(cli, "lock_aware %s\naccess_system_keys %s\n", cli->lock_aware ? "on" : "off",
-                  cli->access_system_keys ? "on" : "off");
-        cli->result = json_pack("{s:b, s:b}", "lock_aware", cli->lock_aware, "access_system_keys", cli->access_system_keys);
-        return 0;
-    }
-    if (count < 3 || (!cli_word_is(&words[1], "on") && !cli_word_is(&words[1], "off")))
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "usage: option [<on|off> <lock_aware|access_system_keys>]");
-    on = cli_word_is(&words[1], "on");
-    if (cli_word_is(&words[2], "lock_aware"))
-        cli->lock_aware = on;
-    else if (cli_word_is(&words[2], "access_system_keys"))
-        cli->access_system_keys = on;
+    if (cli->options.count == 0)
+        cli_say(cli, "There are no options enabled.\n");
     else
-        return cli_fail(cli, ERROR_INVALID_OPTION, "unknown option '%.*s'", (int)words[2].bytes.len,
-                        (const char *)words[2].bytes.ptr);
-    if (cli->transaction != NULL)
-        set_options(cli, cli->transaction);
-    return 0;
-}
+        cli_say(cli, "The following options are enabled for all transactions:\n");
+    for (size_t i = 0; i < cli->options.count; i++) {
+        const struct cli_option_setting *setting = &cli->options.settings[i];
+        const struct cli_option *option = &cli_options[setting->option];
 
-/* ---- the lock ---- */
-
-static int lock_body(struct quoin_transaction *transaction, struct run *run)
-{
-    bool lock = run->number != 0, present;
-    uint8_t id[16];
-    struct quoin_future *future;
-    const uint8_t *value;
-    int length, error;
-
-    quoin_transaction_set_option(transaction, QUOIN_OPTION_LOCK_AWARE, NULL, 0);
-    quoin_transaction_set_option(transaction, QUOIN_OPTION_ACCESS_SYSTEM_KEYS, NULL, 0);
-    future = quoin_transaction_get(transaction, LOCK_KEY, sizeof(LOCK_KEY) - 1, false);
-    error = end_of(future);
-    if (error == 0)
-        error = quoin_future_get_value(future, &present, &value, &length);
-    quoin_future_destroy(future);
-    if (error != 0)
-        return error;
-    if (lock && present)
-        return ERROR_DATABASE_LOCKED;
-    arc4random_buf(id, sizeof(id));
-    return lock ? quoin_transaction_set(transaction, LOCK_KEY, sizeof(LOCK_KEY) - 1, id, sizeof(id))
-                : quoin_transaction_clear(transaction, LOCK_KEY, sizeof(LOCK_KEY) - 1);
-}
-
-static int cli_lock(struct cli *cli, struct cli_word *words, int count)
-{
-    struct run lock = {cli, words, count, true, lock_body, 1};
-    int error;
-
-    if (cli->transaction != NULL)
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "not within a transaction");
-    error = run(&lock);
-    if (error == 0)
-        cli_print(cli, "Database locked.\n");
-    return error;
-}
-
-static int cli_unlock(struct cli *cli, struct cli_word *words, int count)
-{
-    struct run lock = {cli, words, count, true, lock_body, 0};
-    int error;
-
-    if (cli->transaction != NULL)
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "not within a transaction");
-    error = run(&lock);
-    if (error == 0)
-        cli_print(cli, "Database unlocked.\n");
-    return error;
-}
-
-/* ---- help ---- */
-
-static int cli_help(struct cli *cli, struct cli_word *words, int count)
-{
-    bool found = count < 2;
-
-    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
-        if (count < 2)
-            cli_print(cli, "  %-14s %s\n", command->name, command->help);
-        else if (cli_word_is(&words[1], command->name)) {
-            cli_print(cli, "%s\n\n%s\n", command->usage, command->help);
-            found = true;
-        }
+        if (option->takes_number)
+            cli_say(cli, "  %s: `%" PRId64 "'\n", option->name, setting->number);
+        else
+            cli_say(cli, "  %s\n", option->name);
+        cli_result(cli, option->name, option->takes_number ? json_integer(setting->number) : json_true());
     }
-    if (!found)
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "no help for '%.*s'", (int)words[1].bytes.len,
-                        (const char *)words[1].bytes.ptr);
-    if (count < 2)
-        cli_print(cli, "\nKeys and values: \\xNN for any byte, \"...\" around spaces, \\\\ for a backslash.\n");
-    return 0;
 }
 
-static int cli_exit(struct cli *cli, struct cli_word *words, int count)
+static void forget_option(struct cli_option_set *set, size_t option)
 {
-    (void)words, (void)count;
-    cli->quit = true;
-    return 0;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < set->count; i++)
+        if (set->settings[i].option != option)
+            set->settings[kept++] = set->settings[i];
+    set->count = kept;
 }
 
-const struct cli_command cli_commands[] = {
-    {"begin", 0, 0, cli_begin, "begin", "begin a new transaction"},
-    {"clear", 1, 1, cli_clear, "clear <KEY>", "clear a key from the database"},
-    {"clearrange", 2, 2, cli_clearrange, "clearrange <BEGINKEY> <ENDKEY>", "clear a range of keys from the database"},
-    {"commit", 0, 0, cli_commit, "commit", "commit the current transaction"},
-    {"configure", 1, 8, cli_configure, "configure new <single|double|triple> <lmdb|memory>", "create the database"},
-    {"exit", 0, 0, cli_exit, "exit", "exit the CLI"},
-    {"get", 1, 1, cli_get, "get <KEY>", "fetch the value for a given key"},
-    {"getrange", 1, 3, cli_getrange, "getrange <BEGINKEY> [ENDKEY] [LIMIT]", "fetch key/value pairs in a range of keys"},
-    {"getversion", 0, 0, cli_getversion, "getversion", "fetch the current read version"},
-    {"help", 0, 1, cli_help, "help [COMMAND]", "get help about a command"},
-    {"kill", 0, 30, cli_kill, "kill [all|ADDRESS...]", "list processes, or end some (their supervisor starts them again)"},
-    {"lock", 0, 0, cli_lock, "lock", "lock the database"},
-    {"option", 0, 2, cli_option, "option [<on|off> <lock_aware|access_system_keys>]", "enable or disable an option"},
-    {"quit", 0, 0, cli_exit, "quit", "exit the CLI"},
-    {"rollback", 0, 0, cli_rollback, "rollback", "roll back the current transaction"},
-    {"set", 2, 2, cli_set, "set <KEY> <VALUE>", "set a value for a given key"},
-    {"status", 0, 1, cli_status, "status [minimal|details|json]", "get the status of a cluster"},
-    {"unlock", 0, 0, cli_unlock, "unlock", "unlock the database"},
-    {"writemode", 1, 1, cli_writemode, "writemode <on|off>", "enables or disables sets and clears"},
-    {NULL, 0, 0, NULL, NULL, NULL},
-};
+static void option_off(struct cli *cli, size_t option)
+{
+    if (cli->txn != NULL) {
+        cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "An option of a transaction that has begun can't be taken back; `rollback'");
+        return;
+    }
+    forget_option(&cli->options, option);
+    cli_say(cli, "Option disabled for all transactions\n");
+}
+
+/* A new transaction tries it out: a bad number is refused now, not with every later command. */
+static void option_on(struct cli *cli, const struct cli_option_setting *setting)
+{
+    struct transaction *tried = NULL;
+    int error = cli->txn != NULL ? 0 : transaction_create(cli->session.client, &tried);
+
+    if (error == 0)
+        error = apply_option(cli->txn != NULL ? cli->txn : tried, setting);
+    transaction_destroy(tried);
+    if (error != 0) {
+        cli_fail_with(cli, error);
+        return;
+    }
+    if (cli->txn == NULL) {
+        forget_option(&cli->options, setting->option);
+        cli->options.settings[cli->options.count++] = *setting;
+    }
+    cli_say(cli, "Option enabled for %s\n", cli->txn != NULL ? "current transaction" : "all transactions");
+}
+
+void cli_option_command(struct cli *cli)
+{
+    struct cli_option_setting setting = {0};
+    bool on = cli_word_is(cli, 1, "on");
+
+    static_assert(sizeof(cli_options) / sizeof(cli_options[0]) <= CLI_OPTIONS_MAX, "each may be set once");
+    if (cli->word_count == 1) {
+        list_options(cli);
+    } else if (cli->word_count < 3 || (!on && !cli_word_is(cli, 1, "off")) || (!on && cli->word_count > 3)) {
+        cli_usage(cli);
+    } else if (cli_option_by_name(cli->words[2], &setting.option) != 0) {
+        cli_fail(cli, ERROR_INVALID_OPTION, "invalid option `%s'. Try `help options'", cli_show(cli, cli->words[2]));
+    } else if (!on) {
+        option_off(cli, setting.option);
+    } else if (!cli_options[setting.option].takes_number && cli->word_count > 3) {
+        cli_fail(cli, ERROR_INVALID_OPTION_VALUE, "option `%s' takes no argument", cli_options[setting.option].name);
+    } else if (cli_options[setting.option].takes_number &&
+               (cli->word_count < 4 || !cli_parse_number(cli->words[3], -1, INT64_MAX, &setting.number))) {
+        cli_fail(cli, ERROR_INVALID_OPTION_VALUE, "option `%s' takes a whole number", cli_options[setting.option].name);
+    } else {
+        option_on(cli, &setting);
+    }
+}

@@ -1,310 +1,249 @@
-/* status, kill and configure: what the shell asks of the controller. */
-#include <inttypes.h>
+/* The status document: what the coordinators say of themselves, and what the controller says of the cluster. It needs neither a
+ * transaction system nor a database, and says what it has within two seconds, whoever is dead. */
 #include <stdio.h>
-#include <string.h>
 
 #include "net/error.h"
-#include "tools/cli.h"
-#include "txn/system_keys.h"
+#include "tools/cli_shell.h"
 
-/* ---- the document ---- */
+enum { PROBE_LIMIT_US = 700000, STATUS_LIMIT_US = 1100000, RATE_INTERVAL_US = 250000, RATE_BUDGET_US = 1200000 };
 
-static json_t *coordinators_json(struct cli *cli, uint32_t *ret_reachable, uint32_t *ret_count)
+static void put(json_t *object, const char *key, json_t *value)
 {
-    struct client_coordinator list[CLUSTER_FILE_COORDINATORS_MAX];
-    uint32_t count = quoin_admin_coordinators(cli->db, list);
-    json_t *array = json_array();
-    char address[ADDRESS_TEXT_MAX];
+    (void)json_object_set_new(object, key, value);
+}
 
-    *ret_reachable = 0;
-    *ret_count = count;
+static void add_message(json_t *messages, const char *name, const char *description)
+{
+    json_t *message = json_object();
+
+    put(message, "name", json_string(name));
+    put(message, "description", json_string(description));
+    (void)json_array_append_new(messages, message);
+}
+
+/* ---- the client's part ---- */
+
+static json_t *coordinator_of(const struct cli_coordinator *coordinator)
+{
+    json_t *object = json_object();
+    char text[ADDRESS_TEXT_MAX];
+
+    put(object, "address", json_string(address_print(coordinator->address, text)));
+    put(object, "reachable", json_boolean(coordinator->error == 0));
+    if (coordinator->error != 0)
+        put(object, "error", json_string(cli_unreachable(coordinator->error)));
+    return object;
+}
+
+static json_t *coordinators_of(struct cli *cli, const struct cli_coordinator *coordinators, uint32_t *ret_reachable)
+{
+    json_t *object = json_object(), *list = json_array();
+    uint32_t count = cli->session.file.coordinator_count, reachable = 0;
+
     for (uint32_t i = 0; i < count; i++) {
-        bool reachable = list[i].asked && list[i].error == 0;
-
-        *ret_reachable += reachable;
-        json_array_append_new(array, json_pack("{s:s, s:b, s:s}", "address", address_print(list[i].address, address), "reachable",
-                                               reachable, "protocol", "0000000000000000"));
+        reachable += coordinators[i].error == 0;
+        (void)json_array_append_new(list, coordinator_of(&coordinators[i]));
     }
-    return json_pack("{s:o, s:b}", "coordinators", array, "quorum_reachable", *ret_reachable > count / 2);
+    put(object, "coordinators", list);
+    put(object, "quorum_reachable", json_boolean(reachable > count / 2));
+    *ret_reachable = reachable;
+    return object;
 }
 
-static json_t *message_json(const char *name, const char *description)
+static bool have_two_clusters(struct cli *cli, const struct cli_coordinator *coordinators)
 {
-    return json_pack("{s:s, s:s}", "name", name, "description", description);
+    for (uint32_t i = 0; i < cli->session.file.coordinator_count; i++) {
+        if (coordinators[i].error == ERROR_INVALID_CLUSTER_ID)
+            return true;
+        for (uint32_t j = 0; j < i; j++)
+            if (!uid_is_none(coordinators[i].cluster_id) && !uid_is_none(coordinators[j].cluster_id) &&
+                !uid_equal(coordinators[i].cluster_id, coordinators[j].cluster_id))
+                return true;
+    }
+    return false;
 }
 
-static bool is_healthy(const json_t *cluster)
+static bool has_cluster(struct cli *cli, const struct cli_coordinator *coordinators)
 {
-    const json_t *data = json_object_get(json_object_get(cluster, "data"), "state");
-
-    return json_is_true(json_object_get(data, "healthy"));
+    for (uint32_t i = 0; i < cli->session.file.coordinator_count; i++)
+        if (!uid_is_none(coordinators[i].cluster_id))
+            return true;
+    return false;
 }
 
-static json_t *client_json(struct cli *cli, const json_t *cluster, const char *why)
+static bool is_up_to_date(struct cli *cli, const struct cli_coordinator *coordinators)
+{
+    for (uint32_t i = 0; i < cli->session.file.coordinator_count; i++)
+        if (coordinators[i].error == 0 && coordinators[i].other_set)
+            return false;
+    return true;
+}
+
+static json_t *messages_of(struct cli *cli, const struct cli_coordinator *coordinators, uint32_t reachable, bool controller)
 {
     json_t *messages = json_array();
-    uint32_t reachable, count;
-    json_t *coordinators = coordinators_json(cli, &reachable, &count);
-    bool available = json_is_true(json_object_get(json_object_get(cluster, "database_available"), "x"));
+    uint32_t count = cli->session.file.coordinator_count;
 
-    available = json_is_true(json_object_get(cluster, "database_available"));
     if (reachable <= count / 2)
-        json_array_append_new(messages, message_json("quorum_not_reachable", "Unable to reach a quorum of coordinators."));
-    if (why[0] != '\0')
-        json_array_append_new(messages, message_json("unreachable_cluster_controller", why));
-    return json_pack("{s:o, s:{s:s, s:b}, s:{s:b, s:b}, s:o}", "coordinators", coordinators, "cluster_file", "path",
-                     quoin_database_cluster_file(cli->db), "up_to_date", 1, "database_status", "available", available, "healthy",
-                     available && is_healthy(cluster), "messages", messages);
+        add_message(messages, "quorum_not_reachable", "Unable to reach a quorum of coordinators.");
+    if (have_two_clusters(cli, coordinators))
+        add_message(messages, "wrong_cluster_id", "Wrong cluster id: the coordinators belong to different clusters.");
+    if (!is_up_to_date(cli, coordinators))
+        add_message(messages, "inconsistent_cluster_file", "The coordinators know another set of coordinators than the cluster file.");
+    if (reachable > count / 2 && !has_cluster(cli, coordinators))
+        add_message(messages, "no_database", "The database has not been created yet; run: configure new "
+                                             "<single|double|triple> <lmdb|memory>");
+    else if (reachable > count / 2 && !controller)
+        add_message(messages, "unreachable_cluster_controller", "No response received from the cluster controller.");
+    return messages;
 }
 
-/* The whole document; the cluster part is an empty object when the controller can't be reached. */
-static json_t *fetch(struct cli *cli)
+static json_t *client_of(struct cli *cli, const struct cli_coordinator *coordinators, const json_t *cluster, bool *ret_quorum)
+{
+    json_t *client = json_object(), *file = json_object(), *status = json_object();
+    const json_t *data = json_object_get(cluster, "data");
+    uint32_t reachable;
+
+    put(client, "coordinators", coordinators_of(cli, coordinators, &reachable));
+    *ret_quorum = reachable > cli->session.file.coordinator_count / 2;
+    put(file, "path", json_string(cli->session.path));
+    put(file, "up_to_date", json_boolean(is_up_to_date(cli, coordinators)));
+    put(client, "cluster_file", file);
+    put(status, "available", json_boolean(json_is_true(json_object_get(cluster, "database_available"))));
+    put(status, "healthy", json_boolean(json_is_true(json_object_get(cluster, "database_available")) &&
+                                        json_is_true(json_object_get(json_object_get(data, "state"), "healthy"))));
+    put(client, "database_status", status);
+    put(client, "messages", messages_of(cli, coordinators, reachable, cluster != NULL));
+    put(client, "timestamp", json_integer(env_wall_us(cli->session.env) / 1000000));
+    return client;
+}
+
+/* ---- the whole ---- */
+
+/* The user's own limit may be shorter. */
+static int64_t limited(struct cli *cli, int64_t limit_us)
+{
+    int64_t left_us = cli->session.deadline_us - env_now_us(cli->session.env);
+
+    if (cli->session.deadline_us == 0 || left_us > limit_us)
+        return limit_us;
+    return left_us > 0 ? left_us : 0;
+}
+
+static json_t *ask_controller(struct cli *cli)
 {
     struct bytes_buffer text = {0};
     json_t *cluster = NULL;
-    char why[900] = "";
-    json_t *client;
 
-    if (quoin_admin_status(cli->db, &text, cli_timeout_us(cli)) == 0) {
-        json_error_t ignored;
-
-        cluster = json_loadb((const char *)text.ptr, text.len, 0, &ignored);
-        if (cluster != NULL && json_object_get(cluster, "cluster") != NULL) { /* a whole document */
-            json_t *inner = json_incref(json_object_get(cluster, "cluster"));
-
-            json_decref(cluster);
-            cluster = inner;
-        }
-    }
+    if (cli_session_status(&cli->session, limited(cli, STATUS_LIMIT_US), &text) == 0)
+        cluster = json_loadb((const char *)text.ptr, text.len, 0, NULL);
     bytes_buffer_done(&text);
-    if (cluster == NULL)
-        quoin_database_explain(cli->db, why, sizeof(why));
-    if (cluster == NULL && why[0] == '\0')
-        snprintf(why, sizeof(why), "the cluster controller does not answer");
-    if (cluster == NULL)
-        cluster = json_object();
-    client = client_json(cli, cluster, why);
-    if (why[0] != '\0')
-        cli_fail(cli, ERROR_TIMED_OUT, "%s", why);
-    return json_pack("{s:o, s:o}", "client", client, "cluster", cluster);
-}
-
-/* ---- for people ---- */
-
-static const char *text_at(const json_t *object, const char *key, const char *otherwise)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text != NULL ? text : otherwise;
-}
-
-static void print_configuration(struct cli *cli, const json_t *cluster)
-{
-    const json_t *configuration = json_object_get(cluster, "configuration");
-
-    cli_print(cli, "Configuration:\n");
-    cli_print(cli, "  Redundancy mode        - %s\n",
-              text_at(json_object_get(configuration, "redundancy"), "factor", text_at(configuration, "redundancy_mode", "unknown")));
-    cli_print(cli, "  Storage engine         - %s\n", text_at(configuration, "storage_engine", "unknown"));
-    cli_print(cli, "  Coordinators           - %" JSON_INTEGER_FORMAT "\n",
-              json_integer_value(json_object_get(configuration, "coordinators_count")));
-}
-
-static void print_cluster(struct cli *cli, const json_t *cluster)
-{
-    const json_t *recovery = json_object_get(cluster, "recovery_state");
-
-    cli_print(cli, "\nCluster:\n");
-    cli_print(cli, "  Quoin processes        - %zu\n", json_object_size(json_object_get(cluster, "processes")));
-    cli_print(cli, "  Zones                  - %zu\n", json_object_size(json_object_get(cluster, "machines")));
-    cli_print(cli, "  Recovery state         - %s\n", text_at(recovery, "name", "unknown"));
-    if (json_object_get(recovery, "description") != NULL)
-        cli_print(cli, "  Recovery               - %s\n", text_at(recovery, "description", ""));
-    cli_print(cli, "  Generation             - %" JSON_INTEGER_FORMAT "\n", json_integer_value(json_object_get(cluster, "generation")));
-}
-
-static void print_data(struct cli *cli, const json_t *cluster)
-{
-    const json_t *data = json_object_get(cluster, "data"), *state = json_object_get(data, "state");
-    const json_t *faults = json_object_get(cluster, "fault_tolerance");
-
-    cli_print(cli, "\nData:\n");
-    cli_print(cli, "  Replication health     - %s\n",
-              json_is_true(json_object_get(state, "healthy")) ? "Healthy" : text_at(state, "description", "unknown"));
-    if (faults != NULL)
-        cli_print(cli, "  Fault Tolerance        - %" JSON_INTEGER_FORMAT " zones\n",
-                  json_integer_value(json_object_get(faults, "max_zone_failures_without_losing_availability")));
-    cli_print(cli, "  Database               - %s\n",
-              json_is_true(json_object_get(cluster, "database_available")) ? "available" : "unavailable");
-    cli_print(cli, "  Lock                   - %s\n",
-              json_is_true(json_object_get(json_object_get(cluster, "database_lock_state"), "locked")) ? "locked" : "unlocked");
-}
-
-static void print_processes(struct cli *cli, const json_t *cluster)
-{
-    const char *id;
-    json_t *process;
-
-    cli_print(cli, "\nProcess performance details:\n");
-    json_object_foreach(json_object_get(cluster, "processes"), id, process) {
-        const json_t *roles = json_object_get(process, "roles");
-
-        cli_print(cli, "  %-22s %-12s", text_at(process, "address", id), text_at(process, "class_type", ""));
-        for (size_t i = 0; i < json_array_size(roles); i++)
-            cli_print(cli, " %s", text_at(json_array_get(roles, i), "role", ""));
-        cli_print(cli, "\n");
+    if (cluster != NULL && !json_is_object(cluster)) {
+        json_decref(cluster);
+        cluster = NULL;
     }
+    return cluster;
 }
 
-static void print_coordinators(struct cli *cli, const json_t *document)
+json_t *cli_status_document(struct cli *cli, bool *ret_quorum)
+{
+    struct cli_coordinator coordinators[CLUSTER_FILE_COORDINATORS_MAX];
+    json_t *document = json_object(), *cluster = NULL;
+    bool worth_asking = false;
+
+    cli_session_probe(&cli->session, limited(cli, PROBE_LIMIT_US), coordinators);
+    for (uint32_t i = 0; i < cli->session.file.coordinator_count; i++)
+        worth_asking |= coordinators[i].error == 0 && !uid_is_none(coordinators[i].cluster_id);
+    if (worth_asking && !cli->session.interrupted)
+        cluster = ask_controller(cli);
+    put(document, "client", client_of(cli, coordinators, cluster, ret_quorum));
+    put(document, "cluster", cluster != NULL ? cluster : json_pack("{s:[]}", "messages"));
+    cli->session.why[0] = '\0';
+    return document;
+}
+
+/* A second look, for rates: only when the first one came quickly. */
+static json_t *look_again(struct cli *cli, const json_t *document, int64_t began_us)
+{
+    json_t *cluster, *later;
+
+    if (json_object_get(json_object_get(document, "cluster"), "workload") == NULL ||
+        env_now_us(cli->session.env) - began_us > RATE_BUDGET_US - RATE_INTERVAL_US)
+        return NULL;
+    for (int64_t end_us = env_now_us(cli->session.env) + RATE_INTERVAL_US; env_now_us(cli->session.env) < end_us;)
+        cli_session_idle(&cli->session);
+    cluster = ask_controller(cli);
+    if (cluster == NULL)
+        return NULL;
+    later = json_object();
+    put(later, "cluster", cluster);
+    return later;
+}
+
+/* Without a quorum there is no cluster: scripts should notice. */
+static void fail_unreachable(struct cli *cli, const json_t *document)
 {
     const json_t *list = json_object_get(json_object_get(json_object_get(document, "client"), "coordinators"), "coordinators");
+    char text[CLI_WHY_MAX] = "";
+    size_t index, at = 0;
+    json_t *coordinator;
 
-    for (size_t i = 0; i < json_array_size(list); i++)
-        cli_print(cli, "  %s  (%s)\n", text_at(json_array_get(list, i), "address", ""),
-                  json_is_true(json_object_get(json_array_get(list, i), "reachable")) ? "reachable" : "unreachable");
+    json_array_foreach((json_t *)list, index, coordinator)
+    {
+        if (json_is_true(json_object_get(coordinator, "reachable")) || at >= sizeof(text))
+            continue;
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s: %s", at > 0 ? "; " : "",
+                               json_string_value(json_object_get(coordinator, "address")),
+                               json_string_value(json_object_get(coordinator, "error")));
+    }
+    cli_fail(cli, ERROR_TIMED_OUT, "Unable to reach a quorum of coordinators: %s", text);
 }
 
-static void print_document(struct cli *cli, const json_t *document, const char *level)
+static void say_whether_available(const json_t *document)
 {
-    const json_t *cluster = json_object_get(document, "cluster");
-    bool available = json_is_true(json_object_get(cluster, "database_available"));
-
-    if (strcmp(level, "minimal") == 0) {
-        cli_print(cli, "The database is %s.\n", available ? "available" : "unavailable");
-        return;
-    }
-    cli_print(cli, "Using cluster file `%s'.\n\n", quoin_database_cluster_file(cli->db));
-    if (json_object_size(cluster) == 0) {
-        cli_print(cli, "Could not communicate with a quorum of coordination servers:\n");
-        print_coordinators(cli, document);
-        return;
-    }
-    print_configuration(cli, cluster);
-    print_cluster(cli, cluster);
-    print_data(cli, cluster);
-    if (strcmp(level, "details") == 0) {
-        print_processes(cli, cluster);
-        cli_print(cli, "\nCoordination servers:\n");
-        print_coordinators(cli, document);
-    }
+    printf("%s\n", cli_status_is_available(document) ? "The database is available."
+                                                     : "The database is unavailable; type `status' for more information.");
 }
 
-int cli_status(struct cli *cli, struct cli_word *words, int count)
+void cli_status_minimal(struct cli *cli)
 {
-    char level[16] = "";
-    json_t *document;
+    bool quorum;
+    json_t *document = cli_status_document(cli, &quorum);
 
-    if (count > 1)
-        snprintf(level, sizeof(level), "%.*s", (int)words[1].bytes.len, (const char *)words[1].bytes.ptr);
-    if (level[0] != '\0' && strcmp(level, "minimal") != 0 && strcmp(level, "details") != 0 && strcmp(level, "json") != 0)
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "usage: status [minimal|details|json]");
-    document = fetch(cli);
-    if (strcmp(level, "json") == 0 && !cli->json) {
-        char *text = json_dumps(document, JSON_INDENT(2));
-
-        cli_print(cli, "%s\n", text);
-        free(text);
-    } else if (!cli->json) {
-        print_document(cli, document, level);
-    }
-    cli->result = document;
-    return cli->error;
-}
-
-/* ---- kill ---- */
-
-static int kill_one(struct cli *cli, const char *text)
-{
-    struct address address;
-    int error;
-
-    if (address_parse(bytes_of_string(text), &address) != 0)
-        return cli_fail(cli, ERROR_ADDRESS_PARSE_ERROR, "'%s' is not ip:port", text);
-    error = quoin_admin_reboot(cli->db, address, cli_timeout_us(cli));
-    if (error != 0)
-        return cli_fail(cli, error, "%s: %s", text, error_text(error));
-    json_array_append_new(cli->result, json_string(text));
-    return 0;
-}
-
-static int each_process(struct cli *cli, int (*each)(struct cli *cli, const char *address))
-{
-    json_t *document = fetch(cli);
-    const char *id;
-    json_t *process;
-
-    json_object_foreach(json_object_get(json_object_get(document, "cluster"), "processes"), id, process)
-        if (cli->error == 0)
-            each(cli, text_at(process, "address", id));
+    say_whether_available(document);
     json_decref(document);
-    return cli->error;
 }
 
-static int show_one(struct cli *cli, const char *address)
+static void show(struct cli *cli, const json_t *document, int64_t began_us)
 {
-    cli_print(cli, "%s\n", address);
-    json_array_append_new(cli->result, json_string(address));
-    return 0;
-}
-
-int cli_kill(struct cli *cli, struct cli_word *words, int count)
-{
-    char text[64];
-    int killed;
-
-    cli->result = json_array();
-    if (count == 1)
-        return each_process(cli, show_one);
-    if (count == 2 && cli_word_is(&words[1], "all")) {
-        each_process(cli, kill_one);
+    if (cli_word_is(cli, 1, "json")) {
+        (void)json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+        putchar('\n');
+    } else if (cli_word_is(cli, 1, "minimal")) {
+        say_whether_available(document);
     } else {
-        for (int i = 1; i < count && cli->error == 0; i++) {
-            snprintf(text, sizeof(text), "%.*s", (int)words[i].bytes.len, (const char *)words[i].bytes.ptr);
-            kill_one(cli, text);
-        }
+        int64_t first_us = env_now_us(cli->session.env);
+        json_t *later = look_again(cli, document, began_us);
+
+        cli_print_status(document, later, (double)(env_now_us(cli->session.env) - first_us) / 1e6, cli_word_is(cli, 1, "details"));
+        json_decref(later);
     }
-    killed = (int)json_array_size(cli->result);
-    if (cli->error == 0)
-        cli_print(cli, "Attempted to kill %d processes\n", killed);
-    return cli->error;
 }
 
-/* ---- configure ---- */
-
-int cli_configure(struct cli *cli, struct cli_word *words, int count)
+void cli_status(struct cli *cli)
 {
-    uint32_t redundancy = 0, engine = 0;
-    bool fresh = false;
-    char why[900];
-    int error;
+    int64_t began_us = env_now_us(cli->session.env);
+    json_t *document;
+    bool quorum;
 
-    for (int i = 1; i < count; i++) {
-        uint32_t r = redundancy_parse(words[i].bytes), e = engine_parse(words[i].bytes);
-
-        if (cli_word_is(&words[i], "new"))
-            fresh = true;
-        else if (r != 0)
-            redundancy = r;
-        else if (e != 0)
-            engine = e;
-        else
-            return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "configure: unknown word '%.*s'", (int)words[i].bytes.len,
-                            (const char *)words[i].bytes.ptr);
+    if (cli->word_count == 2 && !cli_word_is(cli, 1, "minimal") && !cli_word_is(cli, 1, "details") && !cli_word_is(cli, 1, "json")) {
+        cli_usage(cli);
+        return;
     }
-    if (!fresh || redundancy == 0 || engine == 0)
-        return cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "usage: configure new <single|double|triple> <lmdb|memory>");
-    error = quoin_admin_configure(cli->db, redundancy, engine, cli_timeout_us(cli));
-    if (error == ERROR_TIMED_OUT) {
-        quoin_database_explain(cli->db, why, sizeof(why));
-        return cli_fail(cli, error, "the database was not created in time%s%s", why[0] != '\0' ? ": " : "", why);
-    }
-    if (error == ERROR_CLIENT_INVALID_OPERATION)
-        return cli_fail(cli, error, "Database already exists! To change configuration, don't say `new'");
-    if (error == ERROR_INVALID_CLUSTER_ID)
-        return cli_fail(cli, error, "the coordinators belong to different clusters");
-    if (error != 0)
-        return cli_fail(cli, error, "%s", error_text(error));
-    cli_print(cli, "Database created\n");
-    return 0;
+    document = cli_status_document(cli, &quorum);
+    if (!cli->json)
+        show(cli, document, began_us);
+    if (!quorum)
+        fail_unreachable(cli, document);
+    cli->result = document;
 }

@@ -1,0 +1,252 @@
+/* A line's commands, one after the other: find it in the table, check its words, run it, say how it went. */
+#include "tools/cli_shell.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "net/error.h"
+
+static void cli_help(struct cli *cli);
+static void cli_exit(struct cli *cli);
+
+const struct cli_entry cli_entries[] = {
+    {"begin", "begin", "begins a transaction; the commands that follow are part of it", NULL, 1, 1, cli_begin},
+    {"clear", "clear <KEY>", "clears a key", "Needs `writemode on'.", 2, 2, cli_clear},
+    {"clearrange", "clearrange <BEGINKEY> <ENDKEY>", "clears the keys from BEGINKEY to before ENDKEY",
+     "Needs `writemode on'.", 3, 3, cli_clearrange},
+    {"commit", "commit", "commits the transaction that was begun", NULL, 1, 1, cli_commit},
+    {"configure", "configure new <single|double|triple> <lmdb|memory>", "creates the database of a new cluster",
+     "Tells the coordinators of the cluster file that they are one cluster, and creates its database. single, double,\n"
+     "triple: how many copies of everything, in different zones. ssd, ssd-2 and ssd-redwood-1 mean lmdb.", 1, 8, cli_configure},
+    {"exit", "exit", "leaves the shell", NULL, 1, 1, cli_exit},
+    {"get", "get <KEY>", "shows a key's value", NULL, 2, 2, cli_get},
+    {"getrange", "getrange <BEGINKEY> [ENDKEY] [LIMIT]", "shows keys and values from BEGINKEY to before ENDKEY",
+     "Without ENDKEY: the keys that start with BEGINKEY. LIMIT is 25 unless given; a negative one reads from the end.", 2, 4,
+     cli_getrange},
+    {"getrangekeys", "getrangekeys <BEGINKEY> [ENDKEY] [LIMIT]", "the same, keys alone", NULL, 2, 4, cli_getrangekeys},
+    {"getversion", "getversion", "shows the current read version", NULL, 1, 1, cli_getversion},
+    {"help", "help [COMMAND|escaping|options]", "shows all commands, or one", NULL, 1, 2, cli_help},
+    {"kill", "kill [all|list|ADDRESS...]", "ends processes; their supervisor starts them again",
+     "Without arguments, or with `list': the addresses of all processes.", 1, SIZE_MAX, cli_kill},
+    {"lock", "lock", "locks the database: from then on only lock-aware transactions read and write",
+     "Prints the UID with which `unlock' ends it.", 1, 1, cli_lock},
+    {"option", "option [on|off <OPTION> [ARG]]", "sets a transaction option, or shows which are set",
+     "In a transaction that was begun: for that one; else for all that begin from now on. `help options' lists them.", 1, 4,
+     cli_option_command},
+    {"quit", "quit", "leaves the shell", NULL, 1, 1, cli_exit},
+    {"reset", "reset", "starts the transaction that was begun anew", NULL, 1, 1, cli_reset},
+    {"rollback", "rollback", "drops the transaction that was begun", NULL, 1, 1, cli_rollback},
+    {"set", "set <KEY> <VALUE>", "sets a key's value", "Needs `writemode on'.", 3, 3, cli_set},
+    {"status", "status [minimal|details|json]", "shows how the cluster is", "Works without a database as well.", 1, 2, cli_status},
+    {"unlock", "unlock <UID>", "unlocks the database", NULL, 2, 2, cli_unlock},
+    {"writemode", "writemode <on|off>", "allows or forbids set, clear and clearrange", NULL, 2, 2, cli_writemode},
+    {NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
+
+const struct cli_entry *cli_find_entry(struct bytes name)
+{
+    for (const struct cli_entry *entry = cli_entries; entry->name != NULL; entry++)
+        if (bytes_equal(name, bytes_of_string(entry->name)))
+            return entry;
+    return NULL;
+}
+
+/* ---- what commands say ---- */
+
+void cli_say(struct cli *cli, const char *format, ...)
+{
+    va_list args;
+
+    if (cli->json)
+        return;
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+}
+
+void cli_fail(struct cli *cli, int error, const char *format, ...)
+{
+    va_list args;
+
+    cli->error = error;
+    va_start(args, format);
+    vsnprintf(cli->message, sizeof(cli->message), format, args);
+    va_end(args);
+}
+
+void cli_fail_with(struct cli *cli, int error)
+{
+    if (error == 0)
+        return;
+    if (cli->session.why[0] != '\0')
+        cli_fail(cli, error, "%s", cli->session.why);
+    else
+        cli_fail(cli, error, "%s", error_text(error));
+}
+
+void cli_usage(struct cli *cli)
+{
+    cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "Usage: %s", cli_find_entry(cli->words[0])->usage);
+}
+
+void cli_result(struct cli *cli, const char *key, json_t *value)
+{
+    if (cli->result == NULL)
+        cli->result = json_object();
+    (void)json_object_set_new(cli->result, key, value);
+}
+
+const char *cli_show(struct cli *cli, struct bytes bytes)
+{
+    const char *text = cli_printable(&cli->arena, bytes);
+
+    return text == NULL ? "(out of memory)" : text;
+}
+
+json_t *cli_json_bytes(struct cli *cli, struct bytes bytes)
+{
+    return json_string(cli_show(cli, bytes));
+}
+
+bool cli_word_is(const struct cli *cli, size_t index, const char *text)
+{
+    return index < cli->word_count && bytes_equal(cli->words[index], bytes_of_string(text));
+}
+
+/* ---- help ---- */
+
+static const char escaping[] =
+    "A word may hold any bytes: \\xNN is the byte with that hex number; \\\\, \\\", \\', \\; and \"\\ \" are the character itself.\n"
+    "Between double quotes blanks and `;' are themselves. Several commands are separated by `;'.\n"
+    "\n"
+    "  set \"a key\" \\x00\\xff; get a\\ key\n";
+
+static void help_options(struct cli *cli)
+{
+    for (size_t i = 0; i < cli_option_count; i++)
+        cli_say(cli, "  %-40s %s%s\n", cli_options[i].name, cli_options[i].takes_number ? "NUMBER: " : "",
+                cli_options[i].summary);
+}
+
+static void help_all(struct cli *cli)
+{
+    cli_say(cli, "List of CLI commands:\n\n");
+    for (const struct cli_entry *entry = cli_entries; entry->name != NULL; entry++) {
+        cli_say(cli, "  %-13s %s\n", entry->name, entry->summary);
+        cli_result(cli, entry->name, json_string(entry->usage));
+    }
+    cli_say(cli, "\nFor one command, type `help <command>'. Quotes and escapes: `help escaping'; options: `help options'.\n");
+}
+
+static void cli_help(struct cli *cli)
+{
+    const struct cli_entry *entry;
+
+    if (cli->word_count == 1) {
+        help_all(cli);
+    } else if (cli_word_is(cli, 1, "escaping")) {
+        cli_say(cli, "%s", escaping);
+    } else if (cli_word_is(cli, 1, "options")) {
+        help_options(cli);
+    } else if ((entry = cli_find_entry(cli->words[1])) != NULL) {
+        cli_say(cli, "%s\n\n%s\n%s%s", entry->usage, entry->summary, entry->detail == NULL ? "" : entry->detail,
+                entry->detail == NULL ? "" : "\n");
+        cli_result(cli, "usage", json_string(entry->usage));
+        cli_result(cli, "summary", json_string(entry->summary));
+    } else {
+        cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "No help available for unknown command `%s'", cli_show(cli, cli->words[1]));
+    }
+}
+
+static void cli_exit(struct cli *cli)
+{
+    cli->quit = true;
+}
+
+/* ---- running ---- */
+
+/* `result' stays beside an error if there is one: a status says what it knows. */
+static void print_object(struct cli *cli, const char *command)
+{
+    json_t *object = json_object();
+
+    (void)json_object_set_new(object, "command", json_string(command));
+    (void)json_object_set_new(object, "ok", json_boolean(cli->error == 0));
+    if (cli->result != NULL || cli->error == 0)
+        (void)json_object_set_new(object, "result", cli->result != NULL ? json_incref(cli->result) : json_object());
+    if (cli->error != 0) {
+        char shown[CLI_MESSAGE_MAX * 2];
+        json_t *error = json_object(), *message = json_string(cli->message);
+
+        if (message == NULL) /* bytes that are not UTF-8 */
+            message = json_string(bytes_print(bytes_of_string(cli->message), shown, sizeof(shown)));
+        (void)json_object_set_new(error, "code", json_integer(cli->error));
+        (void)json_object_set_new(error, "name", json_string(error_name(cli->error)));
+        (void)json_object_set_new(error, "message", message);
+        (void)json_object_set_new(object, "error", error);
+    }
+    (void)json_dumpf(object, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    putchar('\n');
+    json_decref(object);
+}
+
+static void finish(struct cli *cli, const char *command)
+{
+    if (cli->json)
+        print_object(cli, command);
+    else if (cli->error != 0) {
+        fflush(stdout);
+        if (strncmp(cli->message, "Usage: ", 7) == 0)
+            fprintf(stderr, "%s\n", cli->message);
+        else if (cli->error == ERROR_CLIENT_INVALID_OPERATION)
+            fprintf(stderr, "ERROR: %s\n", cli->message);
+        else
+            fprintf(stderr, "ERROR: %s (%d)\n", cli->message, cli->error);
+    }
+    fflush(stdout);
+    json_decref(cli->result);
+    cli->result = NULL;
+}
+
+static void run_command(struct cli *cli, const struct cli_command *command)
+{
+    const struct cli_entry *entry = cli_find_entry(command->words[0]);
+    const char *name;
+
+    cli->words = command->words;
+    cli->word_count = command->word_count;
+    cli->error = 0;
+    cli->session.why[0] = '\0';
+    cli->session.interrupted = false;
+    name = entry == NULL ? cli_show(cli, command->words[0]) : entry->name;
+    if (cli->session.interactive)
+        cli->session.deadline_us = cli->timeout_us == 0 ? 0 : env_now_us(cli->session.env) + cli->timeout_us;
+    if (entry == NULL)
+        cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "Unknown command `%s'. Try `help'?", name);
+    else if (cli->word_count < entry->words_min || cli->word_count > entry->words_max)
+        cli_usage(cli);
+    else
+        entry->run(cli);
+    finish(cli, name);
+    arena_reset(&cli->arena);
+}
+
+bool cli_run_text(struct cli *cli, struct bytes text)
+{
+    struct cli_line line;
+    char why[256];
+    int error = cli_parse(text, &line, why, sizeof(why));
+    bool good = true;
+
+    if (error != 0) {
+        cli_fail(cli, error, "%s", why);
+        finish(cli, "");
+        return false;
+    }
+    for (size_t i = 0; i < line.command_count && good && !cli->quit; i++) {
+        run_command(cli, &line.commands[i]);
+        good = cli->error == 0;
+    }
+    cli_line_done(&line);
+    return good;
+}

@@ -66,15 +66,6 @@ static int apply_options(struct transaction *txn, const struct cli_option_set *s
 
 /* ---- waiting ---- */
 
-static int wait_commit(struct cli *cli, struct transaction *txn)
-{
-    struct client_call call = {0};
-
-    cli_session_begin(&cli->session, &call);
-    transaction_commit_start(&call, NULL, txn);
-    return cli_session_wait(&cli->session, &call, true);
-}
-
 /* 0: the transaction is as new, with `set` to be applied again. A locked database stays locked: that is said at once. */
 static int wait_retry(struct cli *cli, struct transaction *txn, int error)
 {
@@ -100,7 +91,7 @@ int cli_transact(struct cli *cli, const struct cli_option_set *options, int (*bo
         if (error == 0)
             error = body(cli, txn);
         if (error == 0)
-            error = wait_commit(cli, txn);
+            error = cli_session_commit(&cli->session, txn);
         if (error == 0)
             break;
         error = wait_retry(cli, txn, error);
@@ -166,7 +157,7 @@ void cli_commit(struct cli *cli)
 
     if (!has_transaction(cli))
         return;
-    error = wait_commit(cli, cli->txn);
+    error = cli_session_commit(&cli->session, cli->txn);
     if (error == 0)
         say_committed(cli, transaction_committed_version(cli->txn));
     else

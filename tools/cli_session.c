@@ -235,6 +235,27 @@ int cli_session_wait(struct cli_session *session, struct client_call *call, bool
     return error;
 }
 
+/* A commit's ctx is the transaction's, so the session stands beside the call. */
+struct commit_wait {
+    struct client_call call; /* first */
+    struct cli_session *session;
+};
+
+static void commit_done(struct client_call *call)
+{
+    stop(container_of(call, struct commit_wait, call)->session, 0);
+}
+
+int cli_session_commit(struct cli_session *session, struct transaction *txn)
+{
+    struct commit_wait wait = {.session = session};
+
+    prepare(session);
+    wait.call.done = commit_done;
+    transaction_commit_start(&wait.call, NULL, txn);
+    return cli_session_wait(session, &wait.call, true);
+}
+
 static void idle_fired(struct env_timer *timer)
 {
     struct cli_session *session = container_of(timer, struct cli_session, tick);

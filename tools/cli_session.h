@@ -47,6 +47,9 @@ void cli_session_close(struct cli_session *session);
 void cli_session_begin(struct cli_session *session, struct client_call *call);
 int cli_session_wait(struct cli_session *session, struct client_call *call, bool needs_database);
 
+/* Commits and waits. */
+int cli_session_commit(struct cli_session *session, struct transaction *txn);
+
 /* Lets the network have a few turns. */
 void cli_session_idle(struct cli_session *session);
 

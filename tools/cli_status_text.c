@@ -100,7 +100,12 @@ static void print_messages(const json_t *messages)
     size_t index;
 
     json_array_foreach((json_t *)messages, index, message)
-        printf("\n%s\n", text_or(json_object_get(message, "description"), text_or(json_object_get(message, "name"), "")));
+    {
+        const char *name = text_or(json_object_get(message, "name"), "");
+
+        if (strcmp(name, "quorum_not_reachable") != 0 && strcmp(name, "recovery_waiting") != 0) /* have been shown */
+            printf("\n%s\n", text_or(json_object_get(message, "description"), name));
+    }
 }
 
 /* ---- recovery ---- */

@@ -9,7 +9,8 @@
 #include "net/mem.h"
 #include "tools/cli_shell.h"
 
-enum { EXEC_TIMEOUT_S = 5 };
+/* The margin: what was in the way has been said, and the process has ended, within the time-out. */
+enum { EXEC_TIMEOUT_S = 5, ANSWER_MARGIN_US = 100000 };
 
 static const char usage[] =
     "quoincli " QUOIN_VERSION ": the shell of a Quoin cluster\n"
@@ -99,6 +100,8 @@ static int run(struct cli *cli, const struct arguments *arguments, bool person)
     double seconds = arguments->timeout_s >= 0 ? arguments->timeout_s : arguments->exec != NULL ? EXEC_TIMEOUT_S : 0;
 
     cli->timeout_us = (int64_t)(seconds * 1e6);
+    if (cli->timeout_us > 10 * ANSWER_MARGIN_US)
+        cli->timeout_us -= ANSWER_MARGIN_US;
     if (arguments->exec != NULL && cli->timeout_us > 0)
         cli->session.deadline_us = env_now_us(cli->session.env) + cli->timeout_us;
     if (arguments->exec != NULL)

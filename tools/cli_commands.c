@@ -326,8 +326,13 @@ static int set_body(struct cli *cli, struct transaction *txn)
     return transaction_set(txn, cli->words[1], cli->words[2]);
 }
 
+/* To the library, clearing a key that can't exist is nothing to do; a person who typed it should know. */
 static int clear_body(struct cli *cli, struct transaction *txn)
 {
+    struct bytes key = cli->words[1];
+
+    if (key.len > (bytes_starts_with(key, BYTES_LITERAL("\xff")) ? SYSTEM_KEY_BYTES_MAX : KEY_BYTES_MAX))
+        return ERROR_KEY_TOO_LARGE;
     return transaction_clear(txn, cli->words[1]);
 }
 

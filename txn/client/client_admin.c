@@ -1,10 +1,13 @@
 /* Administration: small ops that keep trying.
  *
- *   configure:  CREATE -> CREATED -> FIND -> CREATE_DATABASE -> DONE      (PAUSED -> back, where something failed)
+ *   configure:  LOOK -> LOOKED -> CREATE -> CREATED -> FIND -> CREATE_DATABASE -> DONE (-> FILL)
+ *                         \-----------------------------^              (PAUSED -> back, where something failed)
  *
- * The record that makes coordinators a cluster is drawn once; a coordinator that already has another refuses and shows it:
- * then that one is what everybody is sent. A database is only created once all of them have the record, or, where it was there before,
- * a majority. */
+ * A coordinator that has lost its disk must not be made a voter again behind its cluster's back: so all are asked first, and a
+ * record goes out only when all of them answered and none has one, or when those that have one are too few to elect a leader
+ * (an earlier `configure new` that was cut short). The record that makes coordinators a cluster is drawn once; a coordinator
+ * that has another refuses and shows it: then that one is what everybody is sent. Coordinators that were missed get theirs
+ * after the database was created, when there has not been anything that they could have forgotten. */
 #include "txn/client/client_admin.h"
 
 #include <assert.h>
@@ -15,7 +18,7 @@ enum { ADMIN_PAUSE_US = 50000 };
 
 /* ---- configure ---- */
 
-enum { CREATE, CREATED, FIND, CREATE_DATABASE, DONE, PAUSED_CREATE, PAUSED_FIND, CONFIGURE_STAGES };
+enum { LOOK, LOOKED, CREATE, CREATED, FIND, CREATE_DATABASE, DONE, FILLED, PAUSED_LOOK, PAUSED_CREATE, PAUSED_FIND, CONFIGURE_STAGES };
 
 static struct client_configure *configure_of(struct op *op)
 {
@@ -65,7 +68,78 @@ static void clear_creates(struct client_configure *configure)
         rpc_call_clear(&configure->creates[i]);
 }
 
-static enum op_result create(struct op *op)
+static enum op_result come_back(struct op *op, unsigned paused_stage)
+{
+    wait_timer_start(&configure_of(op)->timer, op, ADMIN_PAUSE_US);
+    return op_wait(op, paused_stage);
+}
+
+static enum op_result look(struct op *op)
+{
+    struct client_configure *configure = configure_of(op);
+    struct client *client = configure->client;
+
+    clear_creates(configure);
+    gather_init(&configure->gather, op, configure->count);
+    for (uint32_t i = 0; i < configure->count; i++) {
+        struct endpoint to = {client->coordinators[i].address, ENDPOINT_COORDINATOR};
+        struct message *message;
+        struct get_leader *body = MESSAGE_NEW(get_leader, &message);
+
+        if (body == NULL)
+            return op_finish(op, ERROR_OUT_OF_MEMORY);
+        gather_add(&configure->gather, &configure->creates[i].wait);
+        rpc_call_start(&configure->creates[i], op, client->rpc, &to, message, client->env->knobs.client_connect_timeout_us);
+    }
+    return op_wait(op, LOOKED);
+}
+
+/* Takes over the record that a coordinator shows; false if it is not the one seen before. */
+static bool take_record(struct client_configure *configure, const struct get_leader_reply *reply)
+{
+    struct uid id = {reply->cluster_high, reply->cluster_low};
+
+    if (configure->found)
+        return uid_equal(id, configure->cluster_id);
+    if (reply->members_count == 0 || reply->members_count > CLIENT_COORDINATORS_MAX)
+        return false;
+    configure->found = true;
+    configure->cluster_id = id;
+    configure->member_count = reply->members_count;
+    memcpy(configure->members, reply->members, reply->members_count * sizeof(reply->members[0]));
+    return true;
+}
+
+static enum op_result looked(struct op *op)
+{
+    struct client_configure *configure = configure_of(op);
+    uint32_t holders = 0, answers = 0;
+
+    configure->accepted = 0;
+    for (uint32_t i = 0; i < configure->count; i++) {
+        const struct rpc_call *call = &configure->creates[i];
+        const struct get_leader_reply *reply;
+
+        if (wait_under_way(&call->wait) || call->error != 0 || call->reply == NULL)
+            continue;
+        answers++;
+        reply = MESSAGE_BODY(get_leader_reply, call->reply);
+        if (reply->cluster_high == 0 && reply->cluster_low == 0)
+            continue;
+        if (!take_record(configure, reply))
+            return op_finish(op, ERROR_INVALID_CLUSTER_ID);
+        configure->accepted |= UINT32_C(1) << i;
+        holders++;
+    }
+    if (holders > configure->count / 2)
+        return op_move(op, FIND);
+    if (answers < configure->count) /* one that can't be reached may hold a record that we must not contradict */
+        return come_back(op, PAUSED_LOOK);
+    return op_move(op, CREATE);
+}
+
+/* The record, to all that are not known to have it. */
+static enum op_result send_record(struct op *op, unsigned next)
 {
     struct client_configure *configure = configure_of(op);
 
@@ -74,13 +148,12 @@ static enum op_result create(struct op *op)
     for (uint32_t i = 0; i < configure->count; i++)
         if (!(configure->accepted & UINT32_C(1) << i) && send_create(configure, i) != 0)
             return op_finish(op, ERROR_OUT_OF_MEMORY);
-    return op_wait(op, CREATED);
+    return op_wait(op, next);
 }
 
-static enum op_result come_back(struct op *op, unsigned paused_stage)
+static enum op_result create(struct op *op)
 {
-    wait_timer_start(&configure_of(op)->timer, op, ADMIN_PAUSE_US);
-    return op_wait(op, paused_stage);
+    return send_record(op, CREATED);
 }
 
 /* Another record is there: it becomes ours. False if it can't be. */
@@ -159,7 +232,19 @@ static enum op_result done_stage(struct op *op)
 
     if (client_error_is_transport(error) || error == ERROR_OPERATION_OBSOLETE)
         return come_back(op, PAUSED_FIND);
-    return op_finish(op, error);
+    if (error != 0 || (uint32_t)__builtin_popcount(configure_of(op)->accepted) == configure_of(op)->count)
+        return op_finish(op, error);
+    return send_record(op, FILLED);
+}
+
+static enum op_result filled(struct op *op)
+{
+    return op_finish(op, 0); /* those that can't be reached now are found out by status */
+}
+
+static enum op_result paused_look(struct op *op)
+{
+    return op_move(op, LOOK);
 }
 
 static enum op_result paused_create(struct op *op)
@@ -184,11 +269,15 @@ static void configure_ended(struct op *op)
 }
 
 static const struct op_stage configure_stages[CONFIGURE_STAGES] = {
+    [LOOK] = {"LOOK", look, OP_STAGE(LOOKED)},
+    [LOOKED] = {"LOOKED", looked, OP_STAGE(CREATE) | OP_STAGE(FIND) | OP_STAGE(PAUSED_LOOK)},
     [CREATE] = {"CREATE", create, OP_STAGE(CREATED)},
     [CREATED] = {"CREATED", created, OP_STAGE(FIND) | OP_STAGE(PAUSED_CREATE)},
     [FIND] = {"FIND", find_controller, OP_STAGE(CREATE_DATABASE)},
     [CREATE_DATABASE] = {"CREATE_DATABASE", create_database, OP_STAGE(DONE) | OP_STAGE(PAUSED_FIND)},
-    [DONE] = {"DONE", done_stage, OP_STAGE(PAUSED_FIND)},
+    [DONE] = {"DONE", done_stage, OP_STAGE(PAUSED_FIND) | OP_STAGE(FILLED)},
+    [FILLED] = {"FILLED", filled, 0},
+    [PAUSED_LOOK] = {"PAUSED_LOOK", paused_look, OP_STAGE(LOOK)},
     [PAUSED_CREATE] = {"PAUSED_CREATE", paused_create, OP_STAGE(CREATE)},
     [PAUSED_FIND] = {"PAUSED_FIND", paused_find, OP_STAGE(FIND)},
 };

@@ -145,7 +145,7 @@ static void print_recovery(const json_t *document)
     if (json_is_string(json_object_get(state, "cause")))
         line("Cause", "%s", json_string_value(json_object_get(state, "cause")));
     if (json_is_string(json_object_get(state, "waiting_for")))
-        line("Waits, and for", "%s", json_string_value(json_object_get(state, "waiting_for")));
+        line("Waiting", "%s", json_string_value(json_object_get(state, "waiting_for")));
     if (missing == NULL || missing[0] == '\0')
         return;
     line("Missing logs", "the wait ends when enough of these answer; start their processes, with their data directories:");

@@ -104,6 +104,8 @@ static void free_location(struct client *client, struct client_location *locatio
 
 static void remove_at(struct client *client, size_t index, size_t count)
 {
+    if (count == 0)
+        return;
     for (size_t i = 0; i < count; i++)
         free_location(client, client->locations[index + i]);
     client->location_count -= count;

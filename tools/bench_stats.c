@@ -1,149 +1,175 @@
-#include "tools/bench_stats.h"
+/* Histograms and counters of a run. */
+#include "tools/bench.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- histograms ---- */
 
-static unsigned slot_of(uint64_t value)
+/* Values below 64 have a bucket each. Above, every power of two is cut into 64 buckets: of a value with its top bit at place e
+ * the next 6 bits say which. */
+static size_t bucket_of(uint64_t us)
 {
-    unsigned power, shift;
+    size_t e, bucket;
 
-    if (value < HISTOGRAM_STEPS)
-        return (unsigned)value;
-    power = 63 - (unsigned)__builtin_clzll(value);
-    shift = power - 6; /* the 6 bits below the leading one choose the step */
-    if (shift + 1 >= HISTOGRAM_POWERS)
-        return HISTOGRAM_POWERS * HISTOGRAM_STEPS - 1;
-    return (shift + 1) * HISTOGRAM_STEPS + (unsigned)((value >> shift) & (HISTOGRAM_STEPS - 1));
+    if (us < 64)
+        return (size_t)us;
+    e = 63 - (size_t)__builtin_clzll(us);
+    bucket = (e - 5) * 64 + ((us >> (e - 6)) & 63);
+    return bucket < BENCH_HISTOGRAM_BUCKETS ? bucket : BENCH_HISTOGRAM_BUCKETS - 1;
 }
 
-static uint64_t value_of(unsigned slot)
+static double middle_of(size_t bucket)
 {
-    unsigned shift = slot / HISTOGRAM_STEPS, step = slot % HISTOGRAM_STEPS;
+    size_t e = bucket / 64 + 5;
+    uint64_t width = UINT64_C(1) << (e - 6 > 58 ? 0 : e - 6);
 
-    return shift == 0 ? step : (uint64_t)(HISTOGRAM_STEPS + step) << (shift - 1);
+    if (bucket < 64)
+        return (double)bucket;
+    return (double)((64 + bucket % 64) * width) + (double)(width - 1) / 2;
 }
 
-void histogram_add(struct histogram *histogram, uint64_t value)
+void bench_histogram_add(struct bench_histogram *histogram, uint64_t us)
 {
-    histogram->counts[slot_of(value)]++;
-    histogram->total++;
-    if (value > histogram->max)
-        histogram->max = value;
+    histogram->buckets[bucket_of(us)]++;
+    histogram->count++;
+    histogram->sum_us += us;
+    if (us > histogram->max_us)
+        histogram->max_us = us;
 }
 
-void histogram_merge(struct histogram *into, const struct histogram *from)
+void bench_histogram_merge(struct bench_histogram *into, const struct bench_histogram *from)
 {
-    for (unsigned i = 0; i < HISTOGRAM_POWERS * HISTOGRAM_STEPS; i++)
-        into->counts[i] += from->counts[i];
-    into->total += from->total;
-    if (from->max > into->max)
-        into->max = from->max;
+    for (size_t i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++)
+        into->buckets[i] += from->buckets[i];
+    into->count += from->count;
+    into->sum_us += from->sum_us;
+    if (from->max_us > into->max_us)
+        into->max_us = from->max_us;
 }
 
-uint64_t histogram_quantile(const struct histogram *histogram, double quantile)
+double bench_histogram_percentile(const struct bench_histogram *histogram, double part)
 {
-    uint64_t wanted = (uint64_t)ceil(quantile * (double)histogram->total), seen = 0;
+    uint64_t wanted = (uint64_t)(part * (double)histogram->count), seen = 0;
 
-    for (unsigned i = 0; i < HISTOGRAM_POWERS * HISTOGRAM_STEPS && histogram->total > 0; i++) {
-        seen += histogram->counts[i];
+    if (histogram->count == 0)
+        return 0;
+    if ((double)wanted < part * (double)histogram->count || wanted == 0)
+        wanted++;
+    for (size_t i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++) {
+        seen += histogram->buckets[i];
         if (seen >= wanted)
-            return value_of(i);
+            return middle_of(i) < (double)histogram->max_us ? middle_of(i) : (double)histogram->max_us;
     }
-    return histogram->max;
+    return (double)histogram->max_us;
 }
 
-/* ---- processes ---- */
+/* ---- stats ---- */
 
-int64_t cpu_us_of(int pid)
+void bench_stats_init(struct bench_stats *stats)
 {
-    char path[64], text[1024];
-    unsigned long long user, system;
-    const char *after;
-    FILE *file;
-    size_t len;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    file = fopen(path, "re");
-    if (file == NULL)
-        return -1;
-    len = fread(text, 1, sizeof(text) - 1, file);
-    fclose(file);
-    text[len] = '\0';
-    after = strrchr(text, ')'); /* the name may hold anything */
-    if (after == NULL || sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
-        return -1;
-    return (int64_t)((user + system) * (1000000 / (unsigned long long)sysconf(_SC_CLK_TCK)));
+    memset(stats, 0, sizeof(*stats));
+    pthread_mutex_init(&stats->lock, NULL);
 }
 
-/* ---- distributions (Gray et al., "Quickly generating billion-record synthetic databases", for zipf) ---- */
-
-static void prepare_zipf(struct key_draw *draw)
+void bench_stats_merge(struct bench_stats *into, struct bench_stats *from)
 {
-    double theta = draw->parameter, zeta2 = 1 + pow(0.5, theta);
-
-    draw->zeta = 0;
-    for (uint64_t i = 1; i <= draw->keys; i++)
-        draw->zeta += 1 / pow((double)i, theta);
-    draw->alpha = 1 / (1 - theta);
-    draw->eta = (1 - pow(2.0 / (double)draw->keys, 1 - theta)) / (1 - zeta2 / draw->zeta);
+    pthread_mutex_lock(&from->lock);
+    for (int i = 0; i < BENCH_STAGES; i++)
+        bench_histogram_merge(&into->stages[i], &from->stages[i]);
+    into->ops += from->ops;
+    into->transactions += from->transactions;
+    into->conflicts += from->conflicts;
+    into->retries += from->retries;
+    into->errors += from->errors;
+    into->missing += from->missing;
+    if (from->last_error != 0)
+        into->last_error = from->last_error;
+    if (from->last_retry != 0)
+        into->last_retry = from->last_retry;
+    pthread_mutex_unlock(&from->lock);
 }
 
-bool key_draw_parse(struct key_draw *draw, const char *text, uint64_t keys)
-{
-    char *end;
+/* ---- what loops and threads report ---- */
 
-    *draw = (struct key_draw){.kind = DRAW_UNIFORM, .keys = keys};
-    if (strcmp(text, "uniform") == 0)
-        return true;
-    if (strncmp(text, "zipf:", 5) == 0)
-        draw->kind = DRAW_ZIPF;
-    else if (strncmp(text, "hot:", 4) == 0)
-        draw->kind = DRAW_HOT;
-    else
-        return false;
-    text = strchr(text, ':') + 1;
-    draw->parameter = strtod(text, &end);
-    if (end == text || *end != '\0' || !(draw->parameter > 0) || !(draw->parameter < 1))
-        return false;
-    if (draw->kind == DRAW_ZIPF)
-        prepare_zipf(draw);
-    return true;
+void bench_sample_begin(struct bench_sample *sample, int64_t due_us)
+{
+    sample->begun_us = due_us;
+    sample->conflicts = sample->retries = 0;
+    sample->last_retry = 0;
 }
 
-static uint64_t draw_zipf(const struct key_draw *draw, double u)
+quoin_error bench_sample_read(struct bench_sample *sample, const struct bench_plan *plan, int index, struct quoin_future *future)
 {
-    double uz = u * draw->zeta;
-    uint64_t rank;
+    const struct quoin_pair *pairs;
+    const uint8_t *value;
+    bool present = true, more;
+    int len, count;
+    quoin_error error;
 
-    if (uz < 1)
-        rank = 0;
-    else if (uz < 1 + pow(0.5, draw->parameter))
-        rank = 1;
-    else
-        rank = (uint64_t)((double)draw->keys * pow(draw->eta * u - draw->eta + 1, draw->alpha));
-    if (rank >= draw->keys)
-        rank = draw->keys - 1;
-    return (rank * UINT64_C(0x9e3779b97f4a7c15) >> 11) % draw->keys; /* the popular keys lie apart */
-}
-
-uint64_t key_draw_next(const struct key_draw *draw, uint64_t random1, uint64_t random2)
-{
-    double u = (double)(random1 >> 11) / 9007199254740992.0;
-    uint64_t hot = (uint64_t)((double)draw->keys * draw->parameter);
-
-    switch (draw->kind) {
-    case DRAW_ZIPF:
-        return draw_zipf(draw, u);
-    case DRAW_HOT:
-        hot = hot == 0 ? 1 : hot;
-        return u < 0.9 ? random2 % hot : random2 % draw->keys;
-    case DRAW_UNIFORM:
-        break;
+    if (plan->kind == BENCH_SCAN) {
+        error = quoin_future_get_range(future, &pairs, &count, &more);
+        if (error == 0)
+            sample->ops = count;
+    } else {
+        error = quoin_future_get_value(future, &present, &value, &len);
     }
-    return random2 % draw->keys;
+    if (error == 0 && !present)
+        atomic_fetch_add_explicit(&sample->missing, 1, memory_order_relaxed);
+    sample->reads_took_us[index] = (uint64_t)(bench_now_us() - sample->reads_begun_us);
+    return error;
+}
+
+void bench_sample_failed(struct bench_sample *sample, quoin_error error)
+{
+    if (error == QUOIN_ERROR_NOT_COMMITTED) {
+        sample->conflicts++;
+    } else {
+        sample->retries++;
+        sample->last_retry = error;
+    }
+}
+
+void bench_run_acknowledged(struct bench_run *run, int64_t try_begun_us, int64_t now_us)
+{
+    int_fast64_t killed_us = atomic_load_explicit(&run->killed_us, memory_order_acquire), none = 0;
+
+    atomic_fetch_add_explicit(&run->committed, 1, memory_order_relaxed);
+    if (killed_us != 0 && try_begun_us > killed_us && atomic_load_explicit(&run->recovered_us, memory_order_relaxed) == 0)
+        atomic_compare_exchange_strong(&run->recovered_us, &none, now_us);
+}
+
+static void count_tries(struct bench_stats *stats, const struct bench_sample *sample)
+{
+    stats->conflicts += sample->conflicts;
+    stats->retries += sample->retries;
+    if (sample->last_retry != 0)
+        stats->last_retry = sample->last_retry;
+}
+
+void bench_run_ended(struct bench_run *run, struct bench_stats *stats, const struct bench_plan *plan, struct bench_sample *sample,
+                     quoin_error error)
+{
+    int64_t now_us = bench_now_us();
+
+    bench_plan_settled(plan, &run->space);
+    if (atomic_load_explicit(&run->phase, memory_order_relaxed) != BENCH_MEASURING)
+        return;
+    pthread_mutex_lock(&stats->lock);
+    count_tries(stats, sample);
+    if (error != 0) {
+        stats->errors++;
+        stats->last_error = error;
+    } else {
+        stats->transactions++;
+        stats->ops += (uint64_t)sample->ops;
+        stats->missing += (uint64_t)atomic_load_explicit(&sample->missing, memory_order_relaxed);
+        bench_histogram_add(&stats->stages[BENCH_READ_VERSION], sample->read_version_took_us);
+        for (int i = 0; i < plan->read_count; i++)
+            bench_histogram_add(&stats->stages[BENCH_READ], sample->reads_took_us[i]);
+        if (bench_plan_writes(plan))
+            bench_histogram_add(&stats->stages[BENCH_COMMIT], sample->commit_took_us);
+        bench_histogram_add(&stats->stages[BENCH_TRANSACTION], (uint64_t)(now_us - sample->begun_us));
+    }
+    pthread_mutex_unlock(&stats->lock);
 }

@@ -42,6 +42,14 @@ enum controller_phase {
     CONTROLLER_ACCEPTING,
 };
 
+/* For rates in status: the counters at the last request that came at least RATE_WINDOW_US after the one before. */
+enum { STATUS_RATES_MAX = 16, RATE_WINDOW_US = 1000000 };
+struct status_rates {
+    int64_t at_us; /* 0: there was no request yet */
+    int64_t values[STATUS_RATES_MAX];
+    double hz[STATUS_RATES_MAX];
+};
+
 struct recovery;
 struct adoption;
 
@@ -74,6 +82,7 @@ struct controller {
     int64_t recovery_started_us, accepting_since_us;
     uint64_t recoveries;
     uint32_t status_count; /* status ops under way */
+    struct status_rates rates;
     char waiting_for[512]; /* what a waiting recovery lacks, for people */
 };
 

@@ -92,8 +92,11 @@ static const void *answer(const struct call_child *child, const struct message_t
 static enum op_result run_collect(struct op *op)
 {
     struct status *status = status_of(op);
-    struct status_input input = {
-        .controller = status->controller, .processes = status->processes, .process_count = status->process_count};
+    struct status_input input = {.controller = status->controller,
+                                 .processes = status->processes,
+                                 .process_count = status->process_count,
+                                 .rates = &status->controller->rates,
+                                 .now_us = env_now_us(status->controller->env)};
     struct message *reply;
     struct get_status_reply *m;
 

@@ -19,6 +19,8 @@ struct status_input {
     const struct status_process *processes;
     uint32_t process_count;
     const struct get_leader_reply *coordinators; /* NULL: not known */
+    struct status_rates *rates;                  /* the controller's; moved on */
+    int64_t now_us;
 };
 
 /* FoundationDB's "cluster" object as text; in the arena. Bytes of length 0 if there is no memory for it. */

@@ -4,6 +4,7 @@
  * named in the tables below. A process that did not answer is there with what its registration said. */
 #include "roles/controller/status.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -523,15 +524,38 @@ static json_t *child_object(json_t *object, const char *key)
     return child;
 }
 
+enum { COUNTERS = sizeof(counters) / sizeof(counters[0]) };
+static_assert((int)COUNTERS <= (int)STATUS_RATES_MAX, "every counter has a rate");
+
+/* Rates are between this status and an earlier one, so that nobody keeps clocks for them. A role that was started anew
+ * counts from 0: its rate is then 0, not negative. */
+static void move_rates(const struct status_input *input)
+{
+    struct status_rates *rates = input->rates;
+    int64_t past_us = input->now_us - rates->at_us;
+
+    if (rates->at_us != 0 && past_us < RATE_WINDOW_US)
+        return;
+    for (size_t i = 0; i < COUNTERS; i++) {
+        int64_t value = sum_of(input, counters[i].kind, counters[i].metric), more = value - rates->values[i];
+
+        rates->hz[i] = rates->at_us == 0 || more < 0 ? 0 : (double)more * 1e6 / (double)past_us;
+        rates->values[i] = value;
+    }
+    rates->at_us = input->now_us;
+}
+
 static json_t *workload_of(const struct status_input *input)
 {
     json_t *workload = json_object();
 
-    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+    move_rates(input);
+    for (size_t i = 0; i < COUNTERS; i++) {
         json_t *entry = child_object(child_object(workload, counters[i].group), counters[i].name);
 
         put_int(entry, "counter", json_integer_value(json_object_get(entry, "counter")) +
                                       sum_of(input, counters[i].kind, counters[i].metric));
+        put(entry, "hz", json_real(json_number_value(json_object_get(entry, "hz")) + input->rates->hz[i]));
     }
     return workload;
 }

@@ -313,6 +313,8 @@ void log_server_status(const struct log_server *log, struct role_status *status,
     role_metric(status, arena, "known_committed_version", log->known_committed);
     role_metric(status, arena, "popped_version", log->popped_through);
     role_metric(status, arena, "locked", log->locked);
+    role_metric(status, arena, "queue_disk_available_bytes", (int64_t)log->free_bytes);
+    role_metric(status, arena, "queue_disk_total_bytes", (int64_t)log->total_bytes);
     role_metric(status, arena, "queue_disk_used_bytes", (int64_t)queue.file_bytes);
     role_metric(status, arena, "queue_length_bytes", (int64_t)(queue.end - queue.begin));
     role_metric(status, arena, "memory_bytes", (int64_t)log->memory_bytes);

@@ -93,7 +93,7 @@ struct log_server {
     struct ready answer_peeks;
     int64_t space_checked_us;
     bool disk_full;
-    uint64_t free_bytes;
+    uint64_t free_bytes, total_bytes; /* of the disk, when it was last asked */
     uint64_t pushes, push_bytes, peeks, peek_bytes, repeats;
 };
 

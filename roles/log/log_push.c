@@ -60,6 +60,7 @@ static bool disk_is_full(struct log_server *log)
                   {"Id", trace_id(log->id)}, {"FreeBytes", trace_int((int64_t)space.free_bytes)});
         log->disk_full = full;
         log->free_bytes = space.free_bytes;
+        log->total_bytes = space.total_bytes;
     }
     return log->disk_full;
 }

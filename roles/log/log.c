@@ -182,6 +182,12 @@ static void find_self(struct log_server *log)
 
 static void serve(struct log_server *log)
 {
+    struct env_space space;
+
+    if (env_dir_space(log->env, log->context.data_directory, &space) == 0) { /* for status, until a push asks again */
+        log->free_bytes = space.free_bytes;
+        log->total_bytes = space.total_bytes;
+    }
     log->registered = true;
     rpc_register(log->rpc, log->id, on_request, log);
 }

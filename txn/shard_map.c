@@ -471,6 +471,23 @@ void shard_map_before(const struct shard_map *map, struct bytes key, struct shar
     give(map, boundary_place(map, key), ret_shard);
 }
 
+size_t shard_map_pieces(const struct shard_map *map, struct bytes begin, struct bytes end, size_t limit, size_t *ret_key_bytes)
+{
+    size_t place = boundary_place(map, begin), pieces = 1, key_bytes = 0;
+
+    if (place < map->boundary_count && bytes_equal(boundary_key(map->boundaries[place]), begin))
+        place++;
+    for (; pieces < limit && place < map->boundary_count; place++, pieces++) {
+        struct bytes key = boundary_key(map->boundaries[place]);
+
+        if (bytes_compare(key, end) >= 0)
+            break;
+        key_bytes += key.len;
+    }
+    *ret_key_bytes = key_bytes;
+    return pieces;
+}
+
 size_t shard_map_count(const struct shard_map *map)
 {
     return map->boundary_count;

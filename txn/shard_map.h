@@ -38,6 +38,9 @@ int shard_map_apply(struct shard_map *map, enum mutation_type type, struct bytes
 void shard_map_at(const struct shard_map *map, struct bytes key, struct shard *ret_shard);
 /* The shard that holds the last key below `key` (key > ""). */
 void shard_map_before(const struct shard_map *map, struct bytes key, struct shard *ret_shard);
+/* How many shards [begin, end) meets, and no more than `limit`; *ret_key_bytes is the sum of the keys of the boundaries inside. Takes
+ * time in proportion to the result. */
+size_t shard_map_pieces(const struct shard_map *map, struct bytes begin, struct bytes end, size_t limit, size_t *ret_key_bytes);
 size_t shard_map_count(const struct shard_map *map);
 /* NULL if unknown. */
 const struct shard_server *shard_map_server(const struct shard_map *map, uint64_t server_id);

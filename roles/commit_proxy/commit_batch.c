@@ -100,7 +100,7 @@ static unsigned flags_of(const struct rpc_request *request, const struct commit 
     return request->from_client ? body->flags & ~(unsigned)COMMIT_RECOVERY : body->flags;
 }
 
-static void take_request(struct commit_batch *self, struct rpc_request *request)
+static void take_request(struct commit_batch *self, struct rpc_request *request, size_t push_bytes)
 {
     struct commit_item *item = &self->items[self->count++];
     const struct commit *body = MESSAGE_BODY(commit, request->message);
@@ -110,6 +110,10 @@ static void take_request(struct commit_batch *self, struct rpc_request *request)
     item->mutations = body->mutations;
     self->bytes += commit_held_bytes(body);
     error = commit_check(body, item->flags, &item->facts);
+    if (error == 0 && push_bytes > COMMIT_PUSH_BYTES_MAX)
+        error = ERROR_TRANSACTION_TOO_LARGE;
+    if (error == 0)
+        self->push_bytes += push_bytes;
     if (error != 0)
         refuse(self, item, error);
 }
@@ -134,8 +138,14 @@ static int take_queue(struct commit_batch *self)
     if (self->items == NULL)
         return ERROR_OUT_OF_MEMORY;
     while (self->count < limit && (self->count == 0 || self->bytes < bytes_max)) {
+        struct rpc_request *request = list_entry(proxy->queue.next, struct rpc_request, link);
+        size_t push_bytes = commit_push_bytes(proxy, MESSAGE_BODY(commit, request->message)->mutations);
+
+        if (self->count > 0 && self->push_bytes + push_bytes > COMMIT_PUSH_BYTES_MAX)
+            break;
+        list_remove(&request->link);
         proxy->queued_count--;
-        take_request(self, list_entry(list_pop_front(&proxy->queue), struct rpc_request, link));
+        take_request(self, request, push_bytes);
     }
     proxy->queued_bytes -= self->bytes;
     return 0;

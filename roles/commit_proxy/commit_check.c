@@ -10,9 +10,25 @@ static int check_size(const struct commit *body, uint32_t mutations, uint32_t re
     size_t raw = body->mutations.len + body->read_conflicts.len + body->write_conflicts.len;
     size_t headers = (size_t)mutations * MUTATION_HEADER_BYTES + ((size_t)reads + writes) * CONFLICT_RANGE_HEADER_BYTES;
 
-    if (raw - headers > TRANSACTION_BYTES_MAX || raw > (size_t)4 * TRANSACTION_BYTES_MAX)
+    if (raw - headers > TRANSACTION_BYTES_MAX || raw > COMMIT_PUSH_BYTES_MAX)
         return ERROR_TRANSACTION_TOO_LARGE;
     return 0;
+}
+
+size_t commit_push_bytes(const struct commit_proxy *proxy, struct bytes table)
+{
+    size_t bytes = table.len;
+    struct mutation mutation;
+
+    while (bytes <= COMMIT_PUSH_BYTES_MAX && mutation_next(&table, &mutation) == 0) {
+        size_t pieces, key_bytes, limit = (COMMIT_PUSH_BYTES_MAX - bytes) / MUTATION_HEADER_BYTES + 2;
+
+        if (mutation.type != MUTATION_CLEAR_RANGE)
+            continue;
+        pieces = shard_map_pieces(proxy->shards, mutation.param1, mutation.param2, limit, &key_bytes);
+        bytes += (pieces - 1) * MUTATION_HEADER_BYTES + 2 * key_bytes;
+    }
+    return bytes;
 }
 
 static bool decodes(const struct schema *schema, struct bytes packed)

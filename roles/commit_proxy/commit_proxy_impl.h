@@ -1,6 +1,8 @@
 /* Private to roles/commit_proxy/: the role, a batch, and what the files do for each other. */
 #pragma once
 
+#include <assert.h>
+
 #include "net/list.h"
 #include "roles/commit_proxy/commit_proxy.h"
 #include "roles/steady_call.h"
@@ -80,6 +82,12 @@ struct section {
     size_t filled;
 };
 
+/* Mutations of one push, at most: a client must not be able to make a version that no log can take. A transaction that alone is
+ * larger is refused; a batch closes before it. */
+enum { COMMIT_PUSH_BYTES_MAX = 24 * 1024 * 1024 };
+static_assert(COMMIT_PUSH_BYTES_MAX < RPC_FRAME_BYTES_MAX / 2, "a push fits a log's limit, with room for its metadata");
+static_assert(COMMIT_PUSH_BYTES_MAX > 2 * TRANSACTION_BYTES_MAX, "whatever is a legal transaction can be pushed");
+
 struct commit_batch {
     struct op op;
     struct commit_proxy *proxy; /* borrowed: the owner */
@@ -88,6 +96,7 @@ struct commit_batch {
     struct commit_item *items; /* in the arena */
     uint32_t count;
     size_t bytes; /* of the requests */
+    size_t push_bytes; /* of their mutations once clears are split by shards */
     version_t version, prev_version;
     bool holds_slot, dawdled;
     struct wait_timer dawdle;
@@ -139,6 +148,9 @@ void commit_batch_start(struct commit_proxy *proxy);
 /* ---- commit_check.c: pure ---- */
 
 /* Everything that can be said about a transaction before its batch has a version. 0 or the client's error. */
+/* What a table takes in a push, where a clear stands once for each shard that it meets. Stops counting above
+ * COMMIT_PUSH_BYTES_MAX; the table need not be valid. */
+size_t commit_push_bytes(const struct commit_proxy *proxy, struct bytes table);
 int commit_check(const struct commit *body, unsigned flags, struct mutation_table_facts *ret_facts);
 /* Appends the part of a checked, patched table that changes metadata: clears are cut to it. */
 int commit_metadata_part(struct bytes mutations, struct bytes_buffer *out);

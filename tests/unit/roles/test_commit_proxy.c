@@ -203,6 +203,25 @@ Test(commit_proxy, refuses_a_transaction_above_the_limit)
     pipeline_done(&p);
 }
 
+/* Within the client's limit, but each clear stands twice in the push: no log could take many such in one version. */
+Test(commit_proxy, refuses_clears_that_grow_too_large_when_they_are_split)
+{
+    enum { CLEARS = 1000000 };
+    struct pipeline p;
+    struct bytes_buffer table = {0};
+
+    init(&p, 1, 1);
+    for (int i = 0; i < CLEARS; i++)
+        put(&table, MUTATION_CLEAR_RANGE, "c", "x");
+    cr_assert_eq(error_of_table(&p, 0, &table), ERROR_TRANSACTION_TOO_LARGE);
+    for (int i = 0; i < CLEARS; i++)
+        put(&table, MUTATION_CLEAR_RANGE, "c", "d");
+    cr_assert_eq(error_of_table(&p, 0, &table), 0);
+    cr_assert_eq(p.ended_count, 0);
+    bytes_buffer_done(&table);
+    pipeline_done(&p);
+}
+
 Test(commit_proxy, conflicts_and_old_reads_are_refused)
 {
     struct pipeline p;

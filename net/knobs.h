@@ -22,6 +22,7 @@
     X(raft_compact_entries, 1000, 10, 1000, "entries after which the coordinator writes its state as a snapshot")         \
     X(controller_adopt_timeout_us, 250000, 50000, 1000000, "how long a new leader waits for the living epoch's roles")    \
     X(controller_recruit_wait_us, 100000, 10000, 1000000, "how long recruitment waits for better processes to register")  \
+    X(controller_better_delay_us, 5000000, 500000, 10000000, "calm after which an epoch short of logs gives way to a whole one") \
     X(controller_retry_delay_us, 50000, 1000, 200000, "pause before a failed recovery starts again")                      \
     X(worker_register_retry_us, 100000, 10000, 500000, "pause before a worker looks for the controller again")            \
     X(commit_slots, 2, 1, 4, "batches of a proxy between GET_VERSION and the end of LOG")                                 \

@@ -313,8 +313,10 @@ static void on_register(struct controller *controller, struct rpc_request *reque
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
     }
-    if (worker == NULL)
+    if (worker == NULL) {
         worker = worker_add(controller, r);
+        upkeep_look_for_better(controller);
+    }
     worker_fill(worker, r);
     if (worker->request != NULL)
         rpc_fail(worker->request, ERROR_OPERATION_OBSOLETE);
@@ -468,6 +470,7 @@ void controller_accepting(struct controller *controller)
     TRACE(controller->env, SEVERITY_INFO, "AcceptingCommits", {"Epoch", trace_int((int64_t)controller->state.written_epoch)},
           {"Term", trace_int((int64_t)controller->term)}, {"Generations", trace_int(controller->state.generations_count)},
           {"TookUs", trace_int(controller->accepting_since_us - controller->recovery_started_us)});
+    upkeep_look_for_better(controller);
     upkeep_look(controller);
 }
 
@@ -515,6 +518,7 @@ int controller_create(const struct role_context *context, uint64_t term, struct 
     controller->term = term;
     controller->retry.fire = retry_fired;
     controller->upkeep_retry.fire = upkeep_retry_fired;
+    controller->better.fire = upkeep_better_fired;
     controller->recovery_started_us = env_now_us(context->env);
     controller->recovery_cause = "a new leader";
     op_list_init(&controller->ops, context->env, controller);
@@ -535,6 +539,7 @@ void controller_destroy(struct controller *controller)
     rpc_unregister(controller->rpc, ENDPOINT_CONTROLLER);
     env_timer_cancel(controller->env, &controller->retry);
     env_timer_cancel(controller->env, &controller->upkeep_retry);
+    env_timer_cancel(controller->env, &controller->better);
     op_cancel_all(&controller->ops);
     assert(controller->recovery == NULL && controller->adoption == NULL && controller->upkeep == NULL);
     list_each(node, after, &controller->workers)

@@ -77,6 +77,7 @@ struct controller {
     struct adoption *adoption;
     struct op *upkeep;         /* a change of the state within the epoch under way (roles, generations) */
     struct env_timer upkeep_retry;
+    struct env_timer better; /* looks whether a new epoch would have more logs */
     struct env_timer retry;    /* of a recovery that failed */
     const char *recovery_cause; /* literal, for status and traces */
     int64_t recovery_started_us, accepting_since_us;
@@ -133,6 +134,9 @@ void adoption_start(struct controller *controller);
 void adoption_workers_changed(struct controller *controller);
 /* GRV proxy lost: recruits another in the same epoch. Generations drained: drops them. One at a time; looks for work. */
 void upkeep_look(struct controller *controller);
+/* Arms the timer that looks, once things are calm, whether a new epoch would have more logs; what it fires. */
+void upkeep_look_for_better(struct controller *controller);
+void upkeep_better_fired(struct env_timer *timer);
 void status_start(struct controller *controller, struct rpc_request *request);
 
 /* ---- call_child.c: a call as an op of its own, so that many go on while their parent looks at each answer ---- */

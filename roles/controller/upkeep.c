@@ -4,6 +4,7 @@
  * its logs are deleted by their workers once they see a description without it. */
 #include "net/mem.h"
 #include "roles/controller/controller_internal.h"
+#include "txn/log_system.h"
 
 enum { INIT_GRV, GRV_STARTED, WRITE, WRITTEN, STAGES };
 
@@ -206,4 +207,38 @@ void upkeep_look(struct controller *controller)
         upkeep->grv.kind = ROLE_GRV_PROXY;
     controller->upkeep = &upkeep->op;
     op_start(&upkeep->op, &type, &controller->ops);
+}
+
+/* ---- more logs ---- */
+
+/* An epoch that was recruited while a log's process was away has fewer logs than were asked for. When the process is back, and
+ * nothing has come or gone for a while, a new epoch takes it in: a pause of milliseconds now, not the loss of the last
+ * spare log later. */
+void upkeep_better_fired(struct env_timer *timer)
+{
+    struct controller *controller = container_of(timer, struct controller, better);
+    const struct generation *newest = controller_newest_generation(&controller->state);
+    uint32_t wanted = controller->configuration.logs, zones, could;
+    struct worker_info *workers[LOGS_MAX];
+    int64_t calm_since_us = controller->newest_worker_us > controller->accepting_since_us ? controller->newest_worker_us
+                                                                                         : controller->accepting_since_us;
+    int64_t due_us = calm_since_us + controller->env->knobs.controller_better_delay_us;
+
+    if (controller->phase != CONTROLLER_ACCEPTING || controller->recovery != NULL)
+        return;
+    if (due_us > env_now_us(controller->env)) {
+        env_timer_start(controller->env, timer, due_us);
+        return;
+    }
+    could = recruitment_stateful(controller, ROLE_LOG, wanted > LOGS_MAX ? LOGS_MAX : wanted,
+                                 controller->configuration.replication, workers, &zones);
+    if (could > newest->logs_count)
+        controller_recover(controller, "more logs can be recruited than the epoch has");
+}
+
+void upkeep_look_for_better(struct controller *controller)
+{
+    if (controller->better.heap_index_plus_1 == 0)
+        env_timer_start(controller->env, &controller->better,
+                        env_now_us(controller->env) + controller->env->knobs.controller_better_delay_us);
 }

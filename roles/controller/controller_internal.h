@@ -24,6 +24,8 @@ struct worker_info {
     uint32_t role_count;
     struct rpc_request *request; /* owned: its long poll; NULL between two */
     struct rpc_watch watch;
+    int64_t avoid_until_us; /* it failed to start a role: others first, until then */
+    bool avoid;             /* as of the last recruitment_refresh */
     uint32_t assigned; /* stateless roles given to it in the present recruitment */
 };
 
@@ -111,7 +113,9 @@ const struct generation *controller_newest_generation(const struct coordinated_s
 
 /* ---- recruitment.c: who gets which role (pure but for the assigned counters) ---- */
 /* Lower is better; RECRUIT_NEVER: not allowed. Own class, then unset, then what is allowed. */
-enum { RECRUIT_NEVER = 100 };
+enum { RECRUIT_AVOID = 50, RECRUIT_NEVER = 100, RECRUIT_AVOID_US = 10000000 };
+/* Before a choice: who is to be avoided is a matter of time. */
+void recruitment_refresh(struct controller *controller, int64_t now_us);
 int recruitment_fitness(enum process_class process_class, enum role_kind kind);
 /* Sets every worker's assigned counter back. */
 void recruitment_forget(struct controller *controller);

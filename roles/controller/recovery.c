@@ -228,6 +228,17 @@ static enum op_result run_recruit(struct op *op)
     return op_move(op, RECRUITING);
 }
 
+/* The next attempt looks elsewhere first. */
+static void avoid(struct recovery *recovery, const struct recruit *recruit)
+{
+    struct worker_info *worker = controller_worker_at(recovery->controller, recruit->address);
+
+    TRACE(recovery->controller->env, SEVERITY_WARN, "RecruitFailed", {"Address", trace_addr(recruit->address)},
+          {"Role", trace_str(role_kind_name(recruit->kind))}, {"Error", trace_str(error_name(recruit->child.error))});
+    if (worker != NULL && worker->worker_id == recruit->worker_id)
+        worker->avoid_until_us = env_now_us(recovery->controller->env) + RECRUIT_AVOID_US;
+}
+
 /* 0 while some have not answered, -1 when all did, or the first error. */
 static int look_at_recruits(struct recovery *recovery, bool proxies)
 {
@@ -241,10 +252,12 @@ static int look_at_recruits(struct recovery *recovery, bool proxies)
 
         if (is_proxy && !proxies)
             continue;
-        if (!recruit->child.ended)
+        if (!recruit->child.ended) {
             all = false;
-        else if (recruit->child.error != 0)
+        } else if (recruit->child.error != 0) {
+            avoid(recovery, recruit);
             return recruit->child.error;
+        }
     }
     return all ? -1 : 0;
 }

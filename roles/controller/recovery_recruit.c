@@ -202,6 +202,7 @@ bool recovery_recruit_first(struct recovery *recovery)
     int error;
 
     recovery->recruit_count = 0;
+    recruitment_refresh(recovery->controller, env_now_us(recovery->controller->env));
     if (must_wait_for_more(recovery) || !choose(recovery))
         return false;
     error = kv_map_dump(recovery->metadata, &dump);

@@ -33,10 +33,27 @@ int recruitment_fitness(enum process_class process_class, enum role_kind kind)
     }
 }
 
+/* One that could not start a role a moment ago (its disk is full, it hangs) is taken only if there is no other. */
+static int fitness_of(const struct worker_info *worker, enum role_kind kind)
+{
+    int fitness = recruitment_fitness(worker->process_class, kind);
+
+    return fitness == RECRUIT_NEVER || !worker->avoid ? fitness : fitness + RECRUIT_AVOID;
+}
+
+void recruitment_refresh(struct controller *controller, int64_t now_us)
+{
+    list_each(node, after, &controller->workers) {
+        struct worker_info *worker = list_entry(node, struct worker_info, link);
+
+        worker->avoid = worker->avoid_until_us > now_us;
+    }
+}
+
 /* True when a is the better choice; ties go to the lower address, so that the choice is the same in every run. */
 static bool better(const struct worker_info *a, const struct worker_info *b, enum role_kind kind)
 {
-    int fitness_a = recruitment_fitness(a->process_class, kind), fitness_b = recruitment_fitness(b->process_class, kind);
+    int fitness_a = fitness_of(a, kind), fitness_b = fitness_of(b, kind);
 
     if (fitness_a != fitness_b)
         return fitness_a < fitness_b;
@@ -72,7 +89,7 @@ static struct worker_info *best(struct controller *controller, enum role_kind ki
     list_each(node, after, &controller->workers) {
         struct worker_info *worker = list_entry(node, struct worker_info, link);
 
-        if (recruitment_fitness(worker->process_class, kind) > fitness_max || chosen(workers, count, worker))
+        if (fitness_of(worker, kind) > fitness_max || chosen(workers, count, worker))
             continue;
         if (new_zone && zone_chosen(workers, count, worker->zone))
             continue;
@@ -97,7 +114,7 @@ uint32_t recruitment_stateless(struct controller *controller, enum role_kind kin
 
     if (first == NULL)
         return 0;
-    fitness = recruitment_fitness(first->process_class, kind);
+    fitness = fitness_of(first, kind);
     while (count < wanted) {
         struct worker_info *worker = best(controller, kind, ret_workers, count, false, fitness);
 

@@ -77,6 +77,7 @@ static enum op_result run_init_grv(struct op *op)
         for (uint32_t i = 0; i < w->role_count; i++)
             w->assigned += w->roles[i].error.len == 0 && w->roles[i].epoch == controller->state.written_epoch;
     }
+    recruitment_refresh(controller, env_now_us(controller->env));
     if (recruitment_stateless(controller, ROLE_GRV_PROXY, 1, &worker) == 0)
         return op_finish(op, ERROR_NO_MORE_SERVERS); /* the next registration looks again */
     m = MESSAGE_NEW(init_grv_proxy, &message);
@@ -230,6 +231,7 @@ void upkeep_better_fired(struct env_timer *timer)
         env_timer_start(controller->env, timer, due_us);
         return;
     }
+    recruitment_refresh(controller, env_now_us(controller->env));
     could = recruitment_stateful(controller, ROLE_LOG, wanted > LOGS_MAX ? LOGS_MAX : wanted,
                                  controller->configuration.replication, workers, &zones);
     if (could > newest->logs_count)

@@ -97,6 +97,25 @@ Test(recruitment, one_process_gets_every_role)
     cr_assert_eq(recruitment_stateful(&pool.controller, ROLE_STORAGE, 8, 1, got, &zones), 1);
 }
 
+Test(recruitment, who_just_failed_is_taken_only_if_there_is_no_other)
+{
+    struct pool pool;
+    struct worker_info *got[8];
+    uint32_t zones;
+
+    pool_init(&pool);
+    for (unsigned i = 0; i < 3; i++)
+        add(&pool, CLASS_LOG, i);
+    add(&pool, CLASS_STORAGE, 3);
+    pool.workers[0].avoid_until_us = 100;
+    recruitment_refresh(&pool.controller, 99);
+    cr_assert_eq(recruitment_stateful(&pool.controller, ROLE_LOG, 3, 2, got, &zones), 2);
+    cr_assert(got[0] == &pool.workers[1] && got[1] == &pool.workers[2]);
+    cr_assert_eq(recruitment_stateful(&pool.controller, ROLE_LOG, 3, 4, got, &zones), 4, "all zones are needed");
+    recruitment_refresh(&pool.controller, 100);
+    cr_assert_eq(recruitment_stateful(&pool.controller, ROLE_LOG, 3, 2, got, &zones), 3);
+}
+
 Test(recruitment, nobody_at_all_gives_nothing)
 {
     struct pool pool;

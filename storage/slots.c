@@ -10,6 +10,7 @@
  *
  * A slot is valid if and only if the mark and the hash match, length <= SLOTS_RECORD_BYTES_MAX, sequence > 0 and its parity is
  * i's. The file gets its name only when it holds a first, empty record durably; so a file without a valid slot is damaged.
+ * A slot that is neither valid nor all zero is a write that a crash tore, or damage: the trace names it, the other one counts.
  * On opening, what was read is synced before it is believed: it may have been in the page cache alone. */
 #include <assert.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include "net/arena.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/trace.h"
 #include "storage/diskqueue.h"
 
 enum { SLOT_BYTES = 4096, SLOT_HEADER_BYTES = 24, SLOT_COUNT = 2, SLOTS_PATH_MAX = 4096 };
@@ -128,7 +130,12 @@ static int create(struct slots *slots, const char *path)
     return create_as(slots, temporary, path);
 }
 
-static int read_newest(struct slots *slots, struct arena *arena, struct bytes *ret_record)
+static bool is_zero(const uint8_t slot[SLOT_BYTES])
+{
+    return slot[0] == 0 && memcmp(slot, slot + 1, SLOT_BYTES - 1) == 0;
+}
+
+static int read_newest(struct slots *slots, const char *path, struct arena *arena, struct bytes *ret_record)
 {
     uint8_t *file = arena_zalloc(arena, SLOT_COUNT * SLOT_BYTES);
     size_t got;
@@ -147,10 +154,13 @@ static int read_newest(struct slots *slots, struct arena *arena, struct bytes *r
         struct bytes record;
         uint64_t sequence;
 
-        if (!decode(file + i * SLOT_BYTES, i, &sequence, &record) || sequence < slots->sequence)
-            continue;
-        slots->sequence = sequence;
-        *ret_record = record;
+        if (!decode(file + i * SLOT_BYTES, i, &sequence, &record)) {
+            if (!is_zero(file + i * SLOT_BYTES))
+                TRACE(slots->env, SEVERITY_WARN_ALWAYS, "SlotDamaged", {"File", trace_str(path)}, {"Slot", trace_int(i)});
+        } else if (sequence > slots->sequence) {
+            slots->sequence = sequence;
+            *ret_record = record;
+        }
     }
     return slots->sequence == 0 ? ERROR_FILE_CORRUPT : 0;
 }
@@ -168,7 +178,7 @@ int slots_open(struct env *env, const char *path, struct arena *arena, struct by
     if (error == ERROR_FILE_NOT_FOUND)
         error = create(slots, path);
     else if (error == 0)
-        error = read_newest(slots, arena, &record);
+        error = read_newest(slots, path, arena, &record);
     if (error != 0) {
         env_file_close(env, slots->file);
         mem_free(slots);

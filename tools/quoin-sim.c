@@ -59,10 +59,18 @@ static void crashed(int number)
     raise(number);
 }
 
-static void usage(const char *program)
+static void usage(const char *program, FILE *out)
 {
-    fprintf(stderr, "usage: %s --test FILE --seed N [--seeds COUNT] [--trace FILE] [--report FILE]\n", program);
-    exit(2);
+    fprintf(out,
+            "usage: %s --test FILE --seed N [--seeds COUNT] [--trace FILE] [--report FILE]\n"
+            "\n"
+            "  --test FILE    the scenario, as tests/sim/cycle.ini\n"
+            "  --seed N       decides everything that happens\n"
+            "  --seeds COUNT  that many seeds from N on, each in a process of its own\n"
+            "  --trace FILE   every message with its cause\n"
+            "  --report FILE  appends what the run measured\n",
+            program);
+    exit(out == stdout ? 0 : 2);
 }
 
 static uint64_t parse_number(const char *program, const char *text)
@@ -84,13 +92,14 @@ static struct arguments parse_arguments(int argc, char **argv)
     static const struct option options[] = {
         {"test", required_argument, NULL, 't'},   {"seed", required_argument, NULL, 's'},
         {"seeds", required_argument, NULL, 'n'},  {"trace", required_argument, NULL, 'o'},
-        {"report", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0},
+        {"report", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     struct arguments arguments = {.program = argv[0], .seeds = 1};
     bool has_seed = false;
     int option;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (option) {
         case 't':
             arguments.test = optarg;
@@ -108,12 +117,15 @@ static struct arguments parse_arguments(int argc, char **argv)
         case 'r':
             arguments.report = optarg;
             break;
+        case 'h':
+            usage(argv[0], stdout);
+            break;
         default:
-            usage(argv[0]);
+            usage(argv[0], stderr);
         }
     }
     if (arguments.test == NULL || !has_seed || arguments.seeds == 0 || optind != argc)
-        usage(argv[0]);
+        usage(argv[0], stderr);
     return arguments;
 }
 

@@ -170,14 +170,17 @@ void worker_described(struct worker *worker, struct message *description)
 
 /* ---- the cluster that we belong to ---- */
 
+/* Into both slots: damage to one must not make this the directory of an earlier state, which belonged to no cluster. */
 static int write_identity(struct worker *worker)
 {
     uint8_t record[IDENTITY_BYTES] = {0};
+    int error;
 
     put_le32(record, WORKER_FORMAT_VERSION);
     put_le64(record + 8, worker->cluster_id.high);
     put_le64(record + 16, worker->cluster_id.low);
-    return slots_write_now(worker->identity, bytes_of(record, sizeof(record)));
+    error = slots_write_now(worker->identity, bytes_of(record, sizeof(record)));
+    return error != 0 ? error : slots_write_now(worker->identity, bytes_of(record, sizeof(record)));
 }
 
 bool worker_join_cluster(struct worker *worker, struct uid cluster_id)
@@ -284,6 +287,8 @@ static void fill_status(struct worker *worker, struct message *reply, struct get
     role_metric(&process, &reply->arena, "bytes_in", (int64_t)c->bytes_in);
     role_metric(&process, &reply->arena, "bytes_out", (int64_t)c->bytes_out);
     role_metric(&process, &reply->arena, "bad_frames", (int64_t)c->bad_frames);
+    role_metric(&process, &reply->arena, "wrong_version", (int64_t)c->wrong_version);
+    role_metric(&process, &reply->arena, "wrong_cluster", (int64_t)c->wrong_cluster);
     role_metric(&process, &reply->arena, "turns", (int64_t)worker->env->turns);
     m->metrics = process.metrics;
     m->metrics_count = process.metrics_count;

@@ -12,10 +12,6 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("QUOIN_TEST_BUILD", "release")
 
 
-class Missing(Exception):
-    """A program that this test needs is not there: there is nothing to run, which is not a success."""
-
-
 def build():
     return subprocess.run(["tools/build", BUILD], cwd=TOP).returncode == 0
 
@@ -23,7 +19,7 @@ def build():
 def program(name):
     path = os.path.join(TOP, "build", BUILD, "bin", name)
     if not os.path.exists(path):
-        raise Missing(f"no build/{BUILD}/bin/{name}")
+        raise AssertionError(f"no build/{BUILD}/bin/{name}")
     return path
 
 
@@ -122,7 +118,7 @@ class Scratch:
             process.wait()
         for where in self.mounts:
             subprocess.run(["umount", "-l", where])
-        if kind is not None and kind is not Missing:
+        if kind is not None:
             self.keep_logs()
         shutil.rmtree(self.dir, ignore_errors=True)
 

@@ -1,7 +1,6 @@
 """Bad input, typed by hand: a clear error that names what is wrong, an exit status, and nothing lost."""
 import json
 import os
-import random
 import socket
 import subprocess
 import time
@@ -135,37 +134,6 @@ def test_what_is_too_large_or_inverted_has_its_number(scratch, _):
     assert answers[-1]["ok"], answers
     answers, status = shell(file, "set a b")
     assert status == 1 and not answers[-1]["ok"], "writes without writemode"
-
-
-def test_garbage_on_the_port_harms_nobody(scratch, _):
-    file = scratch.start_cluster("--processes", "one")
-    host, port = open(file).read().strip().split("@")[1].split(",")[0].split(":")
-    before = scratch.local_cluster("status", "--dir", scratch.path("cluster")).stdout
-    draw = random.Random(4)
-    garbage = [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 64, b"\xff" * 64, b"\xff\xff\xff\x7f" + b"a" * 100, b"\x01"]
-    garbage += [draw.randbytes(draw.randrange(1, 5000)) for _ in range(40)]
-    for bytes_ in garbage:
-        with socket.create_connection((host, int(port)), timeout=5) as sock:
-            sock.sendall(bytes_)
-            sock.shutdown(socket.SHUT_WR)
-            try:
-                while sock.recv(65536):
-                    pass
-            except ConnectionError:
-                pass
-    half = [socket.create_connection((host, int(port))) for _ in range(50)]
-    for sock in half:
-        sock.sendall(b"\x40")
-    answers, status = shell(file, "writemode on; set a b; get a")
-    assert status == 0, answers
-    for sock in half:
-        sock.close()
-    after = scratch.local_cluster("status", "--dir", scratch.path("cluster")).stdout
-
-    def pids(text):
-        return [line.split()[4] for line in text.splitlines() if line.startswith("127.0.0.1:")]
-
-    assert pids(before) == pids(after), "a process was replaced"
 
 
 def test_a_data_directory_of_another_cluster_is_refused(scratch, _):

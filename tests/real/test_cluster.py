@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from harness import BUILD, HERE, TOP, Missing, program, wait_until
+from harness import BUILD, HERE, TOP, program, wait_until
 
 KILL_CYCLES = 30
 ROLES = ["sequencer", "grv_proxy", "commit_proxy", "resolver", "log", "storage", "coordinator", "controller"]
@@ -22,7 +22,7 @@ class Checker:
     def __init__(self, scratch, cluster_file, name="acks"):
         self.program = os.path.join(TOP, "build", BUILD, "tests/real/quoin-checker")
         if not os.path.exists(self.program):
-            raise Missing(f"no build/{BUILD}/tests/real/quoin-checker")
+            raise AssertionError(f"no build/{BUILD}/tests/real/quoin-checker")
         self.file = cluster_file
         self.acks = scratch.path(name)
         self.log = open(scratch.path(f"checker-{name}.log"), "a")

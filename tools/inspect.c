@@ -16,6 +16,7 @@
 #include "roles/coordinator/coordinator_disk.h"
 #include "roles/log/log.h"
 #include "roles/storage/storage.h"
+#include "roles/worker/worker.h"
 #include "storage/diskqueue.h"
 
 enum { PATH_BYTES_MAX = 4096, ENTRIES_MAX = 1024, NAME_BYTES_MAX = 64 };
@@ -28,6 +29,7 @@ struct inspection {
     char names[ENTRIES_MAX][NAME_BYTES_MAX];
     size_t name_count;
     unsigned damaged;
+    bool newer; /* of a format that this program does not know */
 };
 
 static void collect_name(void *ctx, const char *name)
@@ -73,12 +75,19 @@ static void inspect_identity(struct inspection *inspection)
         return;
     }
     error = slots_open(inspection->env, path, &arena, &record, &slots);
-    if (error != 0 || record.len < 24)
+    if (error == 0 && record.len >= 4 && get_le32(record.ptr) > WORKER_FORMAT_VERSION) {
+        printf("%-28s written by a newer format (%u; this program knows up to %u): nothing else is looked at\n", "process",
+               get_le32(record.ptr), (unsigned)WORKER_FORMAT_VERSION);
+        inspection->newer = true;
+    } else if (error == 0 && record.len == 0) {
+        printf("%-28s new: no process has used this directory\n", "process");
+    } else if (error != 0 || record.len < 24) {
         say_damaged(inspection, "process", error != 0 ? error : ERROR_FILE_CORRUPT);
-    else
+    } else {
         printf("%-28s format %u, cluster id %016" PRIx64 "%016" PRIx64 "%s\n", "process", get_le32(record.ptr),
                get_le64(record.ptr + 8), get_le64(record.ptr + 16),
                get_le64(record.ptr + 8) == 0 && get_le64(record.ptr + 16) == 0 ? " (belongs to no cluster yet)" : "");
+    }
     slots_close(slots);
     arena_done(&arena);
 }
@@ -194,6 +203,8 @@ static void inspect_all(struct inspection *inspection)
     env_dir_list(inspection->env, inspection->directory, collect_name, inspection);
     qsort(inspection->names, inspection->name_count, NAME_BYTES_MAX, compare_names);
     inspect_identity(inspection);
+    if (inspection->newer)
+        return;
     for (size_t i = 0; i < inspection->name_count; i++) {
         const char *name = inspection->names[i];
         uint64_t id;
@@ -236,7 +247,7 @@ int inspect_directory(const char *directory)
     struct rpc_options rpc_options = {.public_address = {0x7f000001, 1}, .types = message_types, .type_count = MESSAGE_ID_END};
     struct inspection *inspection;
     struct stat st;
-    unsigned damaged;
+    bool bad;
 
     if (stat(directory, &st) != 0 || !S_ISDIR(st.st_mode)) {
         fprintf(stderr, "quoind: --inspect %s: %s\n", directory, errno != 0 ? strerror(errno) : "not a directory");
@@ -258,7 +269,7 @@ int inspect_directory(const char *directory)
     inspect_all(inspection);
     rpc_destroy(inspection->rpc);
     env_posix_destroy(inspection->env);
-    damaged = inspection->damaged;
+    bad = inspection->damaged > 0 || inspection->newer;
     mem_free(inspection);
-    return damaged > 0;
+    return bad;
 }

@@ -7,6 +7,8 @@
 #include "net/rpc.h"
 #include "txn/messages.h"
 
+enum { WORKER_FORMAT_VERSION = 1 }; /* of a data directory */
+
 struct worker;
 
 struct worker_options {

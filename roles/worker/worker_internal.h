@@ -7,7 +7,7 @@
 #include "roles/worker/worker.h"
 #include "storage/diskqueue.h"
 
-enum { WORKER_ROLES_MAX = 256, COORDINATORS_MAX = 7, WORKER_FORMAT_VERSION = 1 };
+enum { WORKER_ROLES_MAX = 256, COORDINATORS_MAX = 7 };
 
 /* A role hosted here. */
 struct hosted {

@@ -97,12 +97,11 @@ class Scratch:
             raise AssertionError(f"{' '.join(command)} exited {run.returncode}:\n{run.stdout}{run.stderr}")
         return run
 
-    def start_cluster(self, *arguments, name="cluster"):
-        """Starts a local cluster on free ports; returns the path of its cluster file."""
-        program("quoind"), program("quoincli")
+    def start_cluster(self, *arguments, name="cluster", port=None):
+        """Starts a local cluster on free ports (from `port` on); returns the path of its cluster file."""
         where = self.path(name)
         self.clusters.append(where)
-        port = free_ports(16)
+        port = port or free_ports(16)
         run = self.local_cluster("start", "--dir", where, "--port", str(port), *arguments)
         return run.stdout.strip().rsplit("\n", 1)[-1]
 

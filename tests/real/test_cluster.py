@@ -1,68 +1,13 @@
-"""A cluster of real processes under kill -9, pauses, a restart of all and a full disk, with a client that checks.
-
-quoin-checker writes unique keys and counters from many loops and notes each acknowledgement; afterwards it verifies that
-every acknowledged write is there exactly once.
-"""
+"""A cluster of real processes under kill -9, pauses and a restart of all, with a client that checks."""
 import os
 import signal
 import subprocess
-import sys
-import time
 
-from harness import BUILD, HERE, TOP, program, wait_until
+from checking import Checker, act, where
+from harness import program, wait_until
 
 KILL_CYCLES = 30
 ROLES = ["sequencer", "grv_proxy", "commit_proxy", "resolver", "log", "storage", "coordinator", "controller"]
-RESUME_S = 10  # commits go on within this many seconds, on a machine that tests share
-
-
-class Checker:
-    """A running `quoin-checker write`, and the verification of what it was told."""
-
-    def __init__(self, scratch, cluster_file, name="acks"):
-        self.program = os.path.join(TOP, "build", BUILD, "tests/real/quoin-checker")
-        if not os.path.exists(self.program):
-            raise AssertionError(f"no build/{BUILD}/tests/real/quoin-checker")
-        self.file = cluster_file
-        self.acks = scratch.path(name)
-        self.log = open(scratch.path(f"checker-{name}.log"), "a")
-        self.process = scratch.start([self.program, "-C", cluster_file, "write", "--writers", "16", "--acks", self.acks],
-                                     stdout=self.log, stderr=self.log)
-
-    def acknowledged(self):
-        try:
-            with open(self.acks, "rb") as file:
-                return file.read().count(b"\n")
-        except FileNotFoundError:
-            return 0
-
-    def goes_on(self, what, seconds=RESUME_S):
-        """Commits begun from here on are acknowledged; returns how long that took."""
-        began, before = time.monotonic(), self.acknowledged()
-        wait_until(f"commits go on after {what}", lambda: self.acknowledged() > before + 64, seconds)
-        return time.monotonic() - began
-
-    def end(self):
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0, f"the checker failed: {open(self.log.name).read()[-2000:]}"
-
-    def verification(self):
-        return subprocess.run([self.program, "-C", self.file, "verify", "--acks", self.acks], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=120)
-
-    def verify(self):
-        run = self.verification()
-        assert run.returncode == 0, f"{run.stdout[-2000:]}{run.stderr[-2000:]}"
-        return run.stdout.strip()
-
-
-def where(scratch):
-    return ("--dir", scratch.path("cluster"))
-
-
-def act(scratch, verb, who, *more):
-    """Kills or pauses a role, as soon as one runs it; returns what local-cluster printed."""
-    return wait_until(f"{verb} {who}", lambda: scratch.local_cluster(verb, who, *more, *where(scratch), check=False).stdout.strip())
 
 
 def test_the_checker_notices_what_is_wrong(scratch, _):
@@ -134,40 +79,6 @@ def test_after_the_death_of_any_one_for_good_the_rest_go_on(scratch, _):
     for role in ("sequencer", "log", "coordinator"):
         killed = act(scratch, "kill", role, "--for-good")
         checker.goes_on(f"kill --for-good {killed}")
-    checker.end()
-    print(f"      {checker.verify()}")
-
-
-def test_a_full_disk_stops_commits_and_loses_nothing(scratch, _):
-    if os.geteuid() != 0 and not os.environ.get("QUOIN_TEST_NAMESPACE"):
-        run = subprocess.run(["unshare", "-Urm", sys.executable, os.path.join(HERE, "run.py"), "--only",
-                              "test_a_full_disk_stops_commits_and_loses_nothing"],
-                             env=dict(os.environ, QUOIN_TEST_NAMESPACE="1"), capture_output=True, text=True, timeout=300)
-        assert run.stdout.strip().endswith("1 passed, 0 failed"), run.stdout + run.stderr
-        return
-    disk = scratch.path("cluster")
-    os.makedirs(disk)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", disk], check=True)
-    scratch.mounts.append(disk)
-    checker = Checker(scratch, scratch.start_cluster("--processes", "one"))
-    checker.goes_on("the start", 20)
-    filler = os.path.join(disk, "filler")
-    with open(filler, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 65536)
-        except OSError:
-            pass
-
-    def stands_still():
-        before = checker.acknowledged()
-        time.sleep(1.5)
-        return checker.acknowledged() == before
-
-    wait_until("commits stop", stands_still, 60)
-    time.sleep(1)
-    os.unlink(filler)
-    checker.goes_on("there is space again", 40)
     checker.end()
     print(f"      {checker.verify()}")
 

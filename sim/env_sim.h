@@ -20,7 +20,9 @@ struct sim_pending {
     struct env_sync *sync;  /* borrowed until done() */
     struct sim_inode *inode;
     uint32_t *pages;        /* owned: what the sync covers */
+    struct sim_page_block **images; /* owned, one reference each: as they were when it began */
     size_t page_count;
+    uint64_t sync_number;   /* of the inode's syncs, in the order in which they began */
     uint64_t size;          /* of the file when the sync began */
     int error;
 };

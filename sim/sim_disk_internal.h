@@ -7,9 +7,10 @@
 #include "sim/sim_disk.h"
 
 struct page {
-    struct sim_page_block *live, *syncing, *durable;
+    struct sim_page_block *live, *durable;
+    uint64_t durable_sync; /* number of the newest sync whose image is durable */
+    uint32_t syncs;        /* under way that cover it */
     bool dirty;
-    bool in_sync; /* syncing is what a sync under way makes durable */
 };
 
 struct sim_inode {
@@ -17,6 +18,8 @@ struct sim_inode {
     uint64_t live_size, durable_size;
     struct page *pages; /* owned */
     size_t page_count;
+    uint64_t sync_number; /* of the newest sync; and of the one that durable_size comes from */
+    uint64_t durable_size_sync;
     uint32_t *dirty; /* owned: indices of dirty pages */
     size_t dirty_count, dirty_capacity;
     struct sim_disk *disk;

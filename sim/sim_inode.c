@@ -1,8 +1,8 @@
-/* Files as arrays of pages, each with up to three images: live (the page cache), syncing (what a sync under way saw) and
- * durable. Images are shared and copied on write, so a clean page costs one block; NULL is a page of zeros.
+/* Files as arrays of pages, each with two images: live (the page cache) and durable; each sync under way holds those that it
+ * saw. Images are shared and copied on write, so a clean page costs one block; NULL is a page of zeros.
  *
- * Overlapping syncs of one file finish as they come; a page that both cover becomes durable with the first, in the newer
- * image: a disk may always write early. */
+ * Overlapping syncs of one file finish as they come, and each speaks for itself: one that succeeds has made what it saw durable,
+ * whether a later one of the same page fails before or after it; an older image never replaces a newer one. */
 #include "sim/sim_disk_internal.h"
 
 #include <assert.h>
@@ -75,7 +75,6 @@ void inode_unref(struct sim_inode *inode)
         if (inode->pages[i].live != NULL)
             inode->disk->used_bytes -= SIM_PAGE_BYTES;
         block_unref(pages, inode->pages[i].live);
-        block_unref(pages, inode->pages[i].syncing);
         block_unref(pages, inode->pages[i].durable);
     }
     mem_free(inode->pages);
@@ -142,7 +141,7 @@ static void zero_page(struct sim_inode *inode, size_t index)
 {
     struct page *page = inode_page(inode, index);
 
-    if (page->live == NULL && page->durable == NULL && !page->in_sync)
+    if (page->live == NULL && page->durable == NULL && page->syncs == 0)
         return;
     set_live(inode, page, NULL);
     mark_dirty(inode, index);
@@ -173,7 +172,7 @@ void inode_drop_cache(struct sim_inode *inode)
     for (size_t i = 0; i < inode->page_count; i++) {
         struct page *page = &inode->pages[i];
 
-        if (!page->dirty && !page->in_sync && page->live != page->durable)
+        if (!page->dirty && page->syncs == 0 && page->live != page->durable)
             set_live(inode, page, page->durable);
     }
 }
@@ -187,37 +186,46 @@ void inode_begin_sync(struct sim_pending *pending)
     pending->size = inode->live_size;
     pending->pages = inode->dirty;
     pending->page_count = inode->dirty_count;
+    pending->images = pending->page_count == 0 ? NULL : sim_zalloc(pending->page_count * sizeof(pending->images[0]));
+    pending->sync_number = ++inode->sync_number;
     inode->dirty = NULL;
     inode->dirty_count = inode->dirty_capacity = 0;
     for (size_t i = 0; i < pending->page_count; i++) {
         struct page *page = &inode->pages[pending->pages[i]];
 
-        block_set(&inode->disk->world->pages, &page->syncing, page->live);
+        pending->images[i] = block_ref(page->live);
         page->dirty = false;
-        page->in_sync = true;
+        page->syncs++;
     }
 }
 
-/* A page that an overlapping sync has already made durable is passed over. */
-void inode_end_sync(struct sim_pending *pending, bool cancelled)
+static void end_page_sync(struct sim_pending *pending, size_t i, bool cancelled)
 {
     struct sim_inode *inode = pending->inode;
     struct sim_pages *pages = &inode->disk->world->pages;
+    struct page *page = &inode->pages[pending->pages[i]];
 
-    for (size_t i = 0; i < pending->page_count; i++) {
-        struct page *page = &inode->pages[pending->pages[i]];
-
-        if (!page->in_sync)
-            continue;
-        if (cancelled)
-            mark_dirty(inode, pending->pages[i]); /* the kernel still has it to write */
-        else if (pending->error == 0)
-            block_set(pages, &page->durable, page->syncing);
-        block_set(pages, &page->syncing, NULL);
-        page->in_sync = false;
+    assert(page->syncs > 0);
+    page->syncs--;
+    if (cancelled) {
+        mark_dirty(inode, pending->pages[i]); /* the kernel still has it to write */
+    } else if (pending->error == 0 && pending->sync_number > page->durable_sync) {
+        block_set(pages, &page->durable, pending->images[i]);
+        page->durable_sync = pending->sync_number;
     }
-    if (!cancelled && pending->error == 0)
-        inode->durable_size = pending->size;
+    block_unref(pages, pending->images[i]);
+}
+
+void inode_end_sync(struct sim_pending *pending, bool cancelled)
+{
+    for (size_t i = 0; i < pending->page_count; i++)
+        end_page_sync(pending, i, cancelled);
+    if (!cancelled && pending->error == 0 && pending->sync_number > pending->inode->durable_size_sync) {
+        pending->inode->durable_size = pending->size;
+        pending->inode->durable_size_sync = pending->sync_number;
+    }
+    mem_free(pending->images);
+    pending->images = NULL;
     pending->page_count = 0;
 }
 
@@ -259,7 +267,7 @@ static void tear_page(struct sim_inode *inode, struct page *page, struct sim_ran
 
 static void page_power_off(struct sim_inode *inode, struct page *page, enum power_fate fate, struct sim_random *random)
 {
-    bool written_back = page->dirty || page->in_sync; /* a page whose sync failed is clean: nobody writes it */
+    bool written_back = page->dirty || page->syncs > 0; /* a page whose sync failed is clean: nobody writes it */
     uint64_t drawn = fate == FATE_DRAWN ? sim_random_below(random, 3) : (uint64_t)fate;
 
     if (page->live == page->durable)
@@ -275,8 +283,9 @@ static void page_power_off(struct sim_inode *inode, struct page *page, enum powe
         inode->disk->lost_pages++;
     }
     set_live(inode, page, page->durable);
-    block_set(&inode->disk->world->pages, &page->syncing, NULL);
-    page->dirty = page->in_sync = false;
+    page->dirty = false;
+    assert(page->syncs == 0); /* the process was killed first */
+    page->durable_sync = inode->sync_number;
 }
 
 void inode_power_off(struct sim_inode *inode, enum power_fate fate, struct sim_random *random)

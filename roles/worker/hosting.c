@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/commit_proxy/commit_proxy.h"
 #include "roles/grv_proxy/grv_proxy.h"
@@ -226,8 +227,10 @@ static int compare_found(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* What is damaged counts as missing, and the process goes on with the rest. A file that can't be read now may be read
- * later: then the process must end and be started again, for whoever waits for this role would wait for ever. */
+/* What is damaged counts as missing, and the process goes on with the rest; so does a directory without files, which an earlier
+ * process made or had begun to remove when it died: nothing in it was ever acknowledged, or it was not needed any more. A file
+ * that can't be read now may be read later: then the process must end and be started again, for whoever waits for this role
+ * would wait for ever. */
 static int restore_one(struct worker *worker, const struct found *found)
 {
     void *role = NULL;
@@ -243,6 +246,11 @@ static int restore_one(struct worker *worker, const struct found *found)
     if (error != 0) {
         TRACE(worker->env, SEVERITY_WARN_ALWAYS, "RoleNotRestored", {"Role", trace_str(role_kind_name(found->kind))},
               {"Id", trace_id(found->id)}, {"Error", trace_str(error_name(error))});
+        if (error == ERROR_FILE_NOT_FOUND) {
+            PROBE(worker->env, "a role's directory without its files");
+            hosting_remove(worker, found->kind, found->id);
+            return 0;
+        }
         return error == ERROR_FILE_CORRUPT || error == ERROR_UNSUPPORTED_FORMAT_VERSION ? 0 : error;
     }
     TRACE(worker->env, SEVERITY_INFO, "RoleRestored", {"Role", trace_str(role_kind_name(found->kind))},

@@ -45,7 +45,6 @@ struct batch {
     uint64_t end, popped; /* durable when the batch is */
     struct part *parts;   /* owned */
     unsigned unfinished;
-    int error;
 };
 
 /* One file of a batch; there is more than one only where a segment ended. */
@@ -169,8 +168,6 @@ static void finish_batch(struct diskqueue *queue, struct batch *batch)
 {
     list_remove(&batch->link);
     queue->batch_count--;
-    if (queue->error == 0 && batch->error != 0)
-        queue->error = batch->error;
     if (queue->error == 0) {
         assert(batch->end >= queue->durable_end);
         queue->durable_end = batch->end;
@@ -202,8 +199,9 @@ static void part_done(struct env_sync *sync, int error)
 {
     struct batch *batch = container_of(sync, struct part, sync)->batch;
 
-    if (error != 0)
-        batch->error = error;
+    /* Not when its turn comes: the kernel reports a failed write once for a file, perhaps to the later of two syncs. */
+    if (error != 0 && batch->queue->error == 0)
+        batch->queue->error = error;
     assert(batch->unfinished > 0);
     if (--batch->unfinished == 0)
         finish_batches(batch->queue);

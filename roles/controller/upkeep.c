@@ -178,7 +178,7 @@ static void ended(struct op *op)
         upkeep_look(controller);
         return;
     }
-    if (stage < WRITE && worker != NULL && stage == GRV_STARTED)
+    if (stage == GRV_STARTED && worker != NULL)
         worker->avoid_until_us = env_now_us(controller->env) + RECRUIT_AVOID_US;
     if (stage < WRITE) /* the process that was asked has gone or could not, or there was none */
         env_timer_start(controller->env, &controller->upkeep_retry,

@@ -62,6 +62,17 @@ static int end_of(struct quoin_future *future)
     return error != 0 ? error : quoin_future_get_error(future);
 }
 
+int blocking_read_version(struct blocking_txn *txn, int64_t *ret_version)
+{
+    struct quoin_future *future = quoin_transaction_get_read_version(txn->transaction);
+    int error = end_of(future);
+
+    if (error == 0)
+        error = quoin_future_get_int64(future, ret_version);
+    quoin_future_destroy(future);
+    return error;
+}
+
 int blocking_get(struct blocking_txn *txn, struct bytes key, struct bytes_buffer *value, bool *ret_present)
 {
     struct quoin_future *future = quoin_transaction_get(txn->transaction, key.ptr, (int)key.len, false);

@@ -18,6 +18,8 @@ void blocking_close(struct blocking *store);
 /* Returns 0 when a call of `body` returned 0 and its transaction committed; else the error that is not retried. */
 int blocking_run(struct blocking *store, int (*body)(struct blocking_txn *txn, void *context), void *context);
 
+/* For bodies. The version that the transaction reads at. */
+int blocking_read_version(struct blocking_txn *txn, int64_t *ret_version);
 /* For bodies. *value is replaced (and kept for reuse); *ret_present is false for a key that is not there. */
 int blocking_get(struct blocking_txn *txn, struct bytes key, struct bytes_buffer *value, bool *ret_present);
 /* Every pair whose key begins with `prefix`, in order; what `see` gets is borrowed for the call. */

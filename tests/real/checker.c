@@ -6,6 +6,9 @@
  * value that belongs to it, n is at least the number of acknowledgements and at most one more (the write under way at the
  * end), and the totals sum up to all of them. A lost commit, a doubled one and half a one each break one of these.
  *
+ * Read versions never go back: what a transaction gets is at least what any other got before this one asked, in every process
+ * that shares a file of versions. A proxy or sequencer of an ended epoch that still answered would break that.
+ *
  * The file of acknowledgements has a line `W S` for each, written after the commit was acknowledged. */
 #include "net/bytes.h"
 #include "net/error.h"
@@ -21,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define WRITERS_MAX 256
@@ -31,6 +35,7 @@ struct checker {
     struct blocking *store;
     const char *acks_path;
     int acks; /* appended to with single writes */
+    atomic_llong *newest; /* the highest read version that anybody got; shared by processes, 8 bytes of a file */
     atomic_bool ending;
     atomic_int failed; /* the first error that the client library would not retry */
     atomic_ullong acknowledged;
@@ -54,15 +59,35 @@ static struct bytes format(char out[static 128], const char *prefix, const char 
 
 /* ---- write ---- */
 
+/* 0, or the error of the call. A version that goes back is fatal: nothing after it could be trusted. */
+static int check_read_version(struct checker *checker, struct blocking_txn *txn)
+{
+    long long newest = atomic_load(checker->newest);
+    int64_t version;
+    int error = blocking_read_version(txn, &version);
+
+    if (error != 0)
+        return error;
+    if (version < newest) {
+        fprintf(stderr, "WRONG: the read version %lld after somebody had %lld\n", (long long)version, newest);
+        exit(1);
+    }
+    while (newest < version && !atomic_compare_exchange_weak(checker->newest, &newest, version))
+        ;
+    return 0;
+}
+
 static int write_once(struct blocking_txn *txn, void *context)
 {
     struct writer *writer = context;
     char key[128], value[128], shard[32];
     struct bytes at = format(key, "check", writer->name, writer->next, true);
     struct bytes_buffer old = {0};
-    bool present;
-    int error = blocking_get(txn, at, &old, &present);
+    bool present = false;
+    int error = check_read_version(writer->checker, txn);
 
+    if (error == 0)
+        error = blocking_get(txn, at, &old, &present);
     bytes_buffer_done(&old);
     if (error != 0 || present)
         return error;
@@ -104,6 +129,22 @@ static void *write_all(void *argument)
         writer->next++;
     }
     return NULL;
+}
+
+static int open_versions(struct checker *checker, const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    void *shared = MAP_FAILED;
+
+    if (fd >= 0 && ftruncate(fd, sizeof(*checker->newest)) == 0)
+        shared = mmap(NULL, sizeof(*checker->newest), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (shared == MAP_FAILED) {
+        fprintf(stderr, "quoin-checker: %s: %s\n", path, strerror(errno));
+        return 1;
+    }
+    close(fd);
+    checker->newest = shared;
+    return 0;
 }
 
 static int run_writers(struct checker *checker, int count)
@@ -288,7 +329,7 @@ static int verify(struct checker *checker)
 
 static void usage(FILE *out)
 {
-    fputs("usage: quoin-checker -C CLUSTER_FILE write --acks FILE [--writers N]   until SIGTERM\n"
+    fputs("usage: quoin-checker -C CLUSTER_FILE write --acks FILE --versions FILE [--writers N]   until SIGTERM\n"
           "       quoin-checker -C CLUSTER_FILE verify --acks FILE\n",
           out);
 }
@@ -296,12 +337,14 @@ static void usage(FILE *out)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"acks", required_argument, NULL, 'a'},
+                                            {"versions", required_argument, NULL, 'v'},
                                             {"writers", required_argument, NULL, 'w'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     static struct checker checker;
-    const char *cluster = NULL;
+    const char *cluster = NULL, *versions = NULL;
     int option, writers = 16, error;
+    bool writes;
     sigset_t signals;
 
     while ((option = getopt_long(argc, argv, "C:h", options, NULL)) != -1) {
@@ -309,6 +352,8 @@ int main(int argc, char **argv)
             cluster = optarg;
         else if (option == 'a')
             checker.acks_path = optarg;
+        else if (option == 'v')
+            versions = optarg;
         else if (option == 'w')
             writers = atoi(optarg);
         else {
@@ -316,11 +361,14 @@ int main(int argc, char **argv)
             return option == 'h' ? 0 : 2;
         }
     }
+    writes = optind + 1 == argc && strcmp(argv[optind], "write") == 0;
     if (cluster == NULL || checker.acks_path == NULL || optind + 1 != argc || writers < 1 || writers > WRITERS_MAX ||
-        (strcmp(argv[optind], "write") != 0 && strcmp(argv[optind], "verify") != 0)) {
+        (writes ? versions == NULL : strcmp(argv[optind], "verify") != 0)) {
         usage(stderr);
         return 2;
     }
+    if (writes && open_versions(&checker, versions) != 0)
+        return 1;
     mem_set_fatal(true);
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -331,7 +379,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "quoin-checker: %s: %s\n", cluster, error_text(error));
         return 1;
     }
-    error = strcmp(argv[optind], "write") == 0 ? run_writers(&checker, writers) : verify(&checker);
+    error = writes ? run_writers(&checker, writers) : verify(&checker);
     blocking_close(checker.store);
     return error;
 }

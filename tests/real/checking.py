@@ -24,7 +24,8 @@ class Checker:
         self.file = cluster_file
         self.acks = scratch.path(name)
         self.log = open(scratch.path(f"checker-{name}.log"), "a")
-        self.process = scratch.start([self.program, "-C", cluster_file, "write", "--writers", "16", "--acks", self.acks],
+        self.process = scratch.start([self.program, "-C", cluster_file, "write", "--writers", "16", "--acks", self.acks,
+                                      "--versions", scratch.path("versions")],
                                      stdout=self.log, stderr=self.log)
 
     def acknowledged(self):
@@ -61,6 +62,12 @@ def where(scratch):
 def act(scratch, verb, who, *more):
     """Kills or pauses a role, as soon as one runs it; returns what local-cluster printed."""
     return wait_until(f"{verb} {who}", lambda: scratch.local_cluster(verb, who, *more, *where(scratch), check=False).stdout.strip())
+
+
+def running(scratch, role):
+    """The addresses of the processes that run a role."""
+    lines = scratch.local_cluster("status", *where(scratch), check=False).stdout.splitlines()
+    return [line.split()[0] for line in lines if line.startswith("127.0.0.1:") and role in line.split()[5:]]
 
 
 def in_a_namespace(name):

@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 
-from checking import Checker, act, where
+from checking import Checker, act, running, where
 from harness import program, wait_until
 
 KILL_CYCLES = 30
@@ -61,15 +61,27 @@ def test_a_restart_of_all_loses_nothing(scratch, _):
 
 
 def test_the_paused_can_not_commit_when_resumed(scratch, _):
+    """A second client sleeps along with the old process, and wakes up with connections to it alone."""
     checker = Checker(scratch, scratch.start_cluster())
     checker.goes_on("the start", 20)
+    sleeper = Checker(scratch, checker.file, "sleeper")
     for role in ("sequencer", "grv_proxy", "commit_proxy", "resolver", "log", "storage", "controller"):
+        sleeper.goes_on("its start", 20)
+        sleeper.process.send_signal(signal.SIGSTOP)
         paused = act(scratch, "pause", role)
         took = checker.goes_on(f"pausing {paused}", 20)
         print(f"      {paused} paused: {took * 1000:.0f} ms to 64 more commits", flush=True)
-        scratch.local_cluster("resume", paused.split()[1], *where(scratch))
+        address = paused.split()[1]
+        if role not in ("log", "storage"):
+            wait_until(f"another process is {role}", lambda: any(a != address for a in running(scratch, role)), 20)
+        sleeper.process.send_signal(signal.SIGCONT)
+        scratch.local_cluster("resume", address, *where(scratch))
         checker.goes_on(f"resuming {paused}")
-    checker.end()
+        sleeper.goes_on(f"resuming {paused}")
+    for client in (checker, sleeper):
+        client.end()
+    with open(checker.acks, "ab") as both, open(sleeper.acks, "rb") as more:
+        both.write(more.read())
     print(f"      {checker.verify()}")
 
 

@@ -62,6 +62,25 @@ static int end_of(struct quoin_future *future)
     return error != 0 ? error : quoin_future_get_error(future);
 }
 
+int blocking_reach(struct blocking *store, int64_t timeout_ms, char *why, int why_size)
+{
+    struct quoin_transaction *transaction;
+    struct blocking_txn txn;
+    int64_t version;
+    int error = quoin_transaction_create(store->db, &transaction);
+
+    if (error != 0)
+        return error;
+    txn.transaction = transaction;
+    error = quoin_transaction_set_option(transaction, QUOIN_OPTION_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+    if (error == 0)
+        error = blocking_read_version(&txn, &version);
+    if (error != 0)
+        quoin_database_explain(store->db, why, why_size);
+    quoin_transaction_destroy(transaction);
+    return error;
+}
+
 int blocking_read_version(struct blocking_txn *txn, int64_t *ret_version)
 {
     struct quoin_future *future = quoin_transaction_get_read_version(txn->transaction);

@@ -15,6 +15,10 @@ struct blocking_txn;
 int blocking_open(const char *cluster_file, struct blocking **ret_store);
 void blocking_close(struct blocking *store);
 
+/* A first answer within timeout_ms; else the error, and what is missing (which coordinators do not answer) in `why`. Calls
+ * wait for the cluster as long as it takes: a program for people asks this first. */
+int blocking_reach(struct blocking *store, int64_t timeout_ms, char *why, int why_size);
+
 /* Returns 0 when a call of `body` returned 0 and its transaction committed; else the error that is not retried. */
 int blocking_run(struct blocking *store, int (*body)(struct blocking_txn *txn, void *context), void *context);
 

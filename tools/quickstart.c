@@ -391,6 +391,7 @@ int main(int argc, char **argv)
 {
     struct question loaded = {.key = KEY_LOADED};
     struct blocking *store;
+    char why[1024] = "";
     size_t threads;
     const char *cluster = parse_arguments(argc, argv, &threads);
     int error;
@@ -399,6 +400,12 @@ int main(int argc, char **argv)
     error = blocking_open(cluster, &store);
     if (error != 0) {
         fprintf(stderr, "quoin-quickstart: %s: %s\n", cluster, error_text(error));
+        return 1;
+    }
+    error = blocking_reach(store, REACH_TIMEOUT_MS, why, sizeof(why));
+    if (error != 0) {
+        fprintf(stderr, "quoin-quickstart: the cluster can't be used: %s (%d)\n%s\n", error_text(error), error, why);
+        blocking_close(store);
         return 1;
     }
     error = blocking_run(store, ask_loaded, &loaded);

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 
-from harness import alive, free_ports, program, wait_until
+from harness import TOP, alive, free_ports, program, wait_until
 
 
 def run(*command, timeout=15, **options):
@@ -52,10 +52,12 @@ def logged(scratch, folder="log"):
 
 def test_bad_flags_and_commands_are_named(scratch, _):
     file = cluster_file(scratch, f"a:b@127.0.0.1:{free_ports(1)}\n")
-    for name in ("quoind", "quoincli", "quoin-bench", "quoin-sim", "quoinmon"):
+    for name in ("quoind", "quoincli", "quoin-bench", "quoin-sim", "quoinmon", "quoin-quickstart"):
         expect_failure(program(name), "--flavour=mint", names=["flavour"])
         status, text, _ = run(program(name), "--help")
         assert status == 0 and name in text, f"{name} --help: {status}\n{text}"
+    for name in ("quickstart", "test", "build", "deps", "local-cluster"):
+        expect_failure(os.path.join(TOP, "tools", name), "--flavour", names=["flavour"])
     expect_failure(program("quoincli"), "-C", file, "--exec", "frobnicate", names=["frobnicate"])
     expect_failure(program("quoind"), "-C", file, "-p", "nowhere", "-d", scratch.path("data"), names=["nowhere"])
     expect_failure(program("quoind"), "-C", file, "-p", "127.0.0.1:1", "-d", scratch.path("data"), "-c", "king",
@@ -79,6 +81,16 @@ def test_unreachable_coordinators_are_named_within_five_seconds(scratch, _):
     names = [f"127.0.0.1:{port + i}" for i in range(3)]
     for command in ("get x", "status", "writemode on; set a b"):
         expect_failure(program("quoincli"), "-C", file, "--exec", command, names=names)
+    expect_failure(program("quoin-bench"), "--cluster", file, "--workload", "put", names=names)
+    expect_failure(program("quoin-quickstart"), "--cluster", file, names=names)
+
+
+def test_silent_coordinators_are_named_within_five_seconds(scratch, _):
+    """The port is open, and nobody ever says a word: as of a process that is stopped, or a machine that swaps."""
+    port = free_ports(1)
+    file = cluster_file(scratch, f"a:b@127.0.0.1:{port}\n")
+    with socket.create_server(("127.0.0.1", port)):
+        expect_failure(program("quoincli"), "-C", file, "--exec", "get x", names=[f"127.0.0.1:{port}"])
 
 
 def test_a_port_in_use_is_named(scratch, _):
@@ -134,6 +146,15 @@ def test_what_is_too_large_or_inverted_has_its_number(scratch, _):
     assert answers[-1]["ok"], answers
     answers, status = shell(file, "set a b")
     assert status == 1 and not answers[-1]["ok"], "writes without writemode"
+
+
+def test_a_transaction_that_is_too_large_has_its_number(scratch, _):
+    file = scratch.start_cluster("--processes", "one")
+    commands = "writemode on\nbegin\n" + "".join(f"set k{i} {'v' * 100000}\n" for i in range(101)) + "commit\n"
+    done = subprocess.run([program("quoincli"), "-C", file], input=commands, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and "(2101)" in done.stdout + done.stderr, (done.returncode, done.stdout[-300:], done.stderr[-300:])
+    answers, _ = shell(file, "get k1")
+    assert "vvv" not in json.dumps(answers[-1]), "half of it was written"
 
 
 def test_a_data_directory_of_another_cluster_is_refused(scratch, _):

@@ -30,6 +30,10 @@ def test_the_checker_notices_what_is_wrong(scratch, _):
         assert run.returncode == 1 and "WRONG" in run.stdout, f"not noticed: {damage}: {run}"
         shell(repair)
         assert damage.startswith("clear count") or checker.verification().returncode == 0, f"still wrong after {repair}"
+    with open(scratch.path("versions"), "r+b") as versions:
+        versions.write((1 << 60).to_bytes(8, "little"))
+    stale = Checker(scratch, checker.file, "stale")
+    assert stale.process.wait(20) == 1 and "WRONG: the read version" in open(stale.log.name).read()
 
 
 def test_thirty_kills_lose_nothing(scratch, long_):

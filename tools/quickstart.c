@@ -32,6 +32,8 @@
 #define KEY_LOADED BYTES_LITERAL("quickstart/loaded")
 
 /* Packages on their way from the reader to the threads. */
+enum { REACH_TIMEOUT_MS = 4000 };
+
 struct loader {
     struct blocking *store;
     pthread_mutex_t lock;

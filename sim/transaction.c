@@ -1,4 +1,4 @@
-/* The client library's calls, each with done() that resumes the actor.
+/* The client library's calls, each with done() that resumes the actor (its ctx).
  *
  * Everything that a call touches lives in the sim_transaction, which is on its client's list: when the run ends in the middle of
  * one, it is destroyed from there. */
@@ -15,7 +15,6 @@ struct library {
     struct client *client; /* owned */
     struct list transactions;
     struct client_configure configure;
-    struct sim_actor *configures; /* borrowed: who waits for it */
 };
 
 struct sim_transaction {
@@ -32,20 +31,15 @@ struct sim_transaction {
     int write_error; /* the first */
 };
 
-/* Each kind of call finds its actor from where it is embedded. */
-#define CALL_DONE(kind, member)                                                                \
-    static void kind##_done(struct client_call *call)                                          \
-    {                                                                                          \
-        sim_actor_resume(container_of(call, struct sim_transaction, member)->actor);           \
-    }
-CALL_DONE(get, get.call)
-CALL_DONE(range, range.call)
-CALL_DONE(commit, commit)
-CALL_DONE(retry, retry.call)
-
-static void configure_done(struct client_call *call)
+static void resume_actor(struct client_call *call)
 {
-    sim_actor_resume(container_of(call, struct library, configure.call)->configures);
+    sim_actor_resume(call->ctx);
+}
+
+static void belongs_to(struct client_call *call, struct sim_actor *actor)
+{
+    call->done = resume_actor;
+    call->ctx = actor;
 }
 
 /* ---- the library ---- */
@@ -81,8 +75,7 @@ int sim_configure_new(struct sim_actor *actor, uint32_t redundancy, uint32_t eng
 
     assert(!client_call_under_way(&configure->call));
     *configure = (struct client_configure){0};
-    library->configures = actor;
-    configure->call.done = configure_done;
+    belongs_to(&configure->call, actor);
     client_configure_start(configure, NULL, library->client, redundancy, engine);
     sim_actor_wait(actor);
     return configure->call.error;
@@ -105,10 +98,6 @@ struct sim_transaction *sim_transaction_create(struct sim_actor *actor)
 void sim_transaction_destroy(struct sim_transaction *transaction)
 {
     list_remove(&transaction->link);
-    client_call_cancel(&transaction->get.call);
-    client_call_cancel(&transaction->range.call);
-    client_call_cancel(&transaction->commit);
-    client_call_cancel(&transaction->retry.call);
     transaction_destroy(transaction->txn);
     transaction_get_done(&transaction->get);
     transaction_range_done(&transaction->range);
@@ -120,7 +109,7 @@ int sim_get(struct sim_transaction *transaction, struct bytes key, bool *ret_pre
 {
     struct transaction_get *get = &transaction->get;
 
-    get->call.done = get_done;
+    belongs_to(&get->call, transaction->actor);
     transaction_get_start(get, NULL, transaction->txn, key, false);
     sim_actor_wait(transaction->actor);
     if (get->call.error != 0)
@@ -165,7 +154,7 @@ int sim_get_range(struct sim_transaction *transaction, struct bytes begin, struc
 
     transaction->pair_count = transaction->pair_capacity = 0;
     do {
-        range->call.done = range_done;
+        belongs_to(&range->call, transaction->actor);
         transaction_range_start(range, NULL, transaction->txn, SELECT_FIRST_AT_OR_AFTER(begin), SELECT_FIRST_AT_OR_AFTER(end),
                                 &options);
         sim_actor_wait(transaction->actor);
@@ -209,7 +198,7 @@ int sim_commit(struct sim_transaction *transaction)
 {
     if (transaction->write_error != 0)
         return transaction->write_error;
-    transaction->commit.done = commit_done;
+    belongs_to(&transaction->commit, transaction->actor);
     transaction_commit_start(&transaction->commit, NULL, transaction->txn);
     sim_actor_wait(transaction->actor);
     return transaction->commit.error;
@@ -224,7 +213,7 @@ bool sim_retry(struct sim_transaction *transaction, int error)
 {
     struct transaction_retry *retry = &transaction->retry;
 
-    retry->call.done = retry_done;
+    belongs_to(&retry->call, transaction->actor);
     transaction_on_error_start(retry, NULL, transaction->txn, error);
     sim_actor_wait(transaction->actor);
     transaction->write_error = 0;

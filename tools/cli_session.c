@@ -229,31 +229,21 @@ int cli_session_wait(struct cli_session *session, struct client_call *call, bool
 {
     int error = run(session, session->deadline_us, needs_database);
 
+    if (error == 0 && call->error == ERROR_INVALID_CLUSTER_ID)
+        is_mixed(session); /* says which */
     if (error == 0)
         return call->error;
     client_call_cancel(call);
     return error;
 }
 
-/* A commit's ctx is the transaction's, so the session stands beside the call. */
-struct commit_wait {
-    struct client_call call; /* first */
-    struct cli_session *session;
-};
-
-static void commit_done(struct client_call *call)
-{
-    stop(container_of(call, struct commit_wait, call)->session, 0);
-}
-
 int cli_session_commit(struct cli_session *session, struct transaction *txn)
 {
-    struct commit_wait wait = {.session = session};
+    struct client_call call = {0};
 
-    prepare(session);
-    wait.call.done = commit_done;
-    transaction_commit_start(&wait.call, NULL, txn);
-    return cli_session_wait(session, &wait.call, true);
+    cli_session_begin(session, &call);
+    transaction_commit_start(&call, NULL, txn);
+    return cli_session_wait(session, &call, true);
 }
 
 static void idle_fired(struct env_timer *timer)

@@ -52,6 +52,8 @@ void client_wait_ready(struct client_call *call, struct op *op, struct client *c
     client_call_begin(call, op, client->env, unlink_call);
     if (client->description != NULL && client->description->epoch > 0)
         client_call_end(call, 0);
+    else if (client->divided)
+        client_call_end(call, ERROR_INVALID_CLUSTER_ID);
     else
         list_push_back(&client->waiting_ready, &call->link);
 }
@@ -61,6 +63,8 @@ void client_wait_controller(struct client_call *call, struct op *op, struct clie
     client_call_begin(call, op, client->env, unlink_call);
     if (client->controller.port != 0)
         client_call_end(call, 0);
+    else if (client->divided)
+        client_call_end(call, ERROR_INVALID_CLUSTER_ID);
     else
         list_push_back(&client->waiting_controller, &call->link);
 }
@@ -97,6 +101,14 @@ static void adopt(struct client *client, struct message *message)
     locate_description_changed(client);
 }
 
+/* The controller's port may be another cluster's by now. */
+static bool is_foreign(const struct client *client, const struct description *description)
+{
+    struct uid id = {description->cluster_high, description->cluster_low};
+
+    return !uid_is_none(id) && !uid_is_none(client->cluster_id) && !uid_equal(id, client->cluster_id);
+}
+
 static void controller_lost(struct client *client, int error)
 {
     struct finder *finder = finder_of(client);
@@ -115,6 +127,8 @@ static void described(struct client_request *request, int error)
 
     finder_of(client)->description = NULL;
     mem_free(request);
+    if (error == 0 && is_foreign(client, MESSAGE_BODY(description, reply)))
+        error = ERROR_INVALID_CLUSTER_ID;
     if (error != 0) {
         message_unref(reply);
         if (!client->destroying)
@@ -150,15 +164,71 @@ static void ask_controller(struct client *client)
 
 /* ---- the leader ---- */
 
-static void leader_found(struct client *client, const struct get_leader_reply *reply)
+static void leader_found(struct client *client, const struct coordinator *coordinator)
 {
-    if (client->controller.port != 0)
-        return;
-    client->controller = (struct address){reply->leader_address.ip, reply->leader_address.port};
-    client->leader_term = reply->term;
-    finder_of(client)->member = reply->leader_member;
+    client->controller = coordinator->leader;
+    client->leader_term = coordinator->leader_term;
+    finder_of(client)->member = coordinator->leader_member;
     end_all(&client->waiting_controller, 0);
     ask_controller(client);
+}
+
+static uint32_t count_members(const struct client *client, struct uid cluster_id)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < client->coordinator_count; i++)
+        count += client->coordinators[i].has_record && uid_equal(client->coordinators[i].cluster_id, cluster_id);
+    return count;
+}
+
+/* More than half of the coordinators must say the same id: two clusters can't both have that, and no cluster has a leader
+ * without it. */
+static void choose_cluster(struct client *client)
+{
+    uint32_t unknown = 0, most = 0;
+    struct uid chosen = {0};
+
+    for (uint32_t i = 0; i < client->coordinator_count; i++) {
+        const struct coordinator *coordinator = &client->coordinators[i];
+        uint32_t count = coordinator->has_record ? count_members(client, coordinator->cluster_id) : 0;
+
+        unknown += !coordinator->has_record;
+        if (count > most) {
+            most = count;
+            chosen = coordinator->cluster_id;
+        }
+    }
+    client->divided = most + unknown <= client->coordinator_count / 2;
+    if (most > client->coordinator_count / 2) {
+        client->cluster_id = chosen;
+        if (client->own_rpc)
+            rpc_set_cluster_id(client->rpc, chosen);
+    }
+}
+
+static void refuse(struct client *client)
+{
+    end_all(&client->waiting_ready, ERROR_INVALID_CLUSTER_ID);
+    end_all(&client->waiting_controller, ERROR_INVALID_CLUSTER_ID);
+    client_turn_end(client);
+}
+
+/* The newest leader that a coordinator of this cluster names. */
+static void follow(struct client *client)
+{
+    const struct coordinator *best = NULL;
+
+    for (uint32_t i = 0; i < client->coordinator_count; i++) {
+        struct coordinator *coordinator = &client->coordinators[i];
+
+        if (coordinator->has_record && !uid_equal(coordinator->cluster_id, client->cluster_id))
+            coordinator->error = ERROR_INVALID_CLUSTER_ID;
+        else if (coordinator->leader.port != 0 && (best == NULL || coordinator->leader_term > best->leader_term))
+            best = coordinator;
+    }
+    if (best != NULL && client->controller.port == 0)
+        leader_found(client, best);
 }
 
 static void note_coordinator(struct client *client, struct coordinator *coordinator, int error, const struct message *message)
@@ -172,10 +242,17 @@ static void note_coordinator(struct client *client, struct coordinator *coordina
     reply = MESSAGE_BODY(get_leader_reply, message);
     coordinator->cluster_id = (struct uid){reply->cluster_high, reply->cluster_low};
     coordinator->has_record = !uid_is_none(coordinator->cluster_id);
-    if (coordinator->has_record && client->own_rpc && uid_is_none(rpc_cluster_id(client->rpc)))
-        rpc_set_cluster_id(client->rpc, coordinator->cluster_id);
-    if (reply->leader_address.port != 0 && reply->leader_member != 0)
-        leader_found(client, reply);
+    if (coordinator->has_record && reply->leader_member != 0) {
+        coordinator->leader = (struct address){reply->leader_address.ip, reply->leader_address.port};
+        coordinator->leader_member = reply->leader_member;
+        coordinator->leader_term = reply->term;
+    }
+    if (uid_is_none(client->cluster_id))
+        choose_cluster(client);
+    if (client->divided)
+        refuse(client);
+    else if (!uid_is_none(client->cluster_id))
+        follow(client);
 }
 
 static void coordinator_answered(struct client_request *request, int error)
@@ -205,6 +282,7 @@ static void ask_coordinator(struct client *client, uint32_t index)
     struct message *message;
     struct get_leader *body = MESSAGE_NEW(get_leader, &message);
 
+    coordinator->leader = (struct address){0};
     if (request == NULL || body == NULL) { /* the timer asks again */
         mem_free(request);
         message_unref(message);
@@ -291,10 +369,33 @@ static const char *why_unreachable(int error)
     }
 }
 
+/* Until a majority agrees, coordinators of several clusters are named in pairs: any of them may be the wrong one. */
+static size_t explain_division(const struct client *client, char *out, size_t size)
+{
+    const struct coordinator *one = NULL;
+    char a[ADDRESS_TEXT_MAX], b[ADDRESS_TEXT_MAX];
+    size_t len = 0;
+
+    if (!uid_is_none(client->cluster_id))
+        return 0;
+    for (uint32_t i = 0; i < client->coordinator_count; i++) {
+        const struct coordinator *other = &client->coordinators[i];
+
+        if (!other->has_record)
+            continue;
+        if (one == NULL)
+            one = other;
+        else if (!uid_equal(one->cluster_id, other->cluster_id))
+            len = say(out, size, len, "the coordinators %s and %s belong to different clusters; ",
+                      address_print(one->address, a), address_print(other->address, b));
+    }
+    return len;
+}
+
 static size_t explain_coordinators(const struct client *client, char *out, size_t size)
 {
     char address[ADDRESS_TEXT_MAX];
-    size_t len = 0;
+    size_t len = explain_division(client, out, size);
     bool record = false;
 
     for (uint32_t i = 0; i < client->coordinator_count; i++) {
@@ -425,6 +526,8 @@ int client_create(struct env *env, const struct client_options *options, struct 
     if (client->coordinators == NULL)
         error = ERROR_OUT_OF_MEMORY;
     client->rpc = options->rpc;
+    if (client->rpc != NULL)
+        client->cluster_id = rpc_cluster_id(client->rpc);
     if (error == 0 && client->rpc == NULL)
         error = make_rpc(client);
     if (error != 0) {

@@ -7,7 +7,11 @@
  *
  * One mechanism of waiting: every asynchronous call is a struct that embeds `struct client_call` first. Started with an op, it is
  * one of that op's waits (like rpc_call) and resumes it; started without one, call.done(call) runs from the ready queue,
- * never before the start returned. A call that was started completes exactly once, unless client_call_cancel() came first. */
+ * never before the start returned. A call that was started completes exactly once, unless client_call_cancel() came first.
+ *
+ * One cluster for life: its id is what more than half of the coordinators say, and never changes. A coordinator of another
+ * cluster is not listened to. While the coordinators are so divided that no id can have a majority, what asks for the cluster or for a
+ * read version fails with ERROR_INVALID_CLUSTER_ID. */
 #pragma once
 
 #include "net/rpc.h"
@@ -36,12 +40,14 @@ struct client_call {
     struct wait wait;                        /* first */
     int error;                               /* once completed */
     void (*done)(struct client_call *call);  /* set before a start without an op; may free the call */
-    void *ctx;                               /* the caller's */
+    void *ctx;                               /* the caller's: never touched */
     /* what follows is the client's */
     struct env *env;
     struct op *op;
     void (*cancel)(struct client_call *call);
     struct list link;
+    struct list *ended; /* where it stands (by link) between its end and done(); may be NULL */
+    void *owner;        /* the transaction of a commit */
     struct ready ready;
     bool under_way;
 };
@@ -61,7 +67,7 @@ const struct description *client_description(const struct client *client);
 struct client_coordinator {
     struct address address;
     bool asked;     /* false: not tried yet */
-    int error;      /* of the last try; 0: it answered */
+    int error;      /* of the last try; 0: it answered. ERROR_INVALID_CLUSTER_ID: it is not of this client's cluster */
     bool has_record; /* it answered, and belongs to a cluster */
     struct uid cluster_id;
 };
@@ -72,7 +78,7 @@ struct address client_controller(const struct client *client);
 /* Says in words why the cluster can't be reached or used; an empty string when it can. Cut to fit; returns out. */
 char *client_explain(const struct client *client, char *out, size_t out_size);
 
-/* Completes with 0 once a description of a database (epoch > 0) is known. */
+/* Completes with 0 once a description of a database (epoch > 0) is known. Errors of this and the next: ERROR_INVALID_CLUSTER_ID. */
 void client_wait_ready(struct client_call *call, struct op *op, struct client *client);
 /* Completes with 0 once a controller is known. */
 void client_wait_controller(struct client_call *call, struct op *op, struct client *client);

@@ -16,6 +16,8 @@ static void run_done(struct ready *ready)
 {
     struct client_call *call = container_of(ready, struct client_call, ready);
 
+    if (call->ended != NULL)
+        list_remove(&call->link);
     call->done(call);
 }
 
@@ -27,6 +29,7 @@ void client_call_begin(struct client_call *call, struct op *op, struct env *env,
     call->op = op;
     call->error = 0;
     call->cancel = cancel;
+    call->ended = NULL;
     call->under_way = true;
     call->ready.run = run_done;
     if (op != NULL)
@@ -43,12 +46,16 @@ void client_call_end(struct client_call *call, int error)
         wait_complete(&call->wait, error == 0);
     } else {
         env_ready(call->env, &call->ready, READY_COMMIT);
+        if (call->ended != NULL)
+            list_push_back(call->ended, &call->link);
     }
 }
 
 void client_call_cancel(struct client_call *call)
 {
     if (!call->under_way) {
+        if (list_linked(&call->ready.link) && call->ended != NULL)
+            list_remove(&call->link);
         env_ready_cancel(&call->ready);
         return;
     }

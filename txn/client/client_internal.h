@@ -70,7 +70,9 @@ struct client_server {
     struct list gets; /* transaction_get.link: asked for in this turn */
     uint32_t get_count;
     struct list dirty; /* client->dirty_servers */
-    int64_t latency_us;       /* smoothed */
+    uint32_t outstanding;     /* gets and range reads that it was sent and has not answered */
+    int64_t latency_us;       /* smoothed; 0: not known */
+    int64_t answered_us;      /* when latency_us was last true */
     int64_t avoid_until_us;   /* it has just failed */
     uint32_t failures;        /* in a row */
 };
@@ -89,7 +91,10 @@ void locations_clear(struct client *client);
 struct client_server *location_pick(struct client *client, const struct client_location *location, uint32_t tried,
                                     uint32_t *ret_replica);
 void server_unref(struct client *client, struct client_server *server);
-void server_answered(struct client_server *server, int64_t took_us);
+/* `count` reads go there; they have left it again when they are answered, have failed or were cancelled. */
+void server_sent(struct client_server *server, uint32_t count);
+void server_left(struct client_server *server, uint32_t count);
+void server_answered(struct client *client, struct client_server *server, int64_t took_us);
 void server_failed(struct client *client, struct client_server *server);
 
 /* struct client_locate: transaction.h. */
@@ -112,6 +117,8 @@ struct coordinator {
     int error;
     bool has_record;
     struct uid cluster_id;
+    struct address leader; /* as of the answer to the last question; port 0: it knew none */
+    uint64_t leader_member, leader_term;
 };
 
 struct client {
@@ -130,6 +137,8 @@ struct client {
     const struct description *description;
     int controller_error; /* why the last call to the controller failed */
     struct list waiting_ready, waiting_controller; /* client_call.link */
+    struct uid cluster_id; /* none: not known yet; else for life */
+    bool divided;          /* the coordinators are of several clusters, and none has a majority */
 
     struct grv_class grv[GRV_CLASSES];
     struct list grv_batches;
@@ -207,6 +216,7 @@ struct transaction {
     enum transaction_state state;
     int error;    /* everything fails with it: cancelled, timed out, or what on_error refused */
     int deferred; /* the first error of a write: reads and the commit fail with it */
+    int read_error; /* the first error of a read: the commit fails with it */
     struct ryw ryw;
     struct bytes_buffer mutations, read_conflicts, write_conflicts;
     uint64_t size;
@@ -225,6 +235,7 @@ struct transaction {
     _Atomic uint32_t incarnation; /* written under the lock; calls of an older one are void */
 
     /* the env thread's */
+    struct list ended;        /* client_call.link of those whose done() is still to run */
     struct list gets, ranges; /* under way: transaction_get.call.link, transaction_range.link */
     struct list version_waits; /* transaction_version.call.link, waiting for the version */
     struct list retry_waits;
@@ -252,6 +263,16 @@ static inline void transaction_unlock(struct transaction *txn)
     pthread_mutex_unlock(&txn->lock);
 }
 
+/* client_call_begin for a call of a transaction: when that is destroyed, the call's done() is not run any more. */
+static inline void transaction_call_begin(struct transaction *txn, struct client_call *call, struct op *op,
+                                          void (*cancel)(struct client_call *call))
+{
+    client_call_begin(call, op, txn->client->env, cancel);
+    call->ended = &txn->ended;
+}
+
+/* A read ended with `error`: the commit of its incarnation will. */
+void transaction_read_failed(struct transaction *txn, uint32_t incarnation, int error);
 /* The error with which everything of this transaction fails now, or 0. Under the lock. */
 int transaction_failure(const struct transaction *txn);
 int transaction_check_read(const struct transaction *txn, struct bytes key, bool range_end);

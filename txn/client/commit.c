@@ -83,11 +83,22 @@ static int make_fence(struct transaction *txn)
 
 /* ---- stages ---- */
 
+/* A read that failed fails the commit at once, also one that ended before the commit began: what was written may rest on it. */
+static int read_error(struct transaction *txn)
+{
+    int error;
+
+    transaction_lock(txn);
+    error = txn->read_error;
+    transaction_unlock(txn);
+    return error;
+}
+
 static enum op_result reads(struct op *op)
 {
     struct transaction *txn = txn_of(op);
 
-    txn->commit.waits_for_reads = !list_empty(&txn->gets) || !list_empty(&txn->ranges);
+    txn->commit.waits_for_reads = read_error(txn) == 0 && (!list_empty(&txn->gets) || !list_empty(&txn->ranges));
     return txn->commit.waits_for_reads ? op_wait(op, READS) : op_move(op, VERSION);
 }
 
@@ -113,8 +124,8 @@ static int look_over(struct transaction *txn, bool *ret_writes)
     *ret_writes = txn->mutations.len > 0 || txn->write_conflicts.len > 0;
     if (txn->synced_incarnation != transaction_incarnation(txn))
         return ERROR_TRANSACTION_CANCELLED;
-    if (!*ret_writes)
-        return 0;
+    if (txn->read_error != 0 || !*ret_writes)
+        return txn->read_error;
     if (txn->size > (uint64_t)txn->settings.size_limit)
         return ERROR_TRANSACTION_TOO_LARGE;
     return txn->commit.fence.len == 0 ? make_fence(txn) : 0;
@@ -363,8 +374,10 @@ void commit_cancel(struct transaction *txn)
 
 static void cancelled(struct client_call *call)
 {
-    struct transaction *txn = call->ctx;
+    struct transaction *txn = call->owner;
 
+    if (txn->commit_call != call)
+        return;
     txn->commit_call = NULL;
     commit_cancel(txn);
 }
@@ -387,8 +400,8 @@ void transaction_commit_submit(struct client_call *call, struct op *op, struct t
     struct commit_op *commit = &txn->commit;
     bool open;
 
-    call->ctx = txn;
-    client_call_begin(call, op, txn->client->env, cancelled);
+    call->owner = txn;
+    transaction_call_begin(txn, call, op, cancelled);
     if (txn->synced_incarnation != transaction_incarnation(txn))
         transaction_sync(txn);
     transaction_lock(txn);
@@ -411,12 +424,12 @@ void transaction_commit_start(struct client_call *call, struct op *op, struct tr
 {
     int error;
 
-    call->ctx = txn;
+    call->owner = txn;
     if (!transaction_commit_prepare(call, txn)) {
         transaction_commit_submit(call, op, txn);
         return;
     }
     error = call->error;
-    client_call_begin(call, op, txn->client->env, cancelled);
+    transaction_call_begin(txn, call, op, cancelled);
     client_call_end(call, error);
 }

@@ -42,9 +42,12 @@ static void cancelled(struct client_call *call)
 void get_fail(struct transaction_get *get, int error)
 {
     struct transaction *txn = get->txn;
+    uint32_t incarnation = get->incarnation;
 
     take_out(get);
     client_call_end(&get->call, error);
+    if (error != 0)
+        transaction_read_failed(txn, incarnation, error);
     transaction_reads_changed(txn);
 }
 
@@ -153,9 +156,10 @@ static void batch_ended(struct client_request *request, int error)
     struct client *client = request->client;
     const struct get_values_reply *reply;
 
+    server_left(batch->server, batch->count);
     if (error == 0) {
         reply = MESSAGE_BODY(get_values_reply, request->rpc.reply);
-        server_answered(batch->server, client->env->turn_us - request->op.started_us);
+        server_answered(client, batch->server, client->env->turn_us - request->op.started_us);
         if (reply->values_count == batch->count)
             give_answers(batch, reply);
         else /* it lies */
@@ -218,6 +222,7 @@ static bool send_gets(struct client *client, struct client_server *server)
         return false;
     }
     server->refs++;
+    server_sent(server, batch->count);
     client_request_start(&batch->request, client, server->endpoint, message, client->env->knobs.client_request_timeout_us);
     return true;
 }
@@ -293,6 +298,8 @@ static bool answer_from_own(struct transaction_get *get, struct transaction *txn
     *ret_error = 0;
     if (own.kind == RYW_UNREADABLE && !txn->bypass_unreadable) {
         *ret_error = ERROR_ACCESSED_UNREADABLE;
+        if (txn->read_error == 0)
+            txn->read_error = *ret_error;
         return true;
     }
     if (own.kind == RYW_SET || own.kind == RYW_CLEARED) {
@@ -338,7 +345,7 @@ void transaction_get_submit(struct transaction_get *get, struct op *op)
     struct transaction *txn = get->txn;
     version_t version;
 
-    client_call_begin(&get->call, op, txn->client->env, cancelled);
+    transaction_call_begin(txn, &get->call, op, cancelled);
     list_push_back(&txn->gets, &get->call.link);
     if (get->incarnation != txn->synced_incarnation)
         transaction_sync(txn);
@@ -357,7 +364,7 @@ void transaction_get_start(struct transaction_get *get, struct op *op, struct tr
         return;
     }
     error = get->call.error;
-    client_call_begin(&get->call, op, txn->client->env, cancelled);
+    transaction_call_begin(txn, &get->call, op, cancelled);
     client_call_end(&get->call, error);
 }
 

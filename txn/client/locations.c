@@ -40,9 +40,21 @@ void server_unref(struct client *client, struct client_server *server)
     mem_free(server);
 }
 
-void server_answered(struct client_server *server, int64_t took_us)
+void server_sent(struct client_server *server, uint32_t count)
+{
+    server->outstanding += count;
+}
+
+void server_left(struct client_server *server, uint32_t count)
+{
+    assert(server->outstanding >= count);
+    server->outstanding -= count;
+}
+
+void server_answered(struct client *client, struct client_server *server, int64_t took_us)
 {
     server->latency_us = server->latency_us == 0 ? took_us : (server->latency_us * 7 + took_us) / 8;
+    server->answered_us = client->env->turn_us;
     server->failures = 0;
     server->avoid_until_us = 0;
 }
@@ -200,22 +212,45 @@ static void remember(struct client *client, const struct location *from)
 
 /* ---- the choice of a replica ---- */
 
-/* Two at random, the better of them: the faster, and never one that has just failed if another is left. */
-static bool is_better(const struct client *client, const struct client_server *a, const struct client_server *b)
-{
-    int64_t now_us = client->env->turn_us;
-    bool a_avoided = a->avoid_until_us > now_us, b_avoided = b->avoid_until_us > now_us;
+enum {
+    TURN_GETS_MIN = 16,       /* so many gets of a turn may go to one server before it counts as loaded by them */
+    LATENCY_US_FLOOR = 200,   /* below this, differences say nothing */
+    LATENCY_HALVES_US = 1000000, /* what is known of a server that nobody asks gets old */
+};
 
-    if (a_avoided != b_avoided)
-        return b_avoided;
-    return a->latency_us < b->latency_us;
+/* About how long a read sent there now would take. */
+static int64_t cost_of(const struct client *client, const struct client_server *server)
+{
+    int64_t halvings = (client->env->turn_us - server->answered_us) / LATENCY_HALVES_US;
+    int64_t latency_us = halvings > 30 ? 0 : server->latency_us >> halvings;
+    uint32_t gathered = server->get_count < TURN_GETS_MIN ? 0 : server->get_count;
+
+    return (latency_us + LATENCY_US_FLOOR) * (1 + (int64_t)server->outstanding + gathered);
 }
 
+/* Is `b`, which was drawn second, clearly better than `a`? Never one that has just failed, if the other has not. Then the one that this
+ * turn's message goes to already; then the one that costs less by half: where they are about equal, the draw decides, and
+ * the load is shared. */
+static bool is_better(const struct client *client, const struct client_server *b, const struct client_server *a)
+{
+    int64_t now_us = client->env->turn_us, cost_a = cost_of(client, a), cost_b = cost_of(client, b);
+    bool a_avoided = a->avoid_until_us > now_us, b_avoided = b->avoid_until_us > now_us;
+    bool a_open = a->get_count > 0 && a->get_count < TURN_GETS_MIN, b_open = b->get_count > 0 && b->get_count < TURN_GETS_MIN;
+
+    if (a_avoided != b_avoided)
+        return a_avoided;
+    if (a_open != b_open)
+        return b_open ? cost_b < cost_a * 2 : cost_b * 2 < cost_a;
+    return cost_b * 3 < cost_a * 2;
+}
+
+/* Two at random, the better of them; when both have just failed, the others as well. */
 struct client_server *location_pick(struct client *client, const struct client_location *location, uint32_t tried,
                                     uint32_t *ret_replica)
 {
     uint32_t start = location->server_count > 1 ? (uint32_t)env_random_below(client->env, location->server_count) : 0;
     struct client_server *best = NULL;
+    uint32_t seen = 0;
 
     for (uint32_t i = 0; i < location->server_count; i++) {
         uint32_t replica = (start + i) % location->server_count;
@@ -223,11 +258,11 @@ struct client_server *location_pick(struct client *client, const struct client_l
 
         if (tried & UINT32_C(1) << replica)
             continue;
-        if (best != NULL && !is_better(client, server, best))
-            continue;
-        best = server;
-        *ret_replica = replica;
-        if (i >= 1 && best->avoid_until_us <= client->env->turn_us)
+        if (best == NULL || is_better(client, server, best)) {
+            best = server;
+            *ret_replica = replica;
+        }
+        if (++seen >= 2 && best->avoid_until_us <= client->env->turn_us)
             break;
     }
     return best;

@@ -590,6 +590,7 @@ static enum op_result located_stage(struct op *op)
     if (range->server == NULL)
         return pause_then_locate(range);
     range->server->refs++;
+    server_sent(range->server, 1);
     return ask(range);
 }
 
@@ -610,6 +611,14 @@ static enum op_result one_failed(struct transaction_range *range, int error)
     return client_error_is_transport(error) ? pause_then_locate(range) : op_finish(&range->op, error);
 }
 
+static void leave_server(struct transaction_range *range)
+{
+    if (range->server != NULL)
+        server_left(range->server, 1);
+    server_unref(range->txn->client, range->server);
+    range->server = NULL;
+}
+
 static enum op_result answered(struct op *op)
 {
     struct transaction_range *range = range_of(op);
@@ -617,11 +626,10 @@ static enum op_result answered(struct op *op)
     int error = range->rpc.error;
 
     if (error == 0)
-        server_answered(range->server, client->env->turn_us - range->rpc.started_us);
+        server_answered(client, range->server, client->env->turn_us - range->rpc.started_us);
     else if (client_error_is_transport(error))
         server_failed(client, range->server);
-    server_unref(client, range->server);
-    range->server = NULL;
+    leave_server(range);
     if (error == 0) {
         transaction_lock(range->txn);
         error = is_current(range) ? take_answer(range, MESSAGE_BODY(get_range_reply, range->rpc.reply))
@@ -643,16 +651,18 @@ static void ended(struct op *op)
 
     locate_cancel(&range->locate);
     rpc_call_clear(&range->rpc);
-    server_unref(txn->client, range->server);
-    range->server = NULL;
+    leave_server(range);
     if (range->child != NULL) {
         transaction_range_done(range->child);
         mem_free(range->child);
         range->child = NULL;
     }
     list_remove(&range->link);
-    if (range->call.under_way)
+    if (range->call.under_way) { /* not cancelled */
         client_call_end(&range->call, op->error);
+        if (op->error != 0)
+            transaction_read_failed(txn, range->incarnation, op->error);
+    }
     transaction_reads_changed(txn);
 }
 
@@ -726,7 +736,7 @@ void transaction_range_submit(struct transaction_range *range, struct op *op)
 {
     struct transaction *txn = range->txn;
 
-    client_call_begin(&range->call, op, txn->client->env, cancelled);
+    transaction_call_begin(txn, &range->call, op, cancelled);
     list_push_back(&txn->ranges, &range->link);
     op_start(&range->op, &range_type, &txn->client->ops);
     if (range->incarnation != txn->synced_incarnation)
@@ -743,7 +753,7 @@ void transaction_range_start(struct transaction_range *range, struct op *op, str
         return;
     }
     error = range->call.error;
-    client_call_begin(&range->call, op, txn->client->env, cancelled);
+    transaction_call_begin(txn, &range->call, op, cancelled);
     client_call_end(&range->call, error);
 }
 

@@ -45,6 +45,17 @@ static void give(struct grv_batch *batch, int error, const struct get_read_versi
     }
 }
 
+/* There will be no proxy. */
+static void refuse_all(struct client *client, int error)
+{
+    for (unsigned grv_class = 0; grv_class < GRV_CLASSES; grv_class++)
+        while (!list_empty(&client->grv[grv_class].waiting)) {
+            struct grv_wait *wait = list_entry(list_pop_front(&client->grv[grv_class].waiting), struct grv_wait, link);
+
+            wait->got(wait, error, VERSION_NONE, false);
+        }
+}
+
 static void grv_timer_fired(struct env_timer *timer)
 {
     grv_flush(container_of(timer, struct client, grv_timer));
@@ -127,6 +138,8 @@ void grv_flush(struct client *client)
 {
     const struct role_ref *proxy = client_pick_role(client, ROLE_GRV_PROXY);
 
+    if (client->divided)
+        refuse_all(client, ERROR_INVALID_CLUSTER_ID);
     if (proxy == NULL || client->grv_timer.heap_index_plus_1 != 0)
         return; /* the next description, or the timer, comes here again */
     for (unsigned grv_class = 0; grv_class < GRV_CLASSES; grv_class++)

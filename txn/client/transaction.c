@@ -35,6 +35,7 @@ int transaction_create(struct client *client, struct transaction **ret_txn)
     txn->began_us = env_now_us(client->env);
     txn->grv.got = got_version;
     txn->timeout.fire = timed_out;
+    list_init(&txn->ended);
     list_init(&txn->gets);
     list_init(&txn->ranges);
     list_init(&txn->version_waits);
@@ -43,8 +44,8 @@ int transaction_create(struct client *client, struct transaction **ret_txn)
     return 0;
 }
 
-/* Ends everything that is under way. */
-static void end_calls(struct transaction *txn, int error, uint32_t but_incarnation, bool keep_new)
+/* Ends what is of another incarnation. */
+static void end_calls(struct transaction *txn, int error, uint32_t but_incarnation)
 {
     struct list kept;
 
@@ -52,7 +53,7 @@ static void end_calls(struct transaction *txn, int error, uint32_t but_incarnati
     while (!list_empty(&txn->ranges)) {
         struct transaction_range *range = list_entry(txn->ranges.next, struct transaction_range, link);
 
-        if (keep_new && range->incarnation == but_incarnation) {
+        if (range->incarnation == but_incarnation) {
             list_remove(&range->link);
             list_push_back(&kept, &range->link);
         } else {
@@ -63,13 +64,13 @@ static void end_calls(struct transaction *txn, int error, uint32_t but_incarnati
     list_each(link, after, &txn->gets) {
         struct transaction_get *get = list_entry(link, struct transaction_get, call.link);
 
-        if (!keep_new || get->incarnation != but_incarnation)
+        if (get->incarnation != but_incarnation)
             get_fail(get, error);
     }
     list_each(link, after, &txn->version_waits) {
         struct transaction_version *wait = list_entry(link, struct transaction_version, call.link);
 
-        if (keep_new && wait->incarnation == but_incarnation)
+        if (wait->incarnation == but_incarnation)
             continue;
         list_remove(link);
         client_call_end(&wait->call, error);
@@ -77,7 +78,7 @@ static void end_calls(struct transaction *txn, int error, uint32_t but_incarnati
     list_each(link, after, &txn->retry_waits) {
         struct transaction_retry *wait = list_entry(link, struct transaction_retry, call.link);
 
-        if (keep_new && wait->incarnation == but_incarnation)
+        if (wait->incarnation == but_incarnation)
             continue;
         list_remove(link);
         env_timer_cancel(txn->client->env, &wait->timer);
@@ -85,12 +86,25 @@ static void end_calls(struct transaction *txn, int error, uint32_t but_incarnati
     }
 }
 
+static void cancel_all(struct list *calls)
+{
+    while (!list_empty(calls))
+        client_call_cancel(list_entry(calls->next, struct client_call, link));
+}
+
 void transaction_destroy(struct transaction *txn)
 {
     if (txn == NULL)
         return;
+    if (txn->commit_call != NULL)
+        client_call_cancel(txn->commit_call);
     commit_cancel(txn);
-    end_calls(txn, ERROR_TRANSACTION_CANCELLED, 0, false);
+    while (!list_empty(&txn->ranges))
+        client_call_cancel(&list_entry(txn->ranges.next, struct transaction_range, link)->call);
+    cancel_all(&txn->gets);
+    cancel_all(&txn->version_waits);
+    cancel_all(&txn->retry_waits);
+    cancel_all(&txn->ended);
     grv_cancel(txn->client, &txn->grv);
     env_timer_cancel(txn->client->env, &txn->timeout);
     ryw_done(&txn->ryw);
@@ -117,7 +131,7 @@ static void empty(struct transaction *txn)
 {
     atomic_store_explicit(&txn->incarnation, transaction_incarnation(txn) + 1, memory_order_release);
     txn->state = TXN_OPEN;
-    txn->error = txn->deferred = 0;
+    txn->error = txn->deferred = txn->read_error = 0;
     ryw_reset(&txn->ryw);
     empty_buffer(&txn->mutations);
     empty_buffer(&txn->read_conflicts);
@@ -231,7 +245,7 @@ void transaction_sync(struct transaction *txn)
         client_call_end(call, error);
         commit_cancel(txn);
     }
-    end_calls(txn, error, incarnation, true);
+    end_calls(txn, error, incarnation);
 }
 
 static void timed_out(struct env_timer *timer)
@@ -334,7 +348,7 @@ void transaction_read_version_start(struct transaction_version *version, struct 
     int error;
 
     version->txn = txn;
-    client_call_begin(&version->call, op, txn->client->env, version_cancelled);
+    transaction_call_begin(txn, &version->call, op, version_cancelled);
     if (transaction_incarnation(txn) != txn->synced_incarnation)
         transaction_sync(txn);
     transaction_lock(txn);
@@ -355,6 +369,16 @@ void transaction_reads_changed(struct transaction *txn)
 {
     if (list_empty(&txn->gets) && list_empty(&txn->ranges))
         commit_reads_over(txn);
+}
+
+/* FoundationDB's: without read-your-writes a commit does not look at the reads. */
+void transaction_read_failed(struct transaction *txn, uint32_t incarnation, int error)
+{
+    transaction_lock(txn);
+    if (incarnation == transaction_incarnation(txn) && txn->read_error == 0 && !txn->ryw_off)
+        txn->read_error = error;
+    transaction_unlock(txn);
+    commit_reads_over(txn);
 }
 
 /* ---- trying again ---- */
@@ -435,7 +459,7 @@ void transaction_on_error_submit(struct transaction_retry *retry, struct op *op)
     struct transaction *txn = retry->txn;
     struct env *env = txn->client->env;
 
-    client_call_begin(&retry->call, op, env, retry_cancelled);
+    transaction_call_begin(txn, &retry->call, op, retry_cancelled);
     list_push_back(&txn->retry_waits, &retry->call.link);
     retry->timer.fire = retry_fired;
     env_timer_start(env, &retry->timer, env_now_us(env) + retry->delay_us);
@@ -449,7 +473,7 @@ void transaction_on_error_start(struct transaction_retry *retry, struct op *op, 
         return;
     }
     error = retry->call.error;
-    client_call_begin(&retry->call, op, txn->client->env, retry_cancelled);
+    transaction_call_begin(txn, &retry->call, op, retry_cancelled);
     client_call_end(&retry->call, error);
 }
 

@@ -141,12 +141,12 @@ static enum op_result version(struct op *op)
     transaction_lock(txn);
     error = look_over(txn, &writes);
     needs_version = txn->read_conflicts.len > 0;
+    commit->version = txn->read_version;
     transaction_unlock(txn);
     if (error == 0)
         error = txn->grv_error;
     if (error != 0 || !writes)
         return op_finish(op, error);
-    commit->version = txn->read_version;
     if (needs_version && !transaction_version_or_ask(txn, &commit->version)) {
         commit->waits_for_version = true;
         return op_wait(op, VERSION);

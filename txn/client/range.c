@@ -381,9 +381,20 @@ static int place_of(struct transaction_range *range, const struct key_selector *
     return selector->or_equal ? key_after_in(range, selector->key, ret) : arena_copy(&range->arena, selector->key, ret);
 }
 
+/* Under the lock. */
 static struct bytes space_end(const struct transaction *txn)
 {
     return txn->system_read || txn->raw_access ? KEY_SYSTEM_END : KEY_SYSTEM_BEGIN;
+}
+
+static struct bytes space_end_locked(struct transaction *txn)
+{
+    struct bytes end;
+
+    transaction_lock(txn);
+    end = space_end(txn);
+    transaction_unlock(txn);
+    return end;
 }
 
 /* Begin and end have become places: what will be read is known. Under the lock. */
@@ -412,13 +423,15 @@ static enum op_result start_child(struct transaction_range *range, const struct 
     range->child = mem_zalloc(sizeof(*range->child));
     if (range->child == NULL)
         return op_finish(&range->op, ERROR_OUT_OF_MEMORY);
-    last = SELECT_FIRST_AT_OR_AFTER(space_end(range->txn));
+    last = SELECT_FIRST_AT_OR_AFTER(space_end_locked(range->txn));
     options.reverse = selector->offset < 1;
     options.limit = selector->offset < 1 ? 1 + (uint32_t)-(int64_t)selector->offset : (uint32_t)selector->offset;
     ready = options.reverse ? transaction_range_prepare(range->child, range->txn, first, start, &options)
                             : transaction_range_prepare(range->child, range->txn, start, last, &options);
     if (ready)
         return op_finish(&range->op, range->child->call.error);
+    if (range->child->incarnation != range->incarnation) /* a reset that is not synced yet; this op can't be ended while it runs */
+        return op_finish(&range->op, ERROR_TRANSACTION_CANCELLED);
     transaction_range_submit(range->child, &range->op);
     return op_wait(&range->op, SELECT);
 }
@@ -428,7 +441,7 @@ static int take_child(struct transaction_range *range)
     struct key_selector *selector = is_place(&range->begin_selector) ? &range->end_selector : &range->begin_selector;
     struct transaction_range *child = range->child;
     uint32_t wanted = child->options.limit;
-    struct bytes key = child->options.reverse ? bytes_none() : space_end(range->txn);
+    struct bytes key = child->options.reverse ? bytes_none() : space_end_locked(range->txn);
     int error = child->call.error;
 
     if (error == 0 && child->pair_count == wanted)

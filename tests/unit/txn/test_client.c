@@ -21,7 +21,8 @@ struct fakes {
     struct address address;
     bool locked, storage_a_dead;
     int wrong_shard_left, lose_commits_left, range_limit;
-    int commits, grvs, get_messages, gets;
+    int commits, grvs, get_messages, gets, gets_of_a;
+    int get_error; /* what gets are answered with */
     struct bytes_buffer last_reads, last_writes;
     bool done;
 };
@@ -143,6 +144,7 @@ static void answer_gets(struct fakes *fakes, struct rpc_request *request)
             value->error = ERROR_WRONG_SHARD_SERVER;
             continue;
         }
+        value->error = (uint32_t)fakes->get_error;
         value->present = kv_map_get(fakes->map, asked->gets[i].key, &value->value);
     }
     rpc_reply(request, message);
@@ -204,6 +206,7 @@ static void storage_a(void *ctx, struct rpc_request *request)
 {
     struct fakes *fakes = ctx;
 
+    fakes->gets_of_a++;
     if (fakes->storage_a_dead)
         rpc_drop(request);
     else
@@ -595,5 +598,189 @@ Test(client, a_timeout_ends_what_waits, .timeout = 20)
     cr_assert_eq(get(&fakes, txn, "k", &read), ERROR_TRANSACTION_TIMED_OUT);
     transaction_get_done(&read);
     transaction_destroy(txn);
+    stop(&fakes);
+}
+
+static void must_not_be_done(struct client_call *call)
+{
+    cr_assert_null(call, "done() after its transaction was destroyed");
+}
+
+static void unheard(struct client_call *call)
+{
+    (void)call;
+}
+
+Test(client, a_destroyed_transaction_is_silent_and_the_ctx_is_the_callers, .timeout = 20)
+{
+    struct client_call commit_call = {.done = must_not_be_done, .ctx = &commit_call}, read_only = {.done = must_not_be_done};
+    struct transaction_get read = {.call.done = must_not_be_done}, ready = {.call.done = must_not_be_done};
+    struct transaction_range range = {.call.done = must_not_be_done};
+    struct transaction_range_options options = {0};
+    struct transaction *txn, *other;
+    struct fakes fakes;
+
+    start(&fakes);
+    running = &fakes;
+    txn = begin(&fakes);
+    other = begin(&fakes);
+    transaction_set(txn, BYTES_LITERAL("k"), BYTES_LITERAL("v"));
+    transaction_get_start(&read, NULL, txn, BYTES_LITERAL("z"), false);
+    transaction_get_start(&ready, NULL, txn, BYTES_LITERAL("k"), false);
+    transaction_range_start(&range, NULL, txn, SELECT_FIRST_AFTER(BYTES_LITERAL("a")),
+                            SELECT_LAST_BEFORE(BYTES_LITERAL("b")), &options);
+    transaction_commit_start(&commit_call, NULL, txn);
+    cr_assert_eq(commit_call.ctx, &commit_call);
+    transaction_destroy(txn);
+    transaction_commit_start(&read_only, NULL, other);
+    transaction_destroy(other);
+    for (int i = 0; i < 20; i++) { /* another one's reads go on */
+        struct transaction_get later = {0};
+
+        txn = begin(&fakes);
+        cr_assert_eq(get(&fakes, txn, "later", &later), 0);
+        cr_assert_not(later.call.under_way);
+        transaction_get_done(&later);
+        transaction_destroy(txn);
+    }
+    cr_assert_eq(fakes.commits, 0);
+    transaction_get_done(&read);
+    transaction_get_done(&ready);
+    transaction_range_done(&range);
+    stop(&fakes);
+}
+
+Test(client, a_failed_read_fails_the_commit_and_a_cancelled_one_does_not, .timeout = 20)
+{
+    struct transaction_get read = {.call.done = unheard};
+    struct transaction *txn;
+    struct fakes fakes;
+
+    start(&fakes);
+    txn = begin(&fakes);
+    cr_assert_eq(transaction_set(txn, BYTES_LITERAL("k"), BYTES_LITERAL("v")), 0);
+    fakes.get_error = ERROR_TRANSACTION_TOO_OLD;
+    transaction_get_start(&read, NULL, txn, BYTES_LITERAL("z"), true); /* nobody looks at it */
+    cr_assert_eq(commit(&fakes, txn), ERROR_TRANSACTION_TOO_OLD);
+    cr_assert_eq(fakes.commits, 0);
+    transaction_reset(txn);
+    fakes.get_error = 0;
+    cr_assert_eq(transaction_set(txn, BYTES_LITERAL("k"), BYTES_LITERAL("v")), 0);
+    transaction_get_done(&read);
+    read = (struct transaction_get){.call.done = unheard};
+    transaction_get_start(&read, NULL, txn, BYTES_LITERAL("z"), true);
+    client_call_cancel(&read.call);
+    cr_assert_eq(commit(&fakes, txn), 0);
+    cr_assert_eq(fakes.commits, 1);
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+Test(client, replicas_share_the_reads, .timeout = 20)
+{
+    struct transaction_get read = {0};
+    struct transaction *txn;
+    struct fakes fakes;
+
+    start(&fakes);
+    txn = begin(&fakes);
+    for (int i = 0; i < 300; i++)
+        cr_assert_eq(get(&fakes, txn, "k", &read), 0);
+    cr_assert(fakes.gets_of_a > 75 && fakes.gets_of_a < 225, "%d of 300", fakes.gets_of_a);
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+/* ---- coordinators of several clusters ---- */
+
+/* A coordinator of cluster (9, 9), which would lead its clients astray; at a port of its own. */
+struct stray {
+    struct rpc *rpc;
+    struct address address;
+};
+
+static void stray_coordinator(void *ctx, struct rpc_request *request)
+{
+    struct stray *stray = ctx;
+    struct message *message;
+    struct get_leader_reply *reply = MESSAGE_NEW(get_leader_reply, &message);
+
+    *reply = (struct get_leader_reply){9, 9, 5, 77, {stray->address.ip, stray->address.port}, NULL, 0};
+    rpc_reply(request, message);
+}
+
+static void stray_start(struct stray *stray, struct fakes *fakes)
+{
+    struct rpc_options options = {.types = message_types, .type_count = MESSAGE_ID_END};
+
+    for (uint32_t port = fakes->address.port + 1;; port++) {
+        stray->address = options.public_address = (struct address){0x7f000001, port};
+        cr_assert_eq(rpc_create(fakes->env, &options, &stray->rpc), 0);
+        if (rpc_listen(stray->rpc) == 0)
+            break;
+        rpc_destroy(stray->rpc);
+    }
+    rpc_register(stray->rpc, ENDPOINT_COORDINATOR, stray_coordinator, stray);
+}
+
+static void meet(struct fakes *fakes, const struct address *coordinators, uint32_t count)
+{
+    struct client_options options = {coordinators, count, NULL};
+
+    client_destroy(fakes->client);
+    cr_assert_eq(client_create(fakes->env, &options, &fakes->client), 0);
+}
+
+Test(client, divided_coordinators_are_refused, .timeout = 20)
+{
+    struct client_call ready = {.done = call_done};
+    struct transaction_get read = {0};
+    struct transaction *txn;
+    struct stray stray;
+    struct fakes fakes;
+    char why[256];
+
+    start(&fakes);
+    stray_start(&stray, &fakes);
+    meet(&fakes, (struct address[]){fakes.address, stray.address}, 2);
+    client_wait_ready(&ready, NULL, fakes.client);
+    cr_assert_eq(await(&fakes, &ready), ERROR_INVALID_CLUSTER_ID);
+    txn = begin(&fakes);
+    cr_assert_eq(get(&fakes, txn, "k", &read), ERROR_INVALID_CLUSTER_ID);
+    cr_assert(strstr(client_explain(fakes.client, why, sizeof(why)), "belong to different clusters") != NULL, "%s", why);
+    cr_assert_eq(client_controller(fakes.client).port, 0);
+    cr_assert_eq(fakes.grvs, 0);
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    rpc_destroy(stray.rpc);
+    stop(&fakes);
+}
+
+Test(client, a_stray_coordinator_is_not_followed_whatever_answers_first, .timeout = 20)
+{
+    struct client_coordinator seen = {0};
+    struct stray stray;
+    struct fakes fakes;
+
+    start(&fakes);
+    stray_start(&stray, &fakes);
+    for (int first = 0; first < 3; first++) {
+        struct address coordinators[3] = {fakes.address, fakes.address, fakes.address};
+        struct client_call ready = {.done = call_done};
+
+        coordinators[first] = stray.address;
+        if (poll != NULL)
+            rpc_drop(poll);
+        poll = NULL;
+        meet(&fakes, coordinators, 3);
+        client_wait_ready(&ready, NULL, fakes.client);
+        cr_assert_eq(await(&fakes, &ready), 0);
+        cr_assert(address_equal(client_controller(fakes.client), fakes.address));
+        client_coordinator(fakes.client, (uint32_t)first, &seen);
+        cr_assert(!seen.asked || seen.error == ERROR_INVALID_CLUSTER_ID);
+    }
+    rpc_destroy(stray.rpc);
     stop(&fakes);
 }

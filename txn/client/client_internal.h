@@ -13,6 +13,7 @@
 enum {
     RETRY_DELAY_US_MIN = 1000,  /* after a call to a server failed: the first pause before it is tried again */
     RETRY_DELAY_US_MAX = 100000,
+    AVOID_TIMES = 8, /* a failed server is avoided so many times as long as the failure took, if another replica is left */
     REPLICAS_MAX = 16,          /* of one location */
     GRV_CLASSES = 3,            /* default, batch, immediate */
     LOCATIONS_PER_QUERY = 64,
@@ -95,7 +96,7 @@ void server_unref(struct client *client, struct client_server *server);
 void server_sent(struct client_server *server, uint32_t count);
 void server_left(struct client_server *server, uint32_t count);
 void server_answered(struct client *client, struct client_server *server, int64_t took_us);
-void server_failed(struct client *client, struct client_server *server);
+void server_failed(struct client *client, struct client_server *server, int64_t took_us);
 
 /* struct client_locate: transaction.h. */
 void locate_ask(struct client *client, struct client_locate *locate);

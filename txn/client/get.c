@@ -166,7 +166,7 @@ static void batch_ended(struct client_request *request, int error)
             fail_all(batch, ERROR_BROKEN_PROMISE);
     } else {
         PROBE(client->env, "client_get_failed");
-        server_failed(client, batch->server);
+        server_failed(client, batch->server, client->env->turn_us - request->op.started_us);
         if (client->destroying)
             while (!list_empty(&batch->gets))
                 get_fail(list_entry(batch->gets.next, struct transaction_get, link), ERROR_OPERATION_CANCELLED);

@@ -59,10 +59,16 @@ void server_answered(struct client *client, struct client_server *server, int64_
     server->avoid_until_us = 0;
 }
 
-void server_failed(struct client *client, struct client_server *server)
+/* A dead machine costs each request that tries it as long as a time-out: it is tried a fraction of the time alone. Two such
+ * requests in one transaction would take all of its life. */
+void server_failed(struct client *client, struct client_server *server, int64_t took_us)
 {
     int64_t pause_us = RETRY_DELAY_US_MAX << (server->failures < 4 ? server->failures : 4);
 
+    if (pause_us < took_us * AVOID_TIMES)
+        pause_us = took_us * AVOID_TIMES;
+    if (server->latency_us < took_us)
+        server->latency_us = took_us; /* one that never answered is not the fastest */
     server->failures++;
     server->avoid_until_us = env_now_us(client->env) + pause_us;
 }

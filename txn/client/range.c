@@ -641,7 +641,7 @@ static enum op_result answered(struct op *op)
     if (error == 0)
         server_answered(client, range->server, client->env->turn_us - range->rpc.started_us);
     else if (client_error_is_transport(error))
-        server_failed(client, range->server);
+        server_failed(client, range->server, client->env->turn_us - range->rpc.started_us);
     leave_server(range);
     if (error == 0) {
         transaction_lock(range->txn);

@@ -52,6 +52,21 @@ static void server_kill(struct sim_process *process, void *ctx)
 
 static const struct sim_program server_program = {server_start, server_kill};
 
+uint32_t sim_cluster_role_kinds(const struct sim_process *process)
+{
+    return process->server && process->alive && !process->exiting && process->instance != NULL
+               ? worker_role_kinds(process->instance)
+               : 0;
+}
+
+enum process_class sim_cluster_class_of(const struct sim_process *server)
+{
+    const struct server *ctx = server->ctx;
+
+    assert(server->server);
+    return ctx->process_class;
+}
+
 /* ---- topology ---- */
 
 struct topology {

@@ -3,6 +3,7 @@
 
 #include "sim/client.h"
 #include "sim/scenario.h"
+#include "txn/messages.h"
 
 enum { CLUSTER_COORDINATORS_MAX = 7, CLUSTER_CLIENTS_MAX = 8 };
 
@@ -22,6 +23,10 @@ struct sim_cluster {
 void sim_cluster_start(struct sim_cluster *cluster, struct sim_world *world, const struct scenario *scenario);
 /* After sim_world_destroy(). */
 void sim_cluster_done(struct sim_cluster *cluster);
+
+/* The kinds of roles that live in a server, 1 << enum role_kind each; 0 when it is down. */
+uint32_t sim_cluster_role_kinds(const struct sim_process *process);
+enum process_class sim_cluster_class_of(const struct sim_process *server);
 
 /* Actors' mains. arg: the cluster. */
 /* `configure new`: a cluster id for every coordinator, then the database; goes on until it is there. */

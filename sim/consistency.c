@@ -1,4 +1,4 @@
-/* The consistency check: all replicas of each shard, compared pair by pair at one version.
+/* The consistency check: all living replicas of each shard, compared pair by pair at one version.
  *
  * It asks the cluster directly and trusts no client library: the controller for the description, a commit proxy for the
  * shards, every storage server of a team for the same range at the same version. */
@@ -133,10 +133,23 @@ static void name_difference(struct check *check, const struct location *shard, u
                    bytes_print(shard->begin, begin, sizeof(begin)), bytes_print(shard->end, end, sizeof(end)), count, other);
 }
 
+/* False for a server that the heal left dead. */
+static bool lives(const struct check *check, const struct wire_endpoint *server)
+{
+    const struct sim_world *world = check->cluster->world;
+    struct address address = endpoint_of_wire(server).address;
+
+    for (size_t i = 0; i < world->process_count; i++)
+        if (address_equal(world->processes[i]->address, address))
+            return !world->processes[i]->given_up;
+    return true;
+}
+
 static int compare_replicas(struct check *check, const struct location *shard)
 {
     struct bytes_buffer first = {0};
     size_t first_count = 0;
+    uint32_t compared = 0;
     version_t version = read_version(check);
     int error = 0;
 
@@ -144,8 +157,10 @@ static int compare_replicas(struct check *check, const struct location *shard)
         struct bytes_buffer other = {0};
         size_t count;
 
-        error = read_replica(check, &shard->servers[i], shard, version, i == 0 ? &first : &other, &count);
-        if (i == 0)
+        if (!lives(check, &shard->servers[i]))
+            continue;
+        error = read_replica(check, &shard->servers[i], shard, version, compared == 0 ? &first : &other, &count);
+        if (compared++ == 0)
             first_count = count;
         else if (error == 0 && !bytes_equal(bytes_buffer_bytes(&first), bytes_buffer_bytes(&other)))
             name_difference(check, shard, i, first_count, count);
@@ -156,7 +171,9 @@ static int compare_replicas(struct check *check, const struct location *shard)
         return error;
     check->shards++;
     check->pairs += first_count;
-    check->replicas += shard->servers_count;
+    check->replicas += compared;
+    if (compared == 0)
+        sim_world_fail(check->cluster->world, "no replica of a shard lives");
     return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "net/mem.h"
 #include "sim/buggify.h"
+#include "txn/messages.h"
 
 struct active {
     struct list link;
@@ -63,6 +64,26 @@ static struct sim_process *draw_server(struct sim_faults *faults)
 
     for (size_t i = 0; i < world->process_count; i++)
         if (world->processes[i]->server && sim_random_below(&world->faults, ++seen) == 0)
+            chosen = world->processes[i];
+    return chosen;
+}
+
+static uint32_t role_kinds(const struct sim_faults *faults, const struct sim_process *process)
+{
+    return faults->role_kinds == NULL || !process->alive || !process->server ? 0 : faults->role_kinds(process);
+}
+
+#define KIND(kind) (UINT32_C(1) << (kind))
+
+/* One of those that host any of these kinds; NULL when there is none. */
+static struct sim_process *draw_host(struct sim_faults *faults, uint32_t kinds)
+{
+    struct sim_world *world = faults->world;
+    struct sim_process *chosen = NULL;
+    uint64_t seen = 0;
+
+    for (size_t i = 0; i < world->process_count; i++)
+        if ((role_kinds(faults, world->processes[i]) & kinds) != 0 && sim_random_below(&world->faults, ++seen) == 0)
             chosen = world->processes[i];
     return chosen;
 }
@@ -300,6 +321,77 @@ static void strike_pause(struct sim_faults *faults)
     process_fault(faults, process, pause_end, draw_long_tail(faults, 100000, 30 * SIM_SECOND_US));
 }
 
+/* A role that sleeps through a recovery wakes up in an epoch that has ended, and must not know how to serve. */
+static void strike_pause_role(struct sim_faults *faults)
+{
+    static const enum role_kind kinds[] = {ROLE_SEQUENCER, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY, ROLE_RESOLVER,
+                                           ROLE_LOG,       ROLE_CONTROLLER,   ROLE_STORAGE};
+    uint32_t kind = KIND(kinds[draw_range(faults, 0, (int64_t)(sizeof(kinds) / sizeof(kinds[0])) - 1)]);
+    int64_t lasts_us = draw_long_tail(faults, 300000, 20 * SIM_SECOND_US);
+    bool with_sequencer = sim_random_one_in(&faults->world->faults, 3);
+
+    if (with_sequencer)
+        kind |= KIND(ROLE_SEQUENCER);
+    for (size_t i = 0; i < faults->world->process_count; i++) {
+        struct sim_process *process = faults->world->processes[i];
+
+        if ((role_kinds(faults, process) & kind) == 0 || process->paused)
+            continue;
+        sim_process_pause(process);
+        process_fault(faults, process, pause_end, lasts_us);
+        lasts_us += draw_range(faults, 0, 50000);
+    }
+}
+
+/* The pipeline of the living epoch with some of its clients on one side, what recovers on the other: stale read versions would
+ * be given here, if anywhere. */
+static void strike_old_side(struct sim_faults *faults)
+{
+    const uint32_t pipeline = KIND(ROLE_SEQUENCER) | KIND(ROLE_COMMIT_PROXY) | KIND(ROLE_GRV_PROXY) | KIND(ROLE_RESOLVER);
+    uint64_t all = machine_set(faults->world), side = 0;
+    struct sim_process *log = draw_host(faults, KIND(ROLE_LOG));
+    struct active *active;
+
+    for (size_t i = 0; i < faults->world->process_count; i++) {
+        struct sim_process *process = faults->world->processes[i];
+        uint32_t kinds = role_kinds(faults, process);
+        bool joins = (kinds & pipeline) != 0 && (kinds & (KIND(ROLE_LOG) | KIND(ROLE_CONTROLLER))) == 0;
+
+        if (!process->server || ((kinds & KIND(ROLE_STORAGE)) != 0 && !joins))
+            joins = sim_random_coin(&faults->world->faults);
+        if (joins)
+            side |= UINT64_C(1) << process->machine;
+    }
+    if (log != NULL && sim_random_coin(&faults->world->faults))
+        side |= UINT64_C(1) << log->machine;
+    active = block_create(faults, 0, draw_range(faults, SIM_SECOND_US, 15 * SIM_SECOND_US));
+    block_set(active, side, all & ~side);
+    block_set(active, all & ~side, side);
+}
+
+static void dead_end(struct active *active)
+{
+    active->process->stay_down = false;
+    sim_process_boot(active->process);
+}
+
+/* Its data waits in the logs for as long. */
+static void strike_dead(struct sim_faults *faults)
+{
+    struct sim_process *process = draw_server(faults), *storage = draw_host(faults, KIND(ROLE_STORAGE));
+    enum sim_stop how = sim_random_coin(&faults->world->faults) ? SIM_KILL : SIM_POWER_OFF;
+    int64_t lasts_us = draw_range(faults, 5 * SIM_SECOND_US, 60 * SIM_SECOND_US);
+
+    if (storage != NULL && !sim_random_one_in(&faults->world->faults, 4))
+        process = storage;
+    if (process->stay_down)
+        return;
+    sim_agenda_remove(&faults->world->agenda, &process->restart);
+    process->stay_down = true;
+    sim_process_stop(process, how);
+    process_fault(faults, process, dead_end, lasts_us);
+}
+
 static void slow_cpu_end(struct active *active)
 {
     active->process->slow_cpu = 0;
@@ -396,6 +488,9 @@ static void (*const strikes[FAULT_CLASSES])(struct sim_faults *faults) = {
     [FAULT_DISK_ERROR] = strike_disk_error,
     [FAULT_DISK_FULL] = strike_disk_full,
     [FAULT_BIT_FLIP] = strike_bit_flip,
+    [FAULT_DEAD] = strike_dead,
+    [FAULT_PAUSE_ROLE] = strike_pause_role,
+    [FAULT_OLD_SIDE] = strike_old_side,
     [FAULT_CLOCK] = strike_clock,
 };
 
@@ -474,6 +569,8 @@ void sim_faults_heal(struct sim_faults *faults)
 
         sim_agenda_remove(&world->agenda, &active->event);
         list_remove(&active->link);
+        if (active->end == dead_end)
+            active->process->stay_down = active->process->given_up;
         mem_free(active);
     }
     if (faults->running)

@@ -23,6 +23,9 @@
     X(DISK_ERROR, "disk-error", 5000, 40000, "file calls of a process fail now and then")                         \
     X(DISK_FULL, "disk-full", 10000, 60000, "no file of a process can grow")                                      \
     X(BIT_FLIP, "bit-flip", 0, 0, "1 to 32 bits of one chunk in some thousands flip; all the chaos long")         \
+    X(DEAD, "dead", 5000, 40000, "a server, mostly one of storage, is gone for 5 to 60 s")                       \
+    X(PAUSE_ROLE, "pause-role", 3000, 20000, "SIGSTOP of all that host one kind of role, for 0.3 to 20 s")       \
+    X(OLD_SIDE, "old-side", 5000, 30000, "the epoch's stateless roles, few logs, some clients: cut off together") \
     X(CLOCK, "clock", 5000, 30000, "a process's clock drifts by up to 10 %, its wall clock jumps by hours")
 
 enum sim_fault_class {
@@ -43,6 +46,8 @@ struct sim_fault_ticker {
 
 struct sim_faults {
     struct sim_world *world; /* borrowed */
+    /* The kinds of roles that live in the process, 1 << enum role_kind each. NULL: nobody knows, nobody hosts any. */
+    uint32_t (*role_kinds)(const struct sim_process *process);
     enum sim_switch want[FAULT_CLASSES];
     bool on[FAULT_CLASSES];
     uint64_t strikes[FAULT_CLASSES];
@@ -56,7 +61,7 @@ struct sim_faults {
 void sim_faults_init(struct sim_faults *faults, struct sim_world *world);
 /* Draws which classes are on, and strikes from now on until `duration_us` have passed or sim_faults_heal(). */
 void sim_faults_start(struct sim_faults *faults, int64_t duration_us);
-/* Mends everything: network, disks, clocks, pauses; boots every process that is down and may run. */
+/* Mends everything: network, disks, clocks, pauses; boots every process that is down and may run (not stay_down). */
 void sim_faults_heal(struct sim_faults *faults);
 /* "kill=3 clog=12 ..", of those that struck; cut to fit. */
 char *sim_faults_print(const struct sim_faults *faults, char *out, size_t out_size);

@@ -8,6 +8,7 @@
 #include "sim/buggify.h"
 #include "sim/cluster.h"
 #include "sim/describe.h"
+#include "sim/survivors.h"
 #include "sim/transaction.h"
 #include "sim/workload.h"
 
@@ -74,6 +75,7 @@ static void run_init(struct run *run, const struct scenario *scenario, const str
     if (decide(run->world, scenario->buggify))
         sim_world_buggify(run->world);
     sim_faults_init(&run->faults, run->world);
+    run->faults.role_kinds = sim_cluster_role_kinds;
     memcpy(run->faults.want, scenario->faults, sizeof(run->faults.want));
 }
 
@@ -195,8 +197,10 @@ static bool chaos(struct run *run)
     start_workloads(run);
     if (!sim_world_run_until(world, world->now_us + run->scenario->duration_us))
         return false;
+    if (decide(world, run->scenario->survivors))
+        sim_survivors_draw(&run->cluster);
     sim_faults_heal(&run->faults);
-    return true;
+    return !world->failed;
 }
 
 /* The workloads are told to stop first: their actors end when what they have under way has ended. */

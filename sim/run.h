@@ -2,7 +2,7 @@
  *
  *   set up       boot, configure new, every workload's setup()
  *   chaos        faults strike, workloads run
- *   heal         everything mended; commits must go on within the scenario's limit
+ *   heal         everything mended, or all but what is not needed; commits must go on within the scenario's limit
  *   quiet        workloads end; their checks; the consistency check
  *
  * Reaching the scenario's time limit in any phase is a failure: it hangs. So is any event of severity error. */

@@ -126,6 +126,10 @@ static bool parse_test(struct parser *parser, const char *key, const char *value
         return parse_seconds(parser, value, &scenario->time_limit_us);
     if (strcmp(key, "buggify") == 0)
         return parse_switch(parser, value, &scenario->buggify);
+    if (strcmp(key, "survivors") == 0)
+        return parse_switch(parser, value, &scenario->survivors);
+    if (strcmp(key, "seed") == 0)
+        return parse_integer(parser, value, 1, INT64_MAX, &scenario->seed);
     return fail(parser, "no such key", key);
 }
 

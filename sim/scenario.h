@@ -7,6 +7,8 @@
  *   recovery-limit = 30              ; seconds after the heal within which commits must go on
  *   time-limit = 600                 ; seconds of virtual time after which the run hangs
  *   buggify = draw                   ; on, off, draw
+ *   survivors = draw                 ; on: the heal leaves dead what is not needed; off, draw
+ *   seed = 17                        ; below tests/sim/seeds/: the seed that it is bound to, read by tests/sim/run.py
  *   [topology]
  *   kind = default                   ; default, one, draw: one process, or as below, or the seed's choice
  *   coordinators = 3  logs = 3  storage = 3  stateless = 5  unset = 0  clients = 2    (one a line; also "draw")
@@ -48,7 +50,8 @@ struct scenario {
     struct scenario_workload workloads[SCENARIO_WORKLOADS_MAX];
     size_t workload_count;
     int64_t duration_us, recovery_limit_us, time_limit_us;
-    enum sim_switch buggify;
+    enum sim_switch buggify, survivors;
+    int64_t seed; /* it is bound to; 0: none */
     enum scenario_topology topology;
     int64_t coordinators, logs, storage, stateless, unset, clients; /* or SCENARIO_DRAW */
     int64_t redundancy;                                             /* 1, 2, 3 or SCENARIO_DRAW */

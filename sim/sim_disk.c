@@ -269,6 +269,19 @@ void sim_disk_power_off(struct sim_disk *disk, struct sim_random *random)
     sim_note(disk->world, NULL, "disk-after-power-off", sim_disk_digest(disk));
 }
 
+bool sim_disk_has(const struct sim_disk *disk, const char *prefix)
+{
+    size_t length = strlen(prefix);
+
+    for (size_t i = 0; i < disk->live.count; i++)
+        if (strncmp(disk->live.names[i].path, prefix, length) == 0)
+            return true;
+    for (size_t i = 0; i < disk->dir_count; i++)
+        if (strncmp(disk->dirs[i], prefix, length) == 0)
+            return true;
+    return false;
+}
+
 uint64_t sim_disk_digest(const struct sim_disk *disk)
 {
     uint64_t digest = disk->live.count;

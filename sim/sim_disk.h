@@ -65,6 +65,9 @@ void sim_disk_power_off(struct sim_disk *disk, struct sim_random *random);
 /* The whole content, for hashes: names, sizes, pages of the live image. */
 uint64_t sim_disk_digest(const struct sim_disk *disk);
 
+/* True when a name (of a file or directory) begins like that. */
+bool sim_disk_has(const struct sim_disk *disk, const char *prefix);
+
 /* The env_ops of files. */
 int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file);
 int sim_file_read(struct env_file *file, uint64_t offset, void *into, size_t len, size_t *ret_read);

@@ -29,6 +29,8 @@ struct sim_transaction {
     struct sim_pair *pairs; /* in the arena */
     size_t pair_count, pair_capacity;
     int write_error; /* the first */
+    int options[4];
+    size_t option_count;
 };
 
 static void resume_actor(struct client_call *call)
@@ -194,6 +196,20 @@ void sim_add(struct sim_transaction *transaction, struct bytes key, uint64_t num
     remember(transaction, transaction_atomic(transaction->txn, MUTATION_ADD, key, bytes_of(param, sizeof(param))));
 }
 
+static void apply_option(struct sim_transaction *transaction, int option)
+{
+    int error = transaction_set_option(transaction->txn, option, bytes_none());
+
+    assert(error == 0);
+}
+
+void sim_option(struct sim_transaction *transaction, int option)
+{
+    assert(transaction->option_count < sizeof(transaction->options) / sizeof(transaction->options[0]));
+    transaction->options[transaction->option_count++] = option;
+    apply_option(transaction, option);
+}
+
 int sim_commit(struct sim_transaction *transaction)
 {
     if (transaction->write_error != 0)
@@ -220,5 +236,7 @@ bool sim_retry(struct sim_transaction *transaction, int error)
     transaction->pairs = NULL;
     transaction->pair_count = transaction->pair_capacity = 0;
     arena_reset(&transaction->arena);
+    for (size_t i = 0; i < transaction->option_count; i++)
+        apply_option(transaction, transaction->options[i]);
     return retry->call.error == 0;
 }

@@ -30,6 +30,8 @@ void sim_set(struct sim_transaction *transaction, struct bytes key, struct bytes
 void sim_clear_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end);
 /* Little-endian addition. */
 void sim_add(struct sim_transaction *transaction, struct bytes key, uint64_t number);
+/* Options of FoundationDB's numbers, without a value; kept over retries. */
+void sim_option(struct sim_transaction *transaction, int option);
 int sim_commit(struct sim_transaction *transaction);
 /* After sim_commit() == 0. */
 version_t sim_committed_version(struct sim_transaction *transaction);

@@ -4,9 +4,13 @@
 #include <string.h>
 
 const struct sim_workload *const sim_workloads[] = {
+    &sim_workload_bulk,
+    &sim_workload_configure,
     &sim_workload_cycle,
     &sim_workload_increment,
+    &sim_workload_lock,
     &sim_workload_marker,
+    &sim_workload_recency,
     NULL,
 };
 

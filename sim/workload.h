@@ -36,7 +36,8 @@ struct sim_workload {
     void (*done)(struct sim_workload_run *run); /* frees what state holds; may be NULL */
 };
 
-extern const struct sim_workload sim_workload_cycle, sim_workload_increment, sim_workload_marker;
+extern const struct sim_workload sim_workload_bulk, sim_workload_configure, sim_workload_cycle, sim_workload_increment,
+    sim_workload_lock, sim_workload_marker, sim_workload_recency;
 
 /* All workloads, ended by NULL. */
 extern const struct sim_workload *const sim_workloads[];

@@ -85,6 +85,7 @@ struct sim_process {
     bool running;    /* inside a turn */
     bool paused;
     bool stay_down;  /* no restart by itself */
+    bool given_up;   /* dead for the rest of the run */
     bool server;     /* faults may hit the process and its disk */
     bool exiting;
     int exit_status;

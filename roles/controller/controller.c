@@ -554,6 +554,16 @@ void controller_destroy(struct controller *controller)
     mem_free(controller);
 }
 
+const struct description *controller_description(const struct controller *controller)
+{
+    return described(controller);
+}
+
+bool controller_accepts_commits(const struct controller *controller)
+{
+    return controller->phase == CONTROLLER_ACCEPTING;
+}
+
 void controller_status(const struct controller *controller, struct role_status *status, struct arena *arena)
 {
     role_metric(status, arena, "workers", controller->worker_count);

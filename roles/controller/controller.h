@@ -10,4 +10,7 @@ struct controller;
 
 int controller_create(const struct role_context *context, uint64_t term, struct controller **ret_controller);
 void controller_destroy(struct controller *controller);
+/* What it has published last, NULL before; borrowed until the next. */
+const struct description *controller_description(const struct controller *controller);
+bool controller_accepts_commits(const struct controller *controller);
 void controller_status(const struct controller *controller, struct role_status *status, struct arena *arena);

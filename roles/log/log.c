@@ -304,6 +304,11 @@ uint64_t log_server_epoch(const struct log_server *log)
     return log->epoch;
 }
 
+version_t log_server_end(const struct log_server *log)
+{
+    return log->received.now;
+}
+
 bool log_server_is_locked(const struct log_server *log)
 {
     return log->locked;

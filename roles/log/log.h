@@ -19,5 +19,7 @@ int log_server_remove(const struct role_context *context, uint64_t log_id);
 
 uint64_t log_server_id(const struct log_server *log);
 uint64_t log_server_epoch(const struct log_server *log);
+/* The newest version received. */
+version_t log_server_end(const struct log_server *log);
 bool log_server_is_locked(const struct log_server *log);
 void log_server_status(const struct log_server *log, struct role_status *status, struct arena *arena);

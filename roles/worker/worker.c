@@ -458,6 +458,48 @@ void worker_destroy(struct worker *worker)
     mem_free(worker);
 }
 
+uint32_t worker_role_kinds(const struct worker *worker)
+{
+    uint32_t kinds = 0;
+
+    list_each(node, after, &worker->roles) {
+        const struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (hosted->role != NULL && !hosted->ending)
+            kinds |= UINT32_C(1) << hosted->kind;
+    }
+    if (worker->coordinator != NULL)
+        kinds |= UINT32_C(1) << ROLE_COORDINATOR;
+    if (worker->controller != NULL)
+        kinds |= UINT32_C(1) << ROLE_CONTROLLER;
+    return kinds;
+}
+
+const struct description *worker_description(const struct worker *worker)
+{
+    const struct description *known =
+        worker->description == NULL ? NULL : MESSAGE_BODY(description, worker->description);
+    const struct description *own = worker->controller == NULL ? NULL : controller_description(worker->controller);
+
+    return own != NULL && (known == NULL || own->epoch > known->epoch) ? own : known;
+}
+
+version_t worker_log_end(const struct worker *worker, uint64_t log_id)
+{
+    list_each(node, after, &worker->roles) {
+        const struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (hosted->kind == ROLE_LOG && hosted->id == log_id && hosted->role != NULL && !hosted->ending)
+            return log_server_end(hosted->role);
+    }
+    return VERSION_NONE;
+}
+
+bool worker_recovers(const struct worker *worker)
+{
+    return worker->controller != NULL && !controller_accepts_commits(worker->controller);
+}
+
 struct rpc *worker_rpc(struct worker *worker)
 {
     return worker->rpc;

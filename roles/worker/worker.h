@@ -35,3 +35,11 @@ int worker_create(struct env *env, const struct worker_options *options, struct 
 /* Destroys every role; also what a kill in the simulator does. Accepts NULL. */
 void worker_destroy(struct worker *worker);
 struct rpc *worker_rpc(struct worker *worker);
+/* The kinds of roles that live in it, 1 << enum role_kind each. */
+uint32_t worker_role_kinds(const struct worker *worker);
+/* For checkers. The newest description known here, NULL or borrowed until the next turn. */
+const struct description *worker_description(const struct worker *worker);
+/* The newest version that the log has received; VERSION_NONE when it does not live here. */
+version_t worker_log_end(const struct worker *worker, uint64_t log_id);
+/* True while a controller in this process ends an epoch or looks whether it must: logs may be locked. */
+bool worker_recovers(const struct worker *worker);

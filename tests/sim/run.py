@@ -1,4 +1,5 @@
-"""Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, 10 again under the sanitizers.
+"""Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, 10 again under the sanitizers; and the
+scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug.
 
 The second run of the ten is by build/asan: equal hashes then also say that nothing depends on addresses or on what the
 allocator left behind. Each seed is one test. A failure prints the one command that repeats it.
@@ -43,6 +44,12 @@ def run_seed(type_, scenario, seed):
     return last.group(2), last.group(3), text
 
 
+def bound_seed(scenario):
+    """The seed that a scenario below tests/sim/seeds is bound to."""
+    with open(os.path.join(TOP, scenario), encoding="utf-8") as file:
+        return int(re.search(r"^seed *= *(\d+)", file.read(), re.M).group(1))
+
+
 def report(name, type_, scenario, seed, text):
     print(f"FAIL  {name} {scenario} seed {seed} ({type_})")
     print("\n".join("      " + line for line in text.strip().split("\n")[-40:]))
@@ -66,6 +73,8 @@ def main():
     print(f"sim: commit {commit} draws the seeds {' '.join(map(str, drawn[:DRAWN]))}{' ...' if factor > 1 else ''}")
     jobs = [("fixed", scenarios[i % len(scenarios)], 1 + i) for i in range(FIXED * factor)]
     jobs += [("drawn", scenarios[i % len(scenarios)], seed) for i, seed in enumerate(drawn)]
+    bound = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/seeds/*.ini")))
+    jobs += [("bound", scenario, bound_seed(scenario)) for scenario in bound]
     # Every tenth of the fixed and drawn, so that all scenarios come up.
     again = jobs[::max(1, len(jobs) // (TWICE * factor))][:TWICE * factor]
     passed = failed = 0

@@ -26,7 +26,7 @@ Test(scenario, every_kind_of_key_arrives)
 {
     struct scenario scenario;
     char why[256];
-    int line = scenario_parse("[test]\ntitle = all of it\nworkloads = Toy\nduration = 12\nbuggify = on\n"
+    int line = scenario_parse("[test]\ntitle = all of it\nworkloads = Toy\nduration = 12\nbuggify = on\nsurvivors = off\nseed = 17\n"
                               "[topology]\nkind = one\nstorage = draw\nlogs = 4\nredundancy = triple\nengine = lmdb\n"
                               "[faults]\nall = off\nkill = on\nslow-disk = draw\n"
                               "[knobs]\nrandomize = off\ncommit_slots = 3\n"
@@ -36,6 +36,8 @@ Test(scenario, every_kind_of_key_arrives)
     cr_assert_eq(line, 0, "%s", why);
     cr_assert_eq(scenario.duration_us, 12 * SIM_SECOND_US);
     cr_assert_eq(scenario.buggify, SWITCH_ON);
+    cr_assert_eq(scenario.survivors, SWITCH_OFF);
+    cr_assert_eq(scenario.seed, 17);
     cr_assert_eq(scenario.topology, TOPOLOGY_ONE);
     cr_assert(scenario.storage == SCENARIO_DRAW && scenario.logs == 4 && scenario.redundancy == 3);
     cr_assert_eq(scenario.engine, ENGINE_LMDB);

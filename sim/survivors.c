@@ -1,0 +1,166 @@
+/* Servers are asked in a drawn order, each in turn: it stays dead if a die says so and what is left still suffices. */
+#include "sim/survivors.h"
+
+#include "roles/role.h"
+#include "roles/worker/worker.h"
+#include "txn/log_system.h"
+
+struct left {
+    const struct sim_cluster *cluster;
+    const struct description *description; /* the newest that any living server knows; NULL: none */
+    bool settled; /* a controller accepts commits, and none ends an epoch */
+    unsigned coordinators, log_hosts; /* that live, or will */
+    unsigned logs_dead, storage_dead; /* whose disks hold such files */
+    uint64_t spared;                  /* machines */
+};
+
+static bool may_host_logs(enum process_class process_class)
+{
+    return process_class == CLASS_LOG || process_class == CLASS_UNSET || process_class == CLASS_STORAGE;
+}
+
+static bool is_coordinator(const struct sim_cluster *cluster, const struct sim_process *process)
+{
+    for (size_t i = 0; i < cluster->coordinator_count; i++)
+        if (address_equal(cluster->coordinators[i], process->address))
+            return true;
+    return false;
+}
+
+/* ---- ended generations ---- */
+
+static const struct sim_process *process_at(const struct sim_cluster *cluster, const struct wire_endpoint *endpoint)
+{
+    const struct sim_world *world = cluster->world;
+    struct address address = endpoint_of(endpoint).address;
+
+    for (size_t i = 0; i < world->process_count; i++)
+        if (address_equal(world->processes[i]->address, address))
+            return world->processes[i];
+    return NULL;
+}
+
+static bool is_whole(const struct left *left, const struct generation *generation, uint32_t log)
+{
+    const struct sim_process *process = process_at(left->cluster, &generation->logs[log].endpoint);
+
+    if (process == NULL || (left->spared >> process->machine & 1) != 0 || !process->alive || process->instance == NULL)
+        return false;
+    return worker_log_end(process->instance, generation->logs[log].endpoint.id) >= generation->end;
+}
+
+static bool generations_suffice(const struct left *left)
+{
+    const struct description *description = left->description;
+
+    for (uint32_t g = 0; description != NULL && g < description->generations_count; g++) {
+        const struct generation *generation = &description->generations[g];
+        uint64_t missing = 0;
+
+        if (generation->end == VERSION_MAX)
+            continue;
+        for (uint32_t i = 0; i < generation->logs_count; i++)
+            if (!is_whole(left, generation, i))
+                missing |= UINT64_C(1) << i;
+        if (log_system_zone_count(generation, missing) >= generation->replication)
+            return false;
+    }
+    return true;
+}
+
+/* ---- drawing ---- */
+
+/* What would be left without it; false when that does not suffice. */
+static bool spare(struct sim_process *process, struct left *left)
+{
+    const struct sim_cluster *cluster = left->cluster;
+    bool has_logs = sim_disk_has(process->disk, "data/log-");
+    struct left without = *left;
+
+    without.spared |= UINT64_C(1) << process->machine;
+    if (is_coordinator(cluster, process))
+        without.coordinators--;
+    if (may_host_logs(sim_cluster_class_of(process)))
+        without.log_hosts--;
+    without.logs_dead += has_logs;
+    without.storage_dead += sim_disk_has(process->disk, "data/storage-");
+    if (without.coordinators <= cluster->coordinator_count / 2 || without.log_hosts < cluster->redundancy ||
+        without.logs_dead >= cluster->redundancy || without.storage_dead >= cluster->redundancy)
+        return false;
+    if (has_logs && (!left->settled || !generations_suffice(&without)))
+        return false;
+    *left = without;
+    return true;
+}
+
+static void give_up(struct sim_process *process)
+{
+    sim_say(process->world, process, "stays dead");
+    sim_agenda_remove(&process->world->agenda, &process->restart);
+    process->stay_down = process->given_up = true;
+    sim_process_stop(process, SIM_KILL);
+}
+
+static void look_at(struct left *left, const struct sim_process *process)
+{
+    const struct description *description;
+
+    left->log_hosts += may_host_logs(sim_cluster_class_of(process));
+    if (!process->alive || process->instance == NULL)
+        return;
+    description = worker_description(process->instance);
+    if (description != NULL && (left->description == NULL || description->epoch > left->description->epoch ||
+                                (description->epoch == left->description->epoch &&
+                                 description->generations_count < left->description->generations_count)))
+        left->description = description;
+}
+
+/* Without a controller that accepts commits nobody can say which logs are needed. */
+static bool is_settled(const struct left *left)
+{
+    const struct sim_world *world = left->cluster->world;
+    bool accepts = false;
+
+    for (size_t i = 0; i < world->process_count; i++) {
+        const struct sim_process *process = world->processes[i];
+
+        if (!process->server || !process->alive || process->instance == NULL)
+            continue;
+        if (worker_recovers(process->instance))
+            return false;
+        accepts |= left->description != NULL && (worker_role_kinds(process->instance) >> ROLE_CONTROLLER & 1) != 0 &&
+                   worker_description(process->instance)->epoch == left->description->epoch;
+    }
+    return accepts;
+}
+
+/* They end when all are chosen: the description may belong to one of them. */
+unsigned sim_survivors_draw(struct sim_cluster *cluster)
+{
+    struct sim_world *world = cluster->world;
+    struct left left = {.cluster = cluster, .coordinators = (unsigned)cluster->coordinator_count};
+    struct sim_process *order[SIM_MACHINES_MAX], *chosen[SIM_MACHINES_MAX];
+    unsigned count = 0, dead = 0;
+
+    for (size_t i = 0; i < world->process_count; i++) {
+        unsigned at;
+
+        if (!world->processes[i]->server)
+            continue;
+        at = (unsigned)sim_random_below(&world->faults, ++count);
+        order[count - 1] = order[at];
+        order[at] = world->processes[i];
+        look_at(&left, world->processes[i]);
+    }
+    left.settled = is_settled(&left);
+    for (unsigned i = 0; i < count; i++) {
+        bool wanted = sim_random_below(&world->faults, 4) != 0;
+
+        if (dead + 1 < count && wanted && spare(order[i], &left))
+            chosen[dead++] = order[i];
+    }
+    for (unsigned i = 0; i < dead; i++)
+        give_up(chosen[i]);
+    sim_note(world, NULL, "given-up", dead);
+    return dead;
+}

@@ -112,7 +112,11 @@ static enum op_result judge(struct op *op)
     if (self->committed.error != 0)
         return op_finish(op, self->committed.error);
     committed = MESSAGE_BODY(get_committed_reply, self->committed.reply);
-    assert(committed->version >= self->least_version); /* what was answered before this batch asked */
+    if (committed->version < self->least_version) { /* what was answered before this batch asked */
+        TRACE(op->env, SEVERITY_WARN_ALWAYS, "CommittedVersionWentBack", {"Version", trace_int(committed->version)},
+              {"Least", trace_int(self->least_version)});
+        return op_finish(op, ERROR_INTERNAL_ERROR);
+    }
     reply_to_all(self, committed);
     self->proxy->batches_done++;
     return op_finish(op, 0);

@@ -58,3 +58,25 @@ unsigned log_system_zone_count(const struct generation *generation, uint64_t mas
             zones++;
     return zones;
 }
+
+bool log_system_is_sound(const struct generation *generation)
+{
+    return generation->logs_count >= 1 && generation->logs_count <= LOGS_MAX && generation->replication >= 1 &&
+           generation->replication <= LOG_REPLICATION_MAX && generation->begin >= 0 && generation->end >= generation->begin &&
+           log_system_zone_count(generation, UINT64_MAX) >= generation->replication;
+}
+
+bool log_system_are_sound(const struct generation *generations, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!log_system_is_sound(&generations[i]) || (i > 0 && generations[i].epoch <= generations[i - 1].epoch))
+            return false;
+    return true;
+}
+
+bool log_system_state_is_sound(const struct coordinated_state *state)
+{
+    if (state->written_epoch > state->locked_epoch || (state->written_epoch == 0) != (state->generations_count == 0))
+        return false;
+    return log_system_are_sound(state->generations, state->generations_count);
+}

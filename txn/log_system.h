@@ -15,3 +15,10 @@ unsigned log_system_logs_of_tag(const struct generation *generation, tag_t tag, 
 uint64_t log_system_logs_of_tags(const struct generation *generation, const tag_t *tags, uint32_t count);
 /* Distinct zones among the logs whose bit is set in `mask`. */
 unsigned log_system_zone_count(const struct generation *generation, uint64_t mask);
+/* Could a recovery have made it? 1 to LOGS_MAX logs in at least `replication` zones, begin <= end. Whoever takes a generation
+ * from another process or from a disk asks this before any of the above. */
+bool log_system_is_sound(const struct generation *generation);
+/* All of them are, and their epochs ascend. */
+bool log_system_are_sound(const struct generation *generations, uint32_t count);
+/* Of the coordinated state: none before a database exists, then at least one, up to the written epoch. */
+bool log_system_state_is_sound(const struct coordinated_state *state);

@@ -49,11 +49,14 @@ static enum op_result run_decide(struct op *op)
 {
     struct adoption *adoption = adoption_of(op);
     struct controller *controller = adoption->controller;
+    int error;
 
     if (adoption->call.error != 0)
         return op_finish(op, adoption->call.error); /* leadership is lost */
-    controller_state_set(controller, &MESSAGE_BODY(state_reply, adoption->call.reply)->state);
+    error = controller_state_set(controller, &MESSAGE_BODY(state_reply, adoption->call.reply)->state);
     rpc_call_clear(&adoption->call);
+    if (error != 0)
+        return op_finish(op, error);
     if (controller->state.written_epoch == 0) {
         controller->phase = CONTROLLER_NO_DATABASE;
         if (controller->creating)

@@ -56,16 +56,24 @@ const struct hosted_role *controller_hosted(const struct controller *controller,
     return NULL;
 }
 
-void controller_state_set(struct controller *controller, const struct coordinated_state *state)
+int controller_state_set(struct controller *controller, const struct coordinated_state *state)
 {
     struct arena arena = {0};
     struct coordinated_state copy;
-    int error = message_copy_body(&schema_coordinated_state, state, &arena, &copy);
+    int error;
 
+    if (!log_system_state_is_sound(state)) {
+        TRACE(controller->env, SEVERITY_WARN_ALWAYS, "CoordinatedStateUnsound",
+              {"WrittenEpoch", trace_int((int64_t)state->written_epoch)},
+              {"Generations", trace_int(state->generations_count)});
+        return ERROR_COORDINATED_STATE_CONFLICT;
+    }
+    error = message_copy_body(&schema_coordinated_state, state, &arena, &copy);
     assert(error == 0);
     arena_done(&controller->state_arena);
     controller->state_arena = arena;
     controller->state = copy;
+    return 0;
 }
 
 /* ---- descriptions ---- */

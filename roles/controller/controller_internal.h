@@ -90,7 +90,8 @@ struct controller {
 };
 
 /* ---- controller.c ---- */
-void controller_state_set(struct controller *controller, const struct coordinated_state *state);
+/* Copies it. ERROR_COORDINATED_STATE_CONFLICT (traced) when no recovery can have written it: nothing is taken. */
+int controller_state_set(struct controller *controller, const struct coordinated_state *state);
 /* Tells workers and clients what the state is now. */
 void controller_publish(struct controller *controller);
 /* The epoch can't go on (or none was ever): starts a recovery unless one is under way. `cause` is a literal. */

@@ -62,6 +62,7 @@ static enum op_result run_state_locked(struct op *op)
 {
     struct recovery *recovery = recovery_of(op);
     const struct state_reply *reply;
+    int error;
 
     if (recovery->call.error != 0)
         return op_finish(op, recovery->call.error);
@@ -71,12 +72,15 @@ static enum op_result run_state_locked(struct op *op)
     if (message_copy_body(&schema_coordinated_state, &reply->state, &recovery->arena, &recovery->state) != 0)
         return op_finish(op, ERROR_OUT_OF_MEMORY);
     rpc_call_clear(&recovery->call);
+    error = controller_state_set(recovery->controller, &recovery->state);
+    if (error == 0 && recovery->state.locked_epoch <= recovery->state.written_epoch) /* it was not locked */
+        error = ERROR_COORDINATED_STATE_CONFLICT;
+    if (error != 0)
+        return op_finish(op, error);
     recovery->epoch = recovery->state.locked_epoch;
     recovery->old = controller_newest_generation(&recovery->state);
     recovery->creating = recovery->state.written_epoch == 0;
     assert(recovery->creating == (recovery->old == NULL));
-    assert(recovery->epoch > recovery->state.written_epoch);
-    controller_state_set(recovery->controller, &recovery->state);
     if (!recovery->creating)
         return op_move(op, LOCK_LOGS);
     if (!recovery->controller->creating)
@@ -308,7 +312,8 @@ static enum op_result run_txn_committed(struct op *op)
         return op_finish(op, recovery->call.error);
     recovery->transaction_version = MESSAGE_BODY(commit_reply, recovery->call.reply)->version;
     rpc_call_clear(&recovery->call);
-    assert(recovery->transaction_version > recovery->recovery_version + VERSIONS_IN_FLIGHT_MAX);
+    if (recovery->transaction_version <= recovery->recovery_version + VERSIONS_IN_FLIGHT_MAX)
+        return op_finish(op, ERROR_RECRUITMENT_FAILED); /* no sequencer that we recruited gave that */
     return op_move(op, WRITE_STATE);
 }
 
@@ -333,15 +338,15 @@ static enum op_result run_state_written(struct op *op)
 {
     struct recovery *recovery = recovery_of(op);
     const struct state_reply *reply;
+    int error;
 
     if (recovery->call.reply == NULL) /* failed, or a loss cut the wait short: its fate is unknown, the next attempt will see */
         return op_finish(op, recovery->call.error != 0 ? recovery->call.error : ERROR_RECRUITMENT_FAILED);
     reply = MESSAGE_BODY(state_reply, recovery->call.reply);
-    controller_state_set(recovery->controller, &reply->state);
-    if (!reply->accepted)
-        return op_finish(op, ERROR_COORDINATED_STATE_CONFLICT);
-    assert(reply->state.written_epoch == recovery->epoch);
-    return op_finish(op, 0);
+    error = controller_state_set(recovery->controller, &reply->state);
+    if (error == 0 && (!reply->accepted || reply->state.written_epoch != recovery->epoch))
+        error = ERROR_COORDINATED_STATE_CONFLICT;
+    return op_finish(op, error);
 }
 
 /* ---- life ---- */

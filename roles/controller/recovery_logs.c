@@ -19,7 +19,7 @@ bool recovery_logs_suffice(const struct generation *generation, const struct loc
         if (answers[i] != NULL && answers[i]->known_committed > known_committed)
             known_committed = answers[i]->known_committed;
     for (uint32_t i = 0; i < generation->logs_count; i++) {
-        if (answers[i] == NULL || answers[i]->end < known_committed)
+        if (answers[i] == NULL || answers[i]->end < known_committed || answers[i]->end < generation->begin)
             continue;
         mask |= UINT64_C(1) << i;
         if (answers[i]->end < lowest)

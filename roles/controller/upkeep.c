@@ -139,12 +139,13 @@ static enum op_result run_written(struct op *op)
 {
     struct upkeep *upkeep = upkeep_of(op);
     const struct state_reply *reply;
+    int error;
 
     if (upkeep->call.error != 0)
         return op_finish(op, upkeep->call.error);
     reply = MESSAGE_BODY(state_reply, upkeep->call.reply);
-    controller_state_set(upkeep->controller, &reply->state);
-    return op_finish(op, reply->accepted ? 0 : ERROR_COORDINATED_STATE_CONFLICT);
+    error = controller_state_set(upkeep->controller, &reply->state);
+    return op_finish(op, error == 0 && !reply->accepted ? ERROR_COORDINATED_STATE_CONFLICT : error);
 }
 
 static void retry(struct controller *controller, int error)

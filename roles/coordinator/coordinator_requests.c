@@ -7,6 +7,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "roles/coordinator/coordinator_internal.h"
+#include "txn/log_system.h"
 
 /* ---- coordinator_create ---- */
 
@@ -183,10 +184,20 @@ static void propose(struct coordinator *coordinator, struct rpc_request *request
         rpc_fail(request, error);
 }
 
+/* What is written here rules every later recovery: nonsense must not get in. */
+static bool brings_sound_state(const struct message *message)
+{
+    const struct coordinated_state *state = &MESSAGE_BODY(write_state, message)->state;
+
+    return log_system_are_sound(state->generations, state->generations_count);
+}
+
 static void serve_state(struct coordinator *coordinator, struct rpc_request *request)
 {
     if (request->message->type->id == MESSAGE_read_state)
         answer_state(coordinator, request, true);
+    else if (request->message->type->id == MESSAGE_write_state && !brings_sound_state(request->message))
+        rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
     else
         propose(coordinator, request);
 }

@@ -13,6 +13,7 @@
 #include "roles/log/log.h"
 #include "roles/storage/storage.h"
 #include "roles/worker/worker_internal.h"
+#include "txn/log_system.h"
 
 enum { IDENTITY_BYTES = 24 };
 
@@ -154,6 +155,12 @@ void worker_described(struct worker *worker, struct message *description)
     const struct description *d = MESSAGE_BODY(description, description);
 
     if (worker->description != NULL && !description_is_newer(d, MESSAGE_BODY(description, worker->description))) {
+        message_unref(description);
+        return;
+    }
+    if (!log_system_are_sound(d->generations, d->generations_count)) {
+        TRACE(worker->env, SEVERITY_WARN_ALWAYS, "DescriptionUnsound", {"Epoch", trace_int((int64_t)d->epoch)},
+              {"Term", trace_int((int64_t)d->term)});
         message_unref(description);
         return;
     }

@@ -62,6 +62,15 @@ static bool parse(const struct message *message, enum role_kind *ret_kind, uint6
     }
 }
 
+/* An endpoint serves one role, whatever its kind. */
+static bool id_is_taken(struct worker *worker, uint64_t id)
+{
+    list_each(node, after, &worker->roles)
+        if (list_entry(node, struct hosted, link)->id == id)
+            return true;
+    return false;
+}
+
 void hosting_recruit(struct worker *worker, struct rpc_request *request)
 {
     enum role_kind kind = ROLE_NONE;
@@ -74,7 +83,7 @@ void hosting_recruit(struct worker *worker, struct rpc_request *request)
         return;
     }
     /* An id that is here already, a reserved one, or an epoch that has ended: a late or repeated request. */
-    if (id < 100 || worker_find(worker, kind, id) != NULL || worker->role_count >= WORKER_ROLES_MAX ||
+    if (id < 100 || id_is_taken(worker, id) || worker->role_count >= WORKER_ROLES_MAX ||
         (epoch != 0 && worker->description != NULL && epoch < MESSAGE_BODY(description, worker->description)->epoch)) {
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;

@@ -156,10 +156,12 @@ static uint32_t find(const struct ownership *ownership, struct bytes key)
 bool ownership_readable(const struct ownership *ownership, struct bytes key, version_t version)
 {
     uint32_t i = find(ownership, key);
-    const struct held_shard *shard = &ownership->shards[i];
+    const struct held_shard *shard;
 
-    return i < ownership->count && bytes_compare(shard->begin, key) <= 0 && ownership_state_is_readable(shard->state) &&
-           version >= shard->since;
+    if (i == ownership->count)
+        return false;
+    shard = &ownership->shards[i];
+    return bytes_compare(shard->begin, key) <= 0 && ownership_state_is_readable(shard->state) && version >= shard->since;
 }
 
 bool ownership_range_readable(const struct ownership *ownership, struct bytes begin, struct bytes end, version_t version)

@@ -31,11 +31,9 @@ static void put_text(json_t *object, const char *key, const char *value)
 /* Names may hold any bytes; what is not UTF-8 is shown escaped. */
 static json_t *text_of(struct bytes bytes)
 {
-    json_t *text = json_stringn((const char *)bytes.ptr, bytes.len);
+    json_t *text = bytes.len == 0 ? json_string("") : json_stringn((const char *)bytes.ptr, bytes.len);
     char printed[512];
 
-    if (bytes.len == 0)
-        return json_string("");
     return text != NULL ? text : json_string(bytes_print(bytes, printed, sizeof(printed)));
 }
 

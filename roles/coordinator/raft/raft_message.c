@@ -71,10 +71,15 @@ static bool snapshot_valid(const struct raft_message *message)
            raft_configuration_decode(snapshot->configuration, &configuration);
 }
 
+static bool is_reply(uint8_t type)
+{
+    return type == RAFT_PRE_VOTE_REPLY || type == RAFT_VOTE_REPLY || type == RAFT_APPEND_REPLY;
+}
+
 static bool content_valid(const struct raft_message *message)
 {
-    if (!numbers_valid(message) || (message->term == 0 && !message->reject)) /* one that never voted may refuse */
-        return false;
+    if (!numbers_valid(message) || (message->term == 0 && !(message->reject && is_reply(message->type))))
+        return false; /* but one that never voted may refuse */
     switch (message->type) {
     case RAFT_PRE_VOTE:
     case RAFT_VOTE:
@@ -120,11 +125,6 @@ static void dispatch(struct raft *raft, const struct raft_message *message)
 
 /* An answer counts only from a member (or one that joins or leaves). A request can't be held to that: our own
  * configuration may be the old one, and its sender the new one's leader [thesis 4.1]. */
-static bool is_reply(uint8_t type)
-{
-    return type == RAFT_PRE_VOTE_REPLY || type == RAFT_VOTE_REPLY || type == RAFT_APPEND_REPLY;
-}
-
 void raft_receive(struct raft *raft, const struct raft_message *message)
 {
     uint64_t id = raft->options.id;

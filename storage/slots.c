@@ -8,8 +8,9 @@
  *   20  4  "Slot"
  *   24  .  the record
  *
- * A slot is valid if and only if the mark and the hash match, length <= SLOTS_RECORD_BYTES_MAX, sequence > 0 and its parity is
- * i's. The file gets its name only when it holds a first, empty record durably; so a file without a valid slot is damaged.
+ * A slot is valid if and only if the mark and the hash match, length <= SLOTS_RECORD_BYTES_MAX, sequence > 0 and at most
+ * SEQUENCE_MAX (nothing reaches it, and the one after it must not be 0), and its parity is i's. The file gets its name only
+ * when it holds a first, empty record durably; so a file without a valid slot is damaged.
  * A slot that is neither valid nor all zero is a write that a crash tore, or damage: the trace names it, the other one counts.
  * On opening, what was read is synced before it is believed: it may have been in the page cache alone. */
 #include <assert.h>
@@ -23,6 +24,7 @@
 #include "storage/diskqueue.h"
 
 enum { SLOT_BYTES = 4096, SLOT_HEADER_BYTES = 24, SLOT_COUNT = 2, SLOTS_PATH_MAX = 4096 };
+#define SEQUENCE_MAX (UINT64_C(1) << 62)
 static const uint8_t slot_mark[4] = {'S', 'l', 'o', 't'};
 
 struct slots {
@@ -62,7 +64,7 @@ static bool decode(const uint8_t in[SLOT_BYTES], unsigned index, uint64_t *ret_s
 
     if (memcmp(in + 20, slot_mark, sizeof(slot_mark)) != 0 || length > SLOTS_RECORD_BYTES_MAX)
         return false;
-    if (sequence == 0 || sequence % SLOT_COUNT != index)
+    if (sequence == 0 || sequence > SEQUENCE_MAX || sequence % SLOT_COUNT != index)
         return false;
     if (get_le64(in) != XXH3_64bits_withSeed(in + 8, SLOT_HEADER_BYTES - 8 + length, index))
         return false;

@@ -10,6 +10,7 @@
 #include "roles/storage/storage.h"
 #include "roles/worker/worker.h"
 #include "tests/fuzz/stage.h"
+#include "txn/log_system.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -149,6 +150,8 @@ static void describe(struct stage *stage)
 
     if (feed_byte(&stage->feed) >= 0x60)
         feed_body(&stage->feed, &schema_description, &stage->arena, &d);
+    if (!log_system_are_sound(d.generations, d.generations_count))
+        return; /* the worker refuses it */
     storage_server_described(stage->role, &d);
 }
 #undef extra

@@ -1,4 +1,7 @@
-"""Runs every fuzz target for a while, on both cores; each is one test. A finding is kept and its command printed."""
+"""Replays the corpus of every fuzz target, then runs it for a while, on both cores; each is one test.
+
+A finding is kept in build/fuzz/work/TARGET; `build/fuzz/tests/fuzz/TARGET FILE` repeats it.
+"""
 import concurrent.futures
 import glob
 import os
@@ -12,14 +15,15 @@ def run_one(target, seconds):
     name = os.path.basename(target)
     work = os.path.join(TOP, "build/fuzz/work", name)
     os.makedirs(work, exist_ok=True)
+    kept = os.path.join(TOP, "tests/fuzz/corpus", name.removeprefix("fuzz_"))
     run = subprocess.run([target, f"-max_total_time={seconds}", f"-artifact_prefix={work}/", "-max_len=4096",
-                          "-print_final_stats=1", "-timeout=20", work], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          "-print_final_stats=1", "-timeout=20", work] + ([kept] if os.path.isdir(kept) else []), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, timeout=seconds + 120)
     return name, run.returncode, run.stdout.decode(errors="replace")
 
 
 def main():
-    seconds = 60 if "--long" in sys.argv[1:] else 10
+    seconds = 60 if "--long" in sys.argv[1:] else 5
     if subprocess.run(["tools/build", "fuzz"], cwd=TOP).returncode != 0:
         print("FAIL  build/fuzz does not build\n0 passed, 1 failed")
         return True

@@ -23,6 +23,7 @@ struct sim_transaction {
     struct transaction *txn; /* owned */
     struct transaction_get get;
     struct transaction_range range;
+    struct transaction_version version;
     struct client_call commit;
     struct transaction_retry retry;
     struct arena arena;     /* what was read */
@@ -107,17 +108,40 @@ void sim_transaction_destroy(struct sim_transaction *transaction)
     mem_free(transaction);
 }
 
-int sim_get(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value)
+static int get_key(struct sim_transaction *transaction, struct bytes key, bool snapshot, bool *ret_present,
+                   struct bytes *ret_value)
 {
     struct transaction_get *get = &transaction->get;
 
     belongs_to(&get->call, transaction->actor);
-    transaction_get_start(get, NULL, transaction->txn, key, false);
+    transaction_get_start(get, NULL, transaction->txn, key, snapshot);
     sim_actor_wait(transaction->actor);
     if (get->call.error != 0)
         return get->call.error;
     *ret_present = get->present;
     return arena_copy(&transaction->arena, bytes_buffer_bytes(&get->value), ret_value);
+}
+
+int sim_get(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value)
+{
+    return get_key(transaction, key, false, ret_present, ret_value);
+}
+
+int sim_get_snapshot(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value)
+{
+    return get_key(transaction, key, true, ret_present, ret_value);
+}
+
+int sim_read_version(struct sim_transaction *transaction, version_t *ret_version)
+{
+    struct transaction_version *version = &transaction->version;
+
+    belongs_to(&version->call, transaction->actor);
+    transaction_read_version_start(version, NULL, transaction->txn);
+    sim_actor_wait(transaction->actor);
+    if (version->call.error == 0)
+        *ret_version = version->version;
+    return version->call.error;
 }
 
 static void keep_pair(struct sim_transaction *transaction, const struct client_pair *pair)
@@ -172,6 +196,27 @@ int sim_get_range(struct sim_transaction *transaction, struct bytes begin, struc
     return 0;
 }
 
+int sim_read_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_range *range)
+{
+    const struct transaction_range_options options = {.limit = range->limit, .reverse = range->reverse,
+                                                      .snapshot = range->snapshot};
+    struct transaction_range *call = &transaction->range;
+
+    belongs_to(&call->call, transaction->actor);
+    transaction_range_start(call, NULL, transaction->txn, SELECT_FIRST_AT_OR_AFTER(begin), SELECT_FIRST_AT_OR_AFTER(end),
+                            &options);
+    sim_actor_wait(transaction->actor);
+    if (call->call.error != 0)
+        return call->call.error;
+    transaction->pair_count = transaction->pair_capacity = 0;
+    for (uint32_t i = 0; i < call->pair_count; i++)
+        keep_pair(transaction, &call->pairs[i]);
+    range->pairs = transaction->pairs;
+    range->count = transaction->pair_count;
+    range->more = call->more;
+    return 0;
+}
+
 static void remember(struct sim_transaction *transaction, int error)
 {
     if (transaction->write_error == 0)
@@ -210,6 +255,16 @@ void sim_option(struct sim_transaction *transaction, int option)
     apply_option(transaction, option);
 }
 
+void sim_atomic(struct sim_transaction *transaction, unsigned type, struct bytes key, struct bytes param)
+{
+    remember(transaction, transaction_atomic(transaction->txn, (enum mutation_type)type, key, param));
+}
+
+void sim_conflict_range(struct sim_transaction *transaction, bool write, struct bytes begin, struct bytes end)
+{
+    remember(transaction, transaction_add_conflict_range(transaction->txn, write ? CONFLICT_WRITE : CONFLICT_READ, begin, end));
+}
+
 int sim_commit(struct sim_transaction *transaction)
 {
     if (transaction->write_error != 0)
@@ -223,6 +278,11 @@ int sim_commit(struct sim_transaction *transaction)
 version_t sim_committed_version(struct sim_transaction *transaction)
 {
     return transaction_committed_version(transaction->txn);
+}
+
+int sim_versionstamp(struct sim_transaction *transaction, uint8_t ret_stamp[VERSIONSTAMP_BYTES])
+{
+    return transaction_versionstamp(transaction->txn, ret_stamp);
 }
 
 bool sim_retry(struct sim_transaction *transaction, int error)

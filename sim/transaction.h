@@ -26,15 +26,31 @@ int sim_get(struct sim_transaction *transaction, struct bytes key, bool *ret_pre
 /* All pairs of [begin, end), in pieces of at most `limit` pairs a request. */
 int sim_get_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end, uint32_t limit,
                   const struct sim_pair **ret_pairs, size_t *ret_count);
+/* One request, as the application would make it: at most `limit` pairs (0: no limit), from the end when `reverse`. */
+struct sim_range {
+    uint32_t limit;
+    bool reverse, snapshot;
+    const struct sim_pair *pairs; /* results */
+    size_t count;
+    bool more;
+};
+int sim_read_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_range *range);
+int sim_get_snapshot(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value);
+int sim_read_version(struct sim_transaction *transaction, version_t *ret_version);
 void sim_set(struct sim_transaction *transaction, struct bytes key, struct bytes value);
 void sim_clear_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end);
 /* Little-endian addition. */
 void sim_add(struct sim_transaction *transaction, struct bytes key, uint64_t number);
 /* Options of FoundationDB's numbers, without a value; kept over retries. */
 void sim_option(struct sim_transaction *transaction, int option);
+/* `type`: a mutation_type that applications know. */
+void sim_atomic(struct sim_transaction *transaction, unsigned type, struct bytes key, struct bytes param);
+void sim_conflict_range(struct sim_transaction *transaction, bool write, struct bytes begin, struct bytes end);
 int sim_commit(struct sim_transaction *transaction);
 /* After sim_commit() == 0. */
 version_t sim_committed_version(struct sim_transaction *transaction);
+/* The same and the place in its batch: 0, or ERROR_NO_COMMIT_VERSION. */
+int sim_versionstamp(struct sim_transaction *transaction, uint8_t ret_stamp[VERSIONSTAMP_BYTES]);
 /* Waits as long as the library finds right and resets the transaction; false when the error is not one to retry. */
 bool sim_retry(struct sim_transaction *transaction, int error);
 

@@ -11,6 +11,13 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_lock,
     &sim_workload_marker,
     &sim_workload_recency,
+    &sim_workload_serializability,
+    &sim_workload_conflict_range,
+    &sim_workload_write_during_read,
+    &sim_workload_atomic_ops,
+    &sim_workload_sideband,
+    &sim_workload_version_stamp,
+    &sim_workload_list_append,
     NULL,
 };
 

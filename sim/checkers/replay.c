@@ -204,7 +204,7 @@ static int check_order(struct replay *replay)
 enum replay_anomaly replay_check(const struct history *history, const struct replay_options *options,
                                  struct replay_report *ret_report)
 {
-    static const struct replay_options defaults = {.spurious_max = 3, .spurious_percent = 5};
+    static const struct replay_options defaults = {.spurious_max = 0, .spurious_percent = 1};
     struct replay replay = {.history = history, .options = options == NULL ? &defaults : options, .report = ret_report};
     int failed;
 

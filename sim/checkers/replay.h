@@ -53,7 +53,7 @@ struct replay_report {
     uint64_t reads;
 };
 
-/* options NULL: no spurious conflict is allowed beyond 5 %, and 3. */
+/* options NULL: one conflict in a hundred may be spurious. */
 enum replay_anomaly replay_check(const struct history *history, const struct replay_options *options,
                                  struct replay_report *ret_report);
 const char *replay_name(enum replay_anomaly anomaly);

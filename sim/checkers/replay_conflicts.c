@@ -47,8 +47,11 @@ static bool reads_conflict(const struct history *history, const struct history_o
     return true;
 }
 
-/* Calls back for each key of the read conflict ranges, until one says stop. Explicit ranges hold own writes as well. */
-static bool each_read(struct conflicts *conflicts, uint32_t number, bool (*stop)(struct conflicts *, uint32_t, uint32_t))
+/* Calls back for each key of the read conflict ranges, until one says stop. Explicit ranges hold own writes as well. A range read
+ * does not hold the key that its own transaction set, but it holds what lies behind that key and before the next number, where
+ * a range write of another may meet it: `gaps` counts that as the key. */
+static bool each_read(struct conflicts *conflicts, uint32_t number, bool gaps,
+                      bool (*stop)(struct conflicts *, uint32_t, uint32_t))
 {
     const struct history *history = conflicts->replay->history;
     const struct history_transaction *t = &history->transactions[number];
@@ -59,8 +62,10 @@ static bool each_read(struct conflicts *conflicts, uint32_t number, bool (*stop)
         const struct history_op *op = &history->ops[n];
 
         if (reads_conflict(history, op, &begin, &end)) {
+            bool all = op->kind == HISTORY_READ_CONFLICT || (gaps && op->kind == HISTORY_RANGE);
+
             for (uint32_t key = begin; key < end; key++)
-                if ((conflicts->own[key] != conflicts->walk || op->kind == HISTORY_READ_CONFLICT) && stop(conflicts, number, key))
+                if ((all || conflicts->own[key] != conflicts->walk) && stop(conflicts, number, key))
                     return true;
         } else if (history_is_write(op->kind) && op->kind != HISTORY_ATOMIC) {
             for (uint32_t key = op->begin; key < op->end; key++)
@@ -103,7 +108,7 @@ static int check_committed(struct conflicts *conflicts)
     struct replay *replay = conflicts->replay;
 
     for (size_t i = 0; i < replay->commit_count; i++) {
-        if (each_read(conflicts, replay->commits[i].number, foreign_write))
+        if (each_read(conflicts, replay->commits[i].number, false, foreign_write))
             return REPLAY_MISSED_CONFLICT;
         enter_writes(conflicts, &replay->commits[i]);
     }
@@ -212,9 +217,9 @@ static int check_aborted(struct conflicts *conflicts)
         return 0;
     list_writes(conflicts);
     for (uint32_t number = 0; number < replay->history->transaction_count; number++) {
-        if (replay->history->transactions[number].outcome != HISTORY_CONFLICT || each_read(conflicts, number, by_committed))
+        if (replay->history->transactions[number].outcome != HISTORY_CONFLICT || each_read(conflicts, number, true, by_committed))
             continue;
-        if (each_read(conflicts, number, by_aborted)) {
+        if (each_read(conflicts, number, true, by_aborted)) {
             report->cascaded++;
         } else {
             report->spurious++;

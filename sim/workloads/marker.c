@@ -1,7 +1,7 @@
 /* Marker: each transaction adds 1 to a counter and sets a marker of its own, blindly; both or neither, and once.
  *
- * Markers of acknowledged transactions must be there, of failed ones must not, of unknown ones may be; and the counter must
- * equal the markers, which it would not if an addition were applied twice, lost, or applied to one replica alone. */
+ * Markers of acknowledged transactions must be there, of failed ones must not, of unknown ones stay as they were found once the
+ * result had been reported; and the counter must equal the markers, which it would not if an addition were applied twice, lost, or applied to one replica alone. */
 #include <assert.h>
 
 #include "net/mem.h"
@@ -37,6 +37,24 @@ static size_t new_marker(struct marker *marker)
     return marker->count++;
 }
 
+/* Whether an unknown result is there, once it has been reported: nothing may change that any more. */
+static enum fate look_back(struct sim_actor *actor, size_t number)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    struct workload_key key;
+    struct bytes value;
+    bool present = false;
+    int error;
+
+    while ((error = sim_get(transaction, workload_key(&key, prefix, number), &present, &value)) != 0 &&
+           sim_retry(transaction, error))
+        ;
+    if (error != 0)
+        sim_world_fail(workload_world(actor), "Marker: %s", error_name(error));
+    sim_transaction_destroy(transaction);
+    return present ? FATE_ACKNOWLEDGED : FATE_FAILED;
+}
+
 /* What the library retries, but for an unknown result, has left nothing in the database. */
 static void marker_once(struct sim_actor *actor, struct sim_workload_run *run)
 {
@@ -55,9 +73,11 @@ static void marker_once(struct sim_actor *actor, struct sim_workload_run *run)
             break;
     }
     fate = error == 0 ? FATE_ACKNOWLEDGED : error == ERROR_COMMIT_UNKNOWN_RESULT ? FATE_UNKNOWN : FATE_FAILED;
-    marker->fates[number] = (uint8_t)fate;
     marker->fate_counts[fate]++;
     sim_transaction_destroy(transaction);
+    if (fate == FATE_UNKNOWN)
+        fate = look_back(actor, number);
+    marker->fates[number] = (uint8_t)fate;
 }
 
 static void marker_run(struct sim_actor *actor, struct sim_workload_run *run)

@@ -44,8 +44,8 @@ static struct bytes concatenate(struct arena *arena, struct bytes old, struct by
         return old;
     made = arena_alloc(arena, old.len + param.len + 1);
     assert(made != NULL);
-    memcpy(made, old.ptr, old.len);
-    memcpy(made + old.len, param.ptr, param.len);
+    for (size_t i = 0; i < old.len + param.len; i++)
+        made[i] = i < old.len ? old.ptr[i] : param.ptr[i - old.len];
     return bytes_of(made, old.len + param.len);
 }
 
@@ -63,7 +63,7 @@ bool checker_atomic(struct arena *arena, unsigned type, bool present, struct byt
         *ret_value = old;
         return present && !bytes_equal(old, param);
     case MUTATION_APPEND_IF_FITS:
-        *ret_value = concatenate(arena, old, param.len == 0 ? zeros : param);
+        *ret_value = concatenate(arena, old, param);
         return true;
     case MUTATION_BYTE_MIN:
     case MUTATION_BYTE_MAX:

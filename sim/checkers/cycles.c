@@ -192,7 +192,8 @@ static int check_internal(struct cycles *cycles, uint32_t number, uint32_t op_nu
             return fail(cycles, CYCLES_INTERNAL, "T%u does not see its own append of %u to key %u", number, other->element,
                         op->key);
         if (!other->append && (other->count != op->count - own + left ||
-                               memcmp(history->elements + other->data, elements, other->count * sizeof(elements[0])) != 0))
+                               (other->count > 0 && memcmp(history->elements + other->data, elements,
+                                                           other->count * sizeof(elements[0])) != 0)))
             return fail(cycles, CYCLES_INTERNAL, "T%u reads key %u twice, differently", number, op->key);
     }
     return 0;

@@ -94,6 +94,8 @@ static int random_operations(struct sim_actor *actor, struct sim_workload_run *r
         uint64_t kind = sim_actor_random(actor, 4);
         struct bytes value;
 
+        if (sim_actor_random(actor, 8) == 0)
+            sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 200000));
         if (kind < 2)
             error = read_list(actor, transaction, record, list, &value);
         else if (kind == 2)
@@ -101,8 +103,6 @@ static int random_operations(struct sim_actor *actor, struct sim_workload_run *r
         else
             error = append_by_rewriting(actor, transaction, record, list);
     }
-    if (error == 0 && sim_actor_random(actor, 4) == 0)
-        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 200000));
     return error == 0 ? sim_commit(transaction) : error;
 }
 

@@ -16,7 +16,7 @@ struct mix {
     const char *prefix;
     uint8_t weights[DRAWS];
     uint8_t snapshot_percent;
-    uint8_t think_percent; /* of the transactions wait between their reads and their commit, so that others come between */
+    uint8_t think_percent; /* of the transactions wait somewhere between their first read and their commit, so that others come between */
 };
 
 struct mixed {
@@ -98,12 +98,14 @@ static int random_operation(struct sim_actor *actor, struct recorded_transaction
 static int mix_body(struct sim_actor *actor, struct recorded_transaction *t, const struct mix *mix, uint64_t operations)
 {
     uint64_t count = 1 + sim_actor_random(actor, operations);
+    uint64_t waits = sim_actor_random(actor, 100) < mix->think_percent ? sim_actor_random(actor, count) : count;
     int error = 0;
 
-    for (uint64_t i = 0; i < count && error == 0; i++)
+    for (uint64_t i = 0; i < count && error == 0; i++) {
+        if (i == waits)
+            sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 300000));
         error = random_operation(actor, t, mix);
-    if (error == 0 && sim_actor_random(actor, 100) < mix->think_percent)
-        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 300000));
+    }
     return error;
 }
 
@@ -181,9 +183,9 @@ static const struct mix serializability_mix = {"serial", {[DRAW_GET] = 30, [DRAW
 static const struct mix conflict_range_mix = {"confrange", {[DRAW_RANGE] = 40, [DRAW_SET] = 30, [DRAW_CLEAR] = 10,
     [DRAW_CONFLICT_READ] = 10, [DRAW_CONFLICT_WRITE] = 10}, .snapshot_percent = 5, .think_percent = 60};
 static const struct mix write_during_read_mix = {"wdr", {[DRAW_GET] = 25, [DRAW_RANGE] = 25, [DRAW_SET] = 20, [DRAW_CLEAR] = 15,
-    [DRAW_ATOMIC] = 20}, .snapshot_percent = 20, .think_percent = 0};
+    [DRAW_ATOMIC] = 20}, .snapshot_percent = 20, .think_percent = 10};
 static const struct mix atomic_ops_mix = {"atomics", {[DRAW_GET] = 5, [DRAW_RANGE] = 5, [DRAW_CLEAR] = 3, [DRAW_ATOMIC] = 80},
-    .snapshot_percent = 90, .think_percent = 0};
+    .snapshot_percent = 90, .think_percent = 20};
 
 MIX_WORKLOAD(serializability, "Serializability", "all reads and writes at random: the history has one order that explains it",
              40, 8);

@@ -16,6 +16,9 @@ enum {
     PENDING_KEEP_BYTES = 4 << 20 /* a larger buffer is given back after its flush */
 };
 
+/* Nothing was ever appended that far; so positions in a segment never wrap. */
+#define SEGMENT_BEGIN_MAX (UINT64_C(1) << 62)
+
 /* ---- frames (diskqueue_frame.c) ---- */
 
 struct frame {

@@ -80,6 +80,8 @@ static int write_slot(struct slots *slots, struct bytes record)
     int error;
 
     assert(record.len <= SLOTS_RECORD_BYTES_MAX);
+    if (sequence > SEQUENCE_MAX) /* from a file that nobody wrote: what went there would never be read */
+        return slots->error = ERROR_FILE_CORRUPT;
     encode(slot, sequence, record);
     error = env_file_write(slots->env, slots->file, sequence % SLOT_COUNT * SLOT_BYTES, bytes_of(slot, SLOT_BYTES));
     if (error == 0)

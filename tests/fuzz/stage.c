@@ -162,7 +162,12 @@ static void on_asked(void *ctx, struct rpc_request *request)
     struct stage *stage = ctx;
 
     feed_saw_body(&stage->feed, request->message->type->schema, request->message->body);
-    if (feed_byte(&stage->feed) < 0xd0 || stage->held_count >= 16) {
+    if (stage->held_count >= 64) {
+        rpc_drop(request);
+        return;
+    }
+    /* Once the input has ended nobody answers: a role that asks again at once would go on for ever. */
+    if (stage->feed.left > 0 && feed_byte(&stage->feed) < 0xd0) {
         answer(stage, request);
         return;
     }

@@ -374,8 +374,16 @@ static bool record_is_sound(const struct coordinator_record *record)
         return false;
     if (record->members_count == 0 || record->members_count > RAFT_MEMBERS_MAX)
         return false;
-    for (uint32_t i = 0; i < record->members_count; i++)
-        found |= record->members[i].member == record->member;
+    for (uint32_t i = 0; i < record->members_count; i++) {
+        const struct coordinator_member *member = &record->members[i];
+
+        if (member->member == 0 || member->address.port == 0 || member->address.port > UINT16_MAX)
+            return false;
+        for (uint32_t other = 0; other < i; other++)
+            if (record->members[other].member == member->member)
+                return false;
+        found |= member->member == record->member;
+    }
     return found;
 }
 

@@ -1,10 +1,27 @@
 /* The queue: keys are versionstamps, so the order is that of the commits and two pushes never write the same key.
  *
- * A pop reads by snapshot and adds a read conflict for the one key that it takes: another's push comes later in the order and can't change which
- * is the first, another's pop of the same item is a write to that key. Finding nothing depends on every key, so then the
- * whole range is in conflict. */
+ * A pop reads by snapshot and adds a read conflict for the one key that it takes: another's push comes later in the order and can't
+ * change which is the first, another's pop of the same item is a write to that key. Finding nothing depends on pushes alone, so
+ * for that there is a key that no one stores: pushes are writes of it, finding nothing is a read of it. A push has no
+ * other write conflict: its key is not known before the commit, and the client library would have to name all keys that it may become. */
 #include "txn/layers/tuple.h"
 #include "txn/layers/read.h"
+
+/* As if the key that stands for "nothing was there" had been read, or written. */
+static quoin_error add_empty_conflict(struct quoin_transaction *transaction, const struct quoin_subspace *queue, enum quoin_conflict kind)
+{
+    struct quoin_tuple key = {0};
+    quoin_error error;
+
+    quoin_subspace_start(queue, &key);
+    quoin_tuple_add_null(&key);
+    quoin_tuple_add_raw(&key, "", 1); /* the next key */
+    error = key.error;
+    if (error == 0)
+        error = quoin_transaction_add_conflict_range(transaction, kind, key.data, key.length - 1, key.data, key.length);
+    quoin_tuple_done(&key);
+    return error;
+}
 
 quoin_error quoin_queue_push(struct quoin_transaction *transaction, const struct quoin_subspace *queue, uint16_t order, const void *item,
                              int length)
@@ -17,25 +34,27 @@ quoin_error quoin_queue_push(struct quoin_transaction *transaction, const struct
     quoin_tuple_add_incomplete_versionstamp(&key, order);
     error = quoin_tuple_get_versionstamped(&key, &packed);
     if (error == 0)
+        error = quoin_transaction_set_option(transaction, QUOIN_OPTION_NEXT_WRITE_NO_WRITE_CONFLICT_RANGE, NULL, 0);
+    if (error == 0)
         error = quoin_transaction_atomic(transaction, QUOIN_SET_VERSIONSTAMPED_KEY, packed.data, packed.length, item, length);
+    if (error == 0)
+        error = add_empty_conflict(transaction, queue, QUOIN_CONFLICT_WRITE);
     quoin_tuple_done(&key);
     return error;
 }
 
-static quoin_error add_read_conflict(struct quoin_transaction *transaction, const struct quoin_pair *first,
-                                     const struct quoin_key_range *range)
+static quoin_error add_key_conflict(struct quoin_transaction *transaction, const struct quoin_pair *pair)
 {
-    uint8_t after[10001]; /* no key is longer than 10,000 bytes but system keys */
+    struct quoin_tuple after = {0};
+    quoin_error error;
 
-    if (first == NULL)
-        return quoin_transaction_add_conflict_range(transaction, QUOIN_CONFLICT_READ, range->begin.data, range->begin.length,
-                                                    range->end.data, range->end.length);
-    if (first->key_length >= (int)sizeof(after))
-        return QUOIN_ERROR_KEY_TOO_LARGE;
-    memcpy(after, first->key, (size_t)first->key_length);
-    after[first->key_length] = 0;
-    return quoin_transaction_add_conflict_range(transaction, QUOIN_CONFLICT_READ, first->key, first->key_length, after,
-                                                first->key_length + 1);
+    quoin_tuple_add_raw(&after, pair->key, pair->key_length);
+    quoin_tuple_add_raw(&after, "", 1);
+    error = after.error;
+    if (error == 0)
+        error = quoin_transaction_add_conflict_range(transaction, QUOIN_CONFLICT_READ, pair->key, pair->key_length, after.data, after.length);
+    quoin_tuple_done(&after);
+    return error;
 }
 
 static quoin_error take(struct quoin_transaction *transaction, const struct quoin_subspace *queue, bool clear, bool *ret_present,
@@ -51,7 +70,7 @@ static quoin_error take(struct quoin_transaction *transaction, const struct quoi
         error = layer_scan_next(&scan, &first);
     }
     if (error == 0)
-        error = add_read_conflict(transaction, first, &range);
+        error = first != NULL ? add_key_conflict(transaction, first) : add_empty_conflict(transaction, queue, QUOIN_CONFLICT_READ);
     if (error == 0 && first != NULL && clear)
         error = quoin_transaction_clear(transaction, first->key, first->key_length);
     if (error == 0 && first != NULL)

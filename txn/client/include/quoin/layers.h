@@ -339,7 +339,8 @@ quoin_error quoin_records_query(struct quoin_transaction *transaction, const str
 /* ---- queue ---- */
 
 /* First in, first out, in the order of commits. Pushes conflict with nothing; a pop with another that took the same item, and one that found
- * the queue empty with pushes. Format: (versionstamp) = item. A transaction that has pushed can't pop or peek before its commit (1036). */
+ * the queue empty with pushes. Format: (versionstamp) = item. A transaction that has pushed can't pop or peek before its commit (1036).
+ * Other reads of the queue's keys do not conflict with pushes. */
 
 /* `order`: 0, 1, 2, ... for the pushes of one transaction into one queue; the same twice keeps the later alone. */
 quoin_error quoin_queue_push(struct quoin_transaction *transaction, const struct quoin_subspace *queue, uint16_t order, const void *item,

@@ -255,6 +255,16 @@ static void check_allocator(struct quoin_database *db)
 
 /* ---- records ---- */
 
+/* Of a slice, which ends without a NUL. */
+static int number_at(const char *at, const char *end)
+{
+    int number = 0;
+
+    for (; at < end && *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (*at - '0');
+    return number;
+}
+
 /* A record is "city,age". */
 static quoin_error extract_city(void *context, struct quoin_slice key, struct quoin_slice record, struct quoin_index_entries *entries)
 {
@@ -266,7 +276,7 @@ static quoin_error extract_city(void *context, struct quoin_slice key, struct qu
     if (comma == NULL)
         return 0;
     quoin_tuple_add_text(&entry, text, (int)(comma - text));
-    quoin_tuple_add_int(&entry, atoi(comma + 1));
+    quoin_tuple_add_int(&entry, number_at(comma + 1, text + record.length));
     error = quoin_index_add(entries, &entry);
     quoin_tuple_done(&entry);
     return error;

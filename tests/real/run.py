@@ -5,6 +5,7 @@ Each gets a Cluster-free scratch directory; whatever it started is ended and rem
 import glob
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -42,6 +43,8 @@ def run_one(name, function, long_):
 
 
 def main():
+    # A terminated run must take its clusters along: the exception lets every test clean up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = sys.argv[1:]
     only = arguments[arguments.index("--only") + 1] if "--only" in arguments else None
     if not harness.build():

@@ -220,7 +220,7 @@ static void remember(struct client *client, const struct location *from)
 
 enum {
     TURN_GETS_MIN = 16,       /* so many gets of a turn may go to one server before it counts as loaded by them */
-    LATENCY_US_FLOOR = 200,   /* below this, differences say nothing */
+    LATENCY_US_FLOOR = 4000,  /* a scheduler's tick: below it, differences say nothing of the server */
     LATENCY_HALVES_US = 1000000, /* what is known of a server that nobody asks gets old */
 };
 

@@ -1,20 +1,30 @@
 /* The only doors by which the simulator reaches into product code: BUGGIFY and PROBE.
  *
- * BUGGIFY(env) is false in production. In the simulator each site (file:line) is active in a quarter of the runs, and an
- * active site fires a quarter of the time. PROBE(env, "name") records that a rare branch was reached. */
+ * BUGGIFY(env, "a batch ends early: ...") is false in production. In the simulator each site is active in a quarter of the runs, and
+ * an active site fires a quarter of the time; BUGGIFY_ONE_IN(env, n, what) fires one time in n, for sites that are asked often or that
+ * hurt much. PROBE(env, "a push is answered from memory") records that a rare branch was reached.
+ *
+ * The text is a literal of one line that says what the site attacks, or which branch the probe proves. File and text are what a
+ * site is known by (two with the same text in one file would be one: tests/lint.py refuses them), so an edit elsewhere in
+ * the file changes no seed. A site does what a correct system must survive, and never makes a healthy cluster stand still. */
 #pragma once
 
 #include "net/env.h"
 
+enum { BUGGIFY_FIRES_ONE_IN = 4 };
+
 struct buggify {
-    bool (*fire)(struct buggify *buggify, struct env *env, const char *file, int line);
-    void (*probe)(struct buggify *buggify, struct env *env, const char *name);
+    /* `file` and `what` are literals: they outlive everything. */
+    bool (*fire)(struct buggify *buggify, struct env *env, const char *file, const char *what, unsigned one_in);
+    void (*probe)(struct buggify *buggify, struct env *env, const char *file, const char *what);
 };
 
-#define BUGGIFY(env) \
-    (__builtin_expect((env)->buggify != NULL, 0) && (env)->buggify->fire((env)->buggify, (env), __FILE__, __LINE__))
-#define PROBE(env, name)                                                  \
+#define BUGGIFY_ONE_IN(env, one_in, what)                     \
+    (__builtin_expect((env)->buggify != NULL, 0) &&           \
+     (env)->buggify->fire((env)->buggify, (env), __FILE__, what, (one_in)))
+#define BUGGIFY(env, what) BUGGIFY_ONE_IN(env, BUGGIFY_FIRES_ONE_IN, what)
+#define PROBE(env, what)                                                  \
     do {                                                                  \
         if (__builtin_expect((env)->buggify != NULL, 0))                  \
-            (env)->buggify->probe((env)->buggify, (env), (name));         \
+            (env)->buggify->probe((env)->buggify, (env), __FILE__, what); \
     } while (0)

@@ -294,7 +294,7 @@ static void completed(struct wait *wait, bool ok, bool may_delay)
         gather_count(gather, ok);
         return;
     }
-    if (may_delay && BUGGIFY(op->env) && op->delay.heap_index_plus_1 == 0)
+    if (may_delay && BUGGIFY(op->env, "an op resumes late: the order in which waits complete") && op->delay.heap_index_plus_1 == 0)
         env_timer_start(op->env, &op->delay, env_now_us(op->env) + (int64_t)env_random_below(op->env, DELAY_US_MAX));
     else
         op_resume(op);

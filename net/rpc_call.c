@@ -278,7 +278,7 @@ static void send_later(struct rpc_peer *peer, uint64_t endpoint_id, struct messa
     return;
 
 lost:
-    PROBE(peer->rpc->env, "rpc_one_way_lost");
+    PROBE(peer->rpc->env, "a one-way message is lost: no connection, or too many wait for one");
     message_unref(message);
 }
 

@@ -353,7 +353,7 @@ static bool queue_request(struct rpc_conn *conn, const struct frame *frame, stru
     conn->queued_bytes += request->queued_bytes;
     if (!conn->paused && conn->queued_bytes > CONN_QUEUED_BYTES_MAX) {
         conn->paused = true;
-        PROBE(conn->rpc->env, "rpc_reading_paused");
+        PROBE(conn->rpc->env, "a connection is not read: too many requests of it are not handled yet");
         env_conn_pause(conn->rpc->env, conn->env_conn, true);
     }
     return true;

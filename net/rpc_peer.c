@@ -183,7 +183,7 @@ void peer_sweep(struct rpc_peer *peer, int64_t now_us)
         return;
     if (peer->conn != NULL && now_us - peer->conn->used_us < IDLE_US)
         return;
-    PROBE(peer->rpc->env, "rpc_idle_closed");
+    PROBE(peer->rpc->env, "a connection that nobody used for long is closed");
     peer_destroy(peer);
 }
 

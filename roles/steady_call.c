@@ -32,7 +32,7 @@ static enum op_result check_answer(struct op *op)
     struct steady_call *self = container_of(op, struct steady_call, op);
 
     /* An answer that is lost after the receiver acted on it: the repeat must be answered from memory. */
-    if (self->call.error == 0 && BUGGIFY(op->env)) {
+    if (self->call.error == 0 && BUGGIFY(op->env, "the answer to a steady call is lost after the receiver acted on it")) {
         rpc_call_clear(&self->call);
         self->call.error = ERROR_REQUEST_MAYBE_DELIVERED;
     }

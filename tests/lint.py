@@ -24,6 +24,10 @@ ALLOCATION = re.compile(r"(?<![\w.>])(malloc|calloc|realloc|free|strdup|strndup|
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 FILE_LINES_MAX = 900  # the style asks for a split at about 800
 
+SITE = re.compile(r'\b(BUGGIFY|BUGGIFY_ONE_IN|PROBE)\(((?:[^()"]|\((?:[^()]|\([^()]*\))*\))*)"([^"\n]*)"\s*\)')
+SITE_USE = re.compile(r"\b(?:BUGGIFY|BUGGIFY_ONE_IN|PROBE)\(")
+SITE_TEXT = (15, 100)  # long enough to say something, one line in a report
+
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
 
@@ -76,6 +80,24 @@ def include_problem(path, quote, included, top):
     return None
 
 
+def sites(text):
+    """(macro, text of the site) of each BUGGIFY and PROBE in a source text; comments may hold none."""
+    return [(match.group(1).replace("_ONE_IN", ""), match.group(3)) for match in SITE.finditer(text)]
+
+
+def site_problems(path, text):
+    found, seen = sites(text), set()
+    uses = len(SITE_USE.findall(strip_comments(text)))
+    if uses != len(found):
+        yield f"{path}: of {uses} BUGGIFY and PROBE, {uses - len(found)} have no text as a plain literal at the end"
+    for site in found:
+        if site in seen:
+            yield f"{path}: two sites are one for the simulator: {site[0]} \"{site[1]}\""
+        if not SITE_TEXT[0] <= len(site[1]) <= SITE_TEXT[1] or "\t" in site[1] or "\\" in site[1]:
+            yield f"{path}: {SITE_TEXT[0]} to {SITE_TEXT[1]} plain characters say what is attacked: \"{site[1]}\""
+        seen.add(site)
+
+
 def check(top):
     rules = {
         "includes point down": [],
@@ -83,8 +105,9 @@ def check(top):
         "allocation goes through net/mem.h": [],
         "nothing is left unfinished": [],
         f"no file is longer than {FILE_LINES_MAX} lines": [],
+        "each BUGGIFY and PROBE says what it attacks or proves, once a file": [],
     }
-    floors, system, allocation, unfinished, length = rules.values()
+    floors, system, allocation, unfinished, length, site_texts = rules.values()
     count = 0
     for path in sources(top):
         count += 1
@@ -94,6 +117,8 @@ def check(top):
         lines = text.split("\n")
         if len(lines) > FILE_LINES_MAX and not path.startswith("tests/"):
             length.append(f"{path}: {len(lines)} lines")
+        if not path.startswith("tests/") and path != "net/buggify.h":
+            site_texts += site_problems(path, text)
         above_net = not path.startswith(("net/", "tools/", "tests/"))
         for number, (line, bare) in enumerate(zip(lines, code.split("\n")), 1):
             if UNFINISHED.search(line):

@@ -35,7 +35,7 @@ static bool dawdles(struct commit_batch *self)
 {
     struct env *env = self->op.env;
 
-    if (!self->dawdled && BUGGIFY(env)) {
+    if (!self->dawdled && BUGGIFY(env, "a stage of a commit batch comes late")) {
         self->dawdled = true;
         wait_timer_start(&self->dawdle, &self->op, (int64_t)env_random_below(env, 10000));
         return true;
@@ -122,7 +122,7 @@ static uint32_t count_limit(const struct commit_proxy *proxy)
 {
     int64_t limit = proxy->context.env->knobs.commit_batch_count_max;
 
-    if (BUGGIFY(proxy->context.env))
+    if (BUGGIFY(proxy->context.env, "a batch closes after one to three transactions"))
         return 1 + (uint32_t)env_random_below(proxy->context.env, 3);
     return limit < 1 ? 1 : limit > (int64_t)BATCH_TRANSACTIONS_MAX ? BATCH_TRANSACTIONS_MAX : (uint32_t)limit;
 }

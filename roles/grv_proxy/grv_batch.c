@@ -32,7 +32,7 @@ static enum op_result take(struct op *op)
     list_splice(&self->requests, &proxy->queue);
     self->transaction_count = proxy->queued_transactions;
     proxy->queued_transactions = 0;
-    if (BUGGIFY(op->env)) {
+    if (BUGGIFY(op->env, "a batch of read versions waits before it asks")) {
         wait_timer_start(&self->dawdle, op, (int64_t)env_random_below(op->env, 5000));
         return op_wait(op, ASK);
     }

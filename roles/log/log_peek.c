@@ -130,7 +130,7 @@ static void collect_from_memory(struct collector *c)
     }
     for (; low < log->entry_count && !is_full(c); low++) {
         collect(c, MESSAGE_BODY(push, log_entry_at(log, low)->message));
-        if (BUGGIFY(log->env))
+        if (BUGGIFY(log->env, "a peek reply ends early: versions per reply"))
             return;
     }
 }

@@ -323,7 +323,7 @@ static void receive(void *ctx, struct rpc_request *request)
 
     if (request->message->type != &message_type_resolve || !is_sound(self, MESSAGE_BODY(resolve, request->message)))
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
-    else if (MESSAGE_BODY(resolve, request->message)->prev_version > self->door.now || BUGGIFY(self->context.env))
+    else if (MESSAGE_BODY(resolve, request->message)->prev_version > self->door.now || BUGGIFY(self->context.env, "a batch in order waits outside all the same"))
         wait_outside(self, request);
     else
         enter(self, request);

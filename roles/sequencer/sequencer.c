@@ -114,7 +114,7 @@ static version_t next_version(struct sequencer *self)
         self->newest_us = now_us;
         return self->recovery_version + VERSIONS_IN_FLIGHT_MAX + 1;
     }
-    if (BUGGIFY(self->context.env))
+    if (BUGGIFY(self->context.env, "versions jump ahead by up to a second"))
         advance += (version_t)env_random_below(self->context.env, (uint64_t)VERSIONS_PER_SECOND);
     advance = advance < 1 ? 1 : advance > ADVANCE_MAX ? ADVANCE_MAX : advance;
     next = self->newest + advance < limit ? self->newest + advance : limit;

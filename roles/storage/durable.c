@@ -223,7 +223,7 @@ static void collect(struct ready *ready)
     if (storage->ended)
         return;
     if (block->version > window_forgotten(storage->window))
-        error = window_collect_step(&block->collection, BUGGIFY(storage->env) ? 1 : COLLECT_ENTRIES, add_change, block,
+        error = window_collect_step(&block->collection, BUGGIFY(storage->env, "a commit of the engine is collected key by key") ? 1 : COLLECT_ENTRIES, add_change, block,
                                     &more);
     if (error != 0) {
         drop_commit(storage, error);
@@ -337,7 +337,7 @@ void storage_consider_commit(struct storage_server *storage)
     if (storage->oldest <= storage->durable)
         return;
     delay_us = due_in_us(storage, presses);
-    if (delay_us == 0 && BUGGIFY(storage->env))
+    if (delay_us == 0 && BUGGIFY(storage->env, "a commit of the engine that is due waits a whole interval"))
         delay_us = storage->env->knobs.storage_commit_interval_us;
     if (delay_us == 0)
         start_commit(storage, storage->oldest, presses);

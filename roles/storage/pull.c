@@ -281,7 +281,7 @@ static enum op_result apply(struct op *op)
     storage_update_oldest(storage);
     storage_consider_commit(storage);
     if (pull->next_version == reply->versions_count) {
-        if (BUGGIFY(storage->env))
+        if (BUGGIFY(storage->env, "storage turns to another log of its tag after a reply"))
             pull->log++;
         return op_move(op, LOOK);
     }

@@ -266,11 +266,11 @@ static enum op_result answered(struct op *op)
     if (is_verdict(error))
         return op_finish(op, error);
     if (error == ERROR_CONNECTION_FAILED) { /* never sent */
-        PROBE(op->env, "client_commit_sent_again");
+        PROBE(op->env, "a commit that was not delivered is sent to another proxy");
         wait_timer_start(&commit->timer, op, next_delay(commit));
         return op_wait(op, PAUSED);
     }
-    PROBE(op->env, "client_commit_lost");
+    PROBE(op->env, "the answer to a commit is lost: its result is unknown");
     if (commit->fence.len == 0)
         return op_finish(op, ERROR_COMMIT_UNKNOWN_RESULT);
     commit->delay_us = 0;
@@ -312,7 +312,7 @@ static enum op_result fenced(struct op *op)
 
     commit->in_flight = false;
     if (!commit->lost && commit->rpc.error == 0) {
-        PROBE(op->env, "client_commit_fenced");
+        PROBE(op->env, "a fence shows that an unknown commit can no longer happen");
         return op_finish(op, ERROR_COMMIT_UNKNOWN_RESULT);
     }
     wait_timer_start(&commit->timer, op, next_delay(commit));

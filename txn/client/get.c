@@ -165,7 +165,7 @@ static void batch_ended(struct client_request *request, int error)
         else /* it lies */
             fail_all(batch, ERROR_BROKEN_PROMISE);
     } else {
-        PROBE(client->env, "client_get_failed");
+        PROBE(client->env, "a get failed at one replica");
         server_failed(client, batch->server, client->env->turn_us - request->op.started_us);
         if (client->destroying)
             while (!list_empty(&batch->gets))

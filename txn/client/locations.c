@@ -335,7 +335,7 @@ static void query_ended(struct client_request *request, int error)
         client->locate_delay_us = 0;
         query(client);
     } else {
-        PROBE(client->env, "client_locations_asked_again");
+        PROBE(client->env, "key locations are asked for again");
         query_later(client);
     }
 }

@@ -613,7 +613,7 @@ static enum op_result one_failed(struct transaction_range *range, int error)
     const struct client_location *location = location_find(client, near_end(range), range->options.reverse);
     uint32_t replica;
 
-    PROBE(client->env, "client_range_failed");
+    PROBE(client->env, "a range read failed at one replica");
     if (error == ERROR_WRONG_SHARD_SERVER)
         return pause_then_locate(range);
     if (error == ERROR_TRANSACTION_TOO_OLD)

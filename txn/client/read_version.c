@@ -87,7 +87,7 @@ static void batch_ended(struct client_request *request, int error)
     } else if (client->destroying || goes_up(error)) {
         give(batch, error, NULL);
     } else {
-        PROBE(client->env, "client_read_version_asked_again");
+        PROBE(client->env, "a read version is asked for again");
         ask_again(client, batch);
     }
     rpc_call_clear(&request->rpc);

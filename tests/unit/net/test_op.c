@@ -65,15 +65,15 @@ static void fake_job(struct env *env, struct env_job *job)
 static const struct env_ops fake_ops = {.now_us = fake_now, .wall_us = fake_now, .random = fake_random, .wake_at = fake_wake,
                                         .trace = fake_trace, .file_sync = fake_sync, .job_start = fake_job};
 
-static bool fires(struct buggify *buggify, struct env *env, const char *file, int line)
+static bool fires(struct buggify *buggify, struct env *env, const char *file, const char *what, unsigned one_in)
 {
-    (void)buggify, (void)file, (void)line;
+    (void)buggify, (void)file, (void)what, (void)one_in;
     return world_of(env)->always;
 }
 
-static void probes(struct buggify *buggify, struct env *env, const char *name)
+static void probes(struct buggify *buggify, struct env *env, const char *file, const char *what)
 {
-    (void)buggify, (void)env, (void)name;
+    (void)buggify, (void)env, (void)file, (void)what;
 }
 
 static void invariant(void *owner)

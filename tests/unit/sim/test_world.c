@@ -287,7 +287,7 @@ Test(world, a_job_runs_then_is_done)
 
 static bool buggy_site(struct env *env)
 {
-    return BUGGIFY(env);
+    return BUGGIFY(env, "a site of the test");
 }
 
 Test(buggify, a_site_is_active_in_a_quarter_of_the_seeds_and_then_fires_a_quarter_of_the_time)

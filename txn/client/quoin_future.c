@@ -39,6 +39,8 @@ static void clean(struct quoin_future *future, enum future_kind next_kind)
         transaction_range_done(future->u.range);
         mem_free(future->u.range);
     }
+    if (future->kind >= FUTURE_KEY && future->kind <= FUTURE_CONFLICTS)
+        arena_done(&future->u.result.arena);
     memset(&future->u, 0, sizeof(future->u));
     future->kind = FUTURE_NONE;
 }
@@ -56,6 +58,7 @@ struct quoin_future *future_make(struct quoin_transaction *transaction, enum fut
     future->transaction = transaction;
     future->callback = NULL;
     future->error = 0;
+    future->number = 0;
     future->released = future->completed = false;
     atomic_store_explicit(&future->cancel_queued, false, memory_order_relaxed);
     atomic_store_explicit(&future->word, 0, memory_order_relaxed);
@@ -78,6 +81,10 @@ void future_unref(struct quoin_future *future)
         return;
     if (future->kind != FUTURE_VALUE)
         clean(future, FUTURE_NONE);
+    if (transaction == NULL) {
+        mem_free(future);
+        return;
+    }
     pthread_mutex_lock(&transaction->lock);
     if (transaction->free_count < FREE_FUTURES_MAX) {
         future->next = transaction->free;
@@ -99,6 +106,16 @@ struct quoin_future *future_finished(struct quoin_future *future, int error)
     future->completed = true;
     atomic_store_explicit(&future->word, FUTURE_DONE, memory_order_release);
     return future;
+}
+
+struct quoin_future *quoin_future_failed(quoin_error error)
+{
+    struct quoin_future *future = mem_zalloc(sizeof(*future));
+
+    if (future == NULL)
+        return NULL;
+    atomic_store_explicit(&future->refs, 1, memory_order_relaxed);
+    return future_finished(future, error == 0 ? ERROR_CLIENT_INVALID_OPERATION : error);
 }
 
 /* ---- the end ---- */
@@ -295,15 +312,69 @@ quoin_error quoin_future_get_int64(struct quoin_future *future, int64_t *ret_num
     return error;
 }
 
+quoin_error quoin_future_get_uint64(struct quoin_future *future, uint64_t *ret_number)
+{
+    int error = check(future, FUTURE_NUMBER);
+
+    if (error == 0)
+        *ret_number = (uint64_t)future->number;
+    return error;
+}
+
+quoin_error quoin_future_get_bool(struct quoin_future *future, bool *ret_value)
+{
+    int error = check(future, FUTURE_NUMBER);
+
+    if (error == 0)
+        *ret_value = future->number != 0;
+    return error;
+}
+
+quoin_error quoin_future_get_double(struct quoin_future *future, double *ret_number)
+{
+    int error = check(future, FUTURE_DOUBLE);
+
+    if (error == 0)
+        *ret_number = (double)future->number / 1e6;
+    return error;
+}
+
 quoin_error quoin_future_get_key(struct quoin_future *future, const uint8_t **ret_key, int *ret_length)
 {
-    int error = check(future, FUTURE_STAMP);
+    bool stamp = future != NULL && future->kind == FUTURE_STAMP;
+    int error = check(future, stamp ? FUTURE_STAMP : FUTURE_KEY);
 
     if (error != 0)
         return error;
-    *ret_key = future->key;
-    *ret_length = (int)sizeof(future->key);
+    *ret_key = stamp ? future->key : future->u.result.key.ptr;
+    *ret_length = stamp ? (int)sizeof(future->key) : (int)future->u.result.key.len;
     return 0;
+}
+
+static int get_items(struct quoin_future *future, enum future_kind kind, void *ret_items, int *ret_count)
+{
+    int error = check(future, kind);
+
+    if (error != 0)
+        return error;
+    memcpy(ret_items, &future->u.result.items, sizeof(void *));
+    *ret_count = future->u.result.count;
+    return 0;
+}
+
+quoin_error quoin_future_get_string_array(struct quoin_future *future, const char *const **ret_strings, int *ret_count)
+{
+    return get_items(future, FUTURE_STRINGS, ret_strings, ret_count);
+}
+
+quoin_error quoin_future_get_key_array(struct quoin_future *future, const struct quoin_key **ret_keys, int *ret_count)
+{
+    return get_items(future, FUTURE_KEYS, ret_keys, ret_count);
+}
+
+quoin_error quoin_future_get_conflicts(struct quoin_future *future, const struct quoin_conflict_report **ret_reports, int *ret_count)
+{
+    return get_items(future, FUTURE_CONFLICTS, ret_reports, ret_count);
 }
 
 quoin_error quoin_future_get_range(struct quoin_future *future, const struct quoin_pair **ret_pairs, int *ret_count, bool *ret_more)

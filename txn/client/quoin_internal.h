@@ -35,14 +35,36 @@ struct quoin_database {
 #define FUTURE_CALLBACK 0x40000000u
 #define FUTURE_SLEEPERS 0x0000ffffu
 
-enum future_kind { FUTURE_NONE, FUTURE_VALUE, FUTURE_RANGE, FUTURE_VERSION, FUTURE_NUMBER, FUTURE_STAMP, FUTURE_COMMIT, FUTURE_RETRY };
+enum future_kind {
+    FUTURE_NONE,
+    FUTURE_VALUE,
+    FUTURE_RANGE,
+    FUTURE_VERSION,
+    FUTURE_NUMBER, /* an int64, a uint64 or a bool */
+    FUTURE_DOUBLE,
+    FUTURE_STAMP,
+    FUTURE_KEY,
+    FUTURE_KEYS,
+    FUTURE_STRINGS,
+    FUTURE_CONFLICTS,
+    FUTURE_COMMIT,
+    FUTURE_RETRY,
+};
+
+/* What a future of the kinds KEY to CONFLICTS gives: an array in an arena. */
+struct future_result {
+    struct arena arena;
+    struct bytes key;
+    void *items; /* struct quoin_key, char * or struct quoin_conflict_report */
+    int count;
+};
 
 struct quoin_future {
     _Atomic uint32_t word; /* futexes want 32 bits */
     _Atomic uint32_t refs;
     struct submission submit, cancel;
     struct quoin_future *next; /* of the completed ones of a turn; of the free ones */
-    struct quoin_transaction *transaction; /* shared */
+    struct quoin_transaction *transaction; /* shared; NULL: of quoin_future_failed */
     quoin_callback *callback;
     void *callback_context;
     enum future_kind kind;
@@ -59,6 +81,7 @@ struct quoin_future {
         struct transaction_version version;
         struct client_call commit;
         struct transaction_retry retry;
+        struct future_result result;
     } u;
 };
 

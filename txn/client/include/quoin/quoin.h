@@ -64,6 +64,7 @@ enum {
     QUOIN_ERROR_KEY_TOO_LARGE = 2102,
     QUOIN_ERROR_VALUE_TOO_LARGE = 2103,
     QUOIN_ERROR_CONNECTION_STRING_INVALID = 2104,
+    QUOIN_ERROR_UNSUPPORTED_OPERATION = 2108,
 };
 
 /* One sentence; and the name ("not_committed"). Never NULL, never freed. */
@@ -85,6 +86,10 @@ quoin_error quoin_network_start(void);
 /* Ends the network thread and waits for it. Every database must have been destroyed (else 2000, and nothing happens). May be
  * started again. Not from the network thread (2026). */
 quoin_error quoin_network_stop(void);
+/* FoundationDB's network options (NetworkOption in its option table): all codes are accepted, integers are 8 bytes
+ * little-endian. For the whole process, and best set before the first quoin_open. Errors: 2007 (no such option), 2006 (value
+ * of the wrong size or out of bounds). */
+quoin_error quoin_network_set_option(int option, const void *value, int value_length);
 
 /* Opens the cluster of a cluster file. NULL: $QUOIN_CLUSTER_FILE, then ./quoin.cluster, then /etc/quoin/quoin.cluster.
  * Returns at once: whether the cluster can be reached shows in the first transaction (give it a time-out) and in
@@ -105,6 +110,47 @@ char *quoin_database_explain(struct quoin_database *db, char *out, int size);
 /* Options for all transactions that are created afterwards: enum quoin_option values 500..503, 700 etc. as defaults.
  * Errors as quoin_transaction_set_option. */
 quoin_error quoin_database_set_transaction_option(struct quoin_database *db, int option, const void *value, int value_length);
+/* FoundationDB's database options, by the codes of its DatabaseOption table (which differ from the transaction's: 504 here is
+ * transaction_causal_read_risky). Those named transaction_* become the defaults of transactions created afterwards. Errors:
+ * 2007 (no such option), 2006 (value of the wrong size or out of bounds). */
+enum quoin_database_option {
+    QUOIN_DATABASE_OPTION_LOCATION_CACHE_SIZE = 10, /* shards that are remembered; 0: none but the last */
+    QUOIN_DATABASE_OPTION_MAX_WATCHES = 20,         /* 0 to 1,000,000; default 10,000. More give 1032 */
+    QUOIN_DATABASE_OPTION_SNAPSHOT_RYW_ENABLE = 26,
+    QUOIN_DATABASE_OPTION_SNAPSHOT_RYW_DISABLE = 27,
+    QUOIN_DATABASE_OPTION_TRANSACTION_TIMEOUT = 500,
+    QUOIN_DATABASE_OPTION_TRANSACTION_RETRY_LIMIT = 501,
+    QUOIN_DATABASE_OPTION_TRANSACTION_MAX_RETRY_DELAY = 502,
+    QUOIN_DATABASE_OPTION_TRANSACTION_SIZE_LIMIT = 503,
+    QUOIN_DATABASE_OPTION_TRANSACTION_CAUSAL_READ_RISKY = 504,
+    QUOIN_DATABASE_OPTION_TRANSACTION_AUTOMATIC_IDEMPOTENCY = 506,
+    QUOIN_DATABASE_OPTION_TRANSACTION_BYPASS_UNREADABLE = 700,
+    QUOIN_DATABASE_OPTION_TRANSACTION_USED_DURING_COMMIT_PROTECTION_DISABLE = 701,
+    QUOIN_DATABASE_OPTION_TRANSACTION_REPORT_CONFLICTING_KEYS = 702,
+};
+quoin_error quoin_database_set_option(struct quoin_database *db, int option, const void *value, int value_length);
+
+/* For programs written for an older FoundationDB API: transactions created afterwards behave as its client does for `version`
+ * (13 to 800; default: the newest). Below 300 snapshot reads don't see own writes and conflict ranges have no size; below 410
+ * a commit that succeeded resets; below 510 AND and MIN take an absent key for zeros; below 520 a versionstamped key ends in a
+ * 2-byte offset and a stamped value begins with its stamp; below 610 on_error resets the time-out, the retry limit and the
+ * maximum delay as well, and a refused error does not stay. Errors: 2203. */
+quoin_error quoin_database_set_api_version(struct quoin_database *db, int version);
+
+/* Futures of a database; they may outlive it. */
+/* What this client knows and waits for, as JSON (quoin_future_get_key): FoundationDB's fields (Healthy, ClusterID, Coordinators,
+ * CurrentCoordinator, GrvProxies, CommitProxies, StorageServers, Connections, NumConnectionsFailed, InitializationState), and
+ * "Explanation": quoin_database_explain's sentence, "" when all is well. Never waits for the cluster. */
+struct quoin_future *quoin_database_get_client_status(struct quoin_database *db);
+/* The protocol version that the cluster speaks, in FoundationDB's form (quoin_future_get_uint64), as soon as it is known to be
+ * another than `expected` (0: as soon as it is known). */
+struct quoin_future *quoin_database_get_server_protocol(struct quoin_database *db, uint64_t expected);
+/* Ends the process at `address` ("ip:port"); its supervisor starts it again. quoin_future_get_int64: 1 if the request was sent, 0 if
+ * there is no such process. `duration_s` and `check` (a test of its files first) are FoundationDB's, and do nothing. */
+struct quoin_future *quoin_database_reboot_worker(struct quoin_database *db, const void *address, int address_length, bool check,
+                                                  int duration_s);
+/* Share of the last second that the network thread was at work, 0 to 1. */
+double quoin_database_get_main_thread_busyness(struct quoin_database *db);
 
 /* ---- transactions ---- */
 
@@ -134,12 +180,20 @@ enum quoin_option {
     QUOIN_OPTION_RETRY_LIMIT = 501,     /* -1: none */
     QUOIN_OPTION_MAX_RETRY_DELAY = 502, /* milliseconds; default 1000 */
     QUOIN_OPTION_SIZE_LIMIT = 503,      /* bytes, 32 to 10,000,000 */
+    QUOIN_OPTION_IDEMPOTENCY_ID = 504,  /* 16 to 255 bytes of your own choice, else 2006 */
+    QUOIN_OPTION_AUTOMATIC_IDEMPOTENCY = 505, /* an id is drawn: a commit whose answer was lost is looked up, not reported 1021 */
     QUOIN_OPTION_SNAPSHOT_RYW_ENABLE = 600,
     QUOIN_OPTION_SNAPSHOT_RYW_DISABLE = 601,
     QUOIN_OPTION_LOCK_AWARE = 700,
     QUOIN_OPTION_USED_DURING_COMMIT_PROTECTION_DISABLE = 701,
     QUOIN_OPTION_READ_LOCK_AWARE = 702,
+    QUOIN_OPTION_REPORT_CONFLICTING_KEYS = 712,         /* see quoin_transaction_get_conflicts */
+    QUOIN_OPTION_SPECIAL_KEY_SPACE_RELAXED = 713,       /* range reads across modules of \xff\xff */
+    QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES = 714, /* writes to \xff\xff */
+    QUOIN_OPTION_TAG = 800,                             /* at most 16 bytes (2110), 5 a transaction (2109) */
+    QUOIN_OPTION_AUTO_THROTTLE_TAG = 801,
     QUOIN_OPTION_BYPASS_UNREADABLE = 1100,
+    QUOIN_OPTION_USE_GRV_CACHE = 1101, /* reads at a version that is up to 100 ms old: no round trip, not the newest */
 };
 /* Errors: 2007 (no such option), 2006 (value of the wrong size or outside its bounds). */
 quoin_error quoin_transaction_set_option(struct quoin_transaction *transaction, int option, const void *value, int value_length);
@@ -183,6 +237,34 @@ struct quoin_range_options {
  * end). Errors: as get; 2005 is not one (an inverted range is empty, as in FoundationDB). */
 struct quoin_future *quoin_transaction_get_range(struct quoin_transaction *transaction, struct quoin_selector begin,
                                                  struct quoin_selector end, struct quoin_range_options options);
+
+/* The key that a selector means: quoin_future_get_key. "" when it lies before the first key, and \xff (\xff\xff with access to
+ * system keys) when after the last. snapshot, errors: as get. */
+struct quoin_future *quoin_transaction_get_key(struct quoin_transaction *transaction, struct quoin_selector selector, bool snapshot);
+
+/* Ready with 0 once the key's value is known to have changed from what this transaction sees (its own writes count, and the
+ * watch begins when it commits; without writes too). It outlives the transaction and its time-out, recoveries and reconnects;
+ * a value that changed and came back may go unseen. Cancel or destroy it to be rid of it. Errors: 1032 too_many_watches, 1025
+ * (reset or cancelled before the commit), 1101, 2004, 1034 (read-your-writes is off), the commit's error. */
+struct quoin_future *quoin_transaction_watch(struct quoin_transaction *transaction, const void *key, int key_length);
+
+/* Addresses ("ip:port") of the storage servers that have the key: quoin_future_get_string_array. */
+struct quoin_future *quoin_transaction_get_addresses_for_key(struct quoin_transaction *transaction, const void *key, int key_length);
+/* About how many bytes of keys and values [begin, end) has: quoin_future_get_int64. Errors: 2004, 2005. */
+struct quoin_future *quoin_transaction_get_estimated_range_size(struct quoin_transaction *transaction, const void *begin,
+                                                                int begin_length, const void *end, int end_length);
+/* Keys that cut [begin, end) into parts of about `chunk_bytes`, begin and end with them: quoin_future_get_key_array. At most
+ * `limit` parts (0: no limit). Errors: 2000 (chunk_bytes < 1, limit < 0), 2004, 2005. */
+struct quoin_future *quoin_transaction_get_range_split_points(struct quoin_transaction *transaction, const void *begin, int begin_length,
+                                                              const void *end, int end_length, int64_t chunk_bytes, int limit);
+/* Where the shards of [begin, end) begin: quoin_future_get_key_array; the first may be begin itself. At most `limit` (0: no
+ * limit). As of now, not of the read version. Errors: 2004, 2005, 2000. */
+struct quoin_future *quoin_transaction_get_boundary_keys(struct quoin_transaction *transaction, const void *begin, int begin_length,
+                                                         const void *end, int end_length, int limit);
+/* FoundationDB's secondary lookups. Always 2108. */
+struct quoin_future *quoin_transaction_get_mapped_range(struct quoin_transaction *transaction, struct quoin_selector begin,
+                                                        struct quoin_selector end, const void *mapper, int mapper_length,
+                                                        struct quoin_range_options options);
 
 /* Writes happen at the commit, and are seen by this transaction's later reads. Each returns its error, and the transaction
  * remembers the first one: later reads and the commit fail with it. Errors: 2004, 2005 (clear_range with begin > end),
@@ -235,6 +317,15 @@ quoin_error quoin_transaction_get_committed_version(struct quoin_transaction *tr
 struct quoin_future *quoin_transaction_get_versionstamp(struct quoin_transaction *transaction);
 /* Bytes of keys, values and conflict ranges so far: what the size limit is compared with. quoin_future_get_int64. */
 struct quoin_future *quoin_transaction_get_approximate_size(struct quoin_transaction *transaction);
+/* FoundationDB's cost of the transaction in 16 KiB units (quoin_future_get_int64) and seconds for which tag throttling held it
+ * back (quoin_future_get_double). There is no tag throttling: both are 0. */
+struct quoin_future *quoin_transaction_get_total_cost(struct quoin_transaction *transaction);
+struct quoin_future *quoin_transaction_get_tag_throttled_duration(struct quoin_transaction *transaction);
+
+/* Why the last commit failed with 1020, when QUOIN_OPTION_REPORT_CONFLICTING_KEYS was set; until the next reset. Each range that
+ * this transaction had read, with the key or range, written since, that it met: quoin_future_get_conflicts. Ready at once; empty
+ * when there is nothing to say. */
+struct quoin_future *quoin_transaction_get_conflicts(struct quoin_transaction *transaction);
 
 /* ---- futures ---- */
 
@@ -259,8 +350,26 @@ struct quoin_pair {
     const uint8_t *value;
     int value_length;
 };
+quoin_error quoin_future_get_bool(struct quoin_future *future, bool *ret_value);
+quoin_error quoin_future_get_uint64(struct quoin_future *future, uint64_t *ret_number);
+quoin_error quoin_future_get_double(struct quoin_future *future, double *ret_number);
+/* NUL-terminated strings. */
+quoin_error quoin_future_get_string_array(struct quoin_future *future, const char *const **ret_strings, int *ret_count);
+struct quoin_key {
+    const uint8_t *key;
+    int key_length;
+};
+quoin_error quoin_future_get_key_array(struct quoin_future *future, const struct quoin_key **ret_keys, int *ret_count);
+struct quoin_conflict_report {
+    struct quoin_key read_begin, read_end;       /* what this transaction had read, [begin, end) */
+    struct quoin_key written_begin, written_end; /* the newest write there; both empty if it is not known any more */
+    int64_t version;                             /* of that write; -1: not known */
+};
+quoin_error quoin_future_get_conflicts(struct quoin_future *future, const struct quoin_conflict_report **ret_reports, int *ret_count);
 quoin_error quoin_future_get_range(struct quoin_future *future, const struct quoin_pair **ret_pairs, int *ret_count, bool *ret_more);
 
+/* A future that has ended with `error` (not 0); for interfaces on top of this one. NULL: out of memory. */
+struct quoin_future *quoin_future_failed(quoin_error error);
 /* Ends it with 1101 if it is not ready. What it started may still happen. */
 void quoin_future_cancel(struct quoin_future *future);
 /* Frees what its getters return; it stays. */

@@ -1,0 +1,116 @@
+/* What the public library says of a database as a whole, and its options. */
+#include "txn/client/quoin_internal.h"
+
+/* A database's future lives on a transaction of its own, which goes with it. */
+static struct quoin_future *make(struct quoin_database *db, enum future_kind kind)
+{
+    struct quoin_transaction *transaction;
+    struct quoin_future *future;
+
+    if (quoin_transaction_create(db, &transaction) != 0)
+        return NULL;
+    future = future_make(transaction, kind);
+    transaction_unref(transaction);
+    return future;
+}
+
+static struct quoin_future *unsupported(struct quoin_database *db)
+{
+    struct quoin_future *future = make(db, FUTURE_NONE);
+
+    return future == NULL ? NULL : future_finished(future, ERROR_UNSUPPORTED_OPERATION);
+}
+
+struct quoin_future *quoin_database_get_client_status(struct quoin_database *db)
+{
+    return unsupported(db);
+}
+
+struct quoin_future *quoin_database_get_server_protocol(struct quoin_database *db, uint64_t expected)
+{
+    (void)expected;
+    return unsupported(db);
+}
+
+struct quoin_future *quoin_database_reboot_worker(struct quoin_database *db, const void *address, int address_length, bool check,
+                                                  int duration_s)
+{
+    (void)address;
+    (void)address_length;
+    (void)check;
+    (void)duration_s;
+    return unsupported(db);
+}
+
+double quoin_database_get_main_thread_busyness(struct quoin_database *db)
+{
+    (void)db;
+    return 0;
+}
+
+/* ---- options ---- */
+
+enum option_form { FORM_NONE, FORM_INT, FORM_BYTES };
+
+struct database_option {
+    int code;
+    enum option_form form;
+    int transaction_option; /* the default of this one; 0: none */
+};
+
+static const struct database_option table[] = {
+    {10, FORM_INT, 0},   {20, FORM_INT, 0},   {21, FORM_BYTES, 0},  {22, FORM_BYTES, 0},  {26, FORM_NONE, 600},
+    {27, FORM_NONE, 601}, {405, FORM_INT, 405}, {500, FORM_INT, 500}, {501, FORM_INT, 501}, {502, FORM_INT, 502},
+    {503, FORM_INT, 503}, {504, FORM_NONE, 20}, {505, FORM_NONE, 23}, {506, FORM_NONE, 505}, {700, FORM_NONE, 1100},
+    {701, FORM_NONE, 701}, {702, FORM_NONE, 712}, {900, FORM_INT, 0},
+};
+
+static const struct database_option *find(int code)
+{
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (table[i].code == code)
+            return &table[i];
+    return NULL;
+}
+
+quoin_error quoin_database_set_option(struct quoin_database *db, int option, const void *value, int value_length)
+{
+    const struct database_option *found = find(option);
+
+    if (found == NULL)
+        return ERROR_INVALID_OPTION;
+    if (value_length < 0 || (value == NULL && value_length > 0) || (found->form == FORM_INT && value_length != 8))
+        return ERROR_INVALID_OPTION_VALUE;
+    if (found->transaction_option != 0)
+        return quoin_database_set_transaction_option(db, found->transaction_option, value, value_length);
+    return 0;
+}
+
+quoin_error quoin_database_set_api_version(struct quoin_database *db, int version)
+{
+    (void)db;
+    return version < 13 || version > 800 ? ERROR_API_VERSION_NOT_SUPPORTED : 0;
+}
+
+static const struct {
+    int first, last;
+    enum option_form form;
+} network_options[] = {
+    {10, 10, FORM_BYTES}, {20, 20, FORM_BYTES}, {30, 30, FORM_BYTES}, {31, 32, FORM_INT},  {33, 36, FORM_BYTES},   {37, 38, FORM_NONE},
+    {39, 43, FORM_BYTES}, {45, 47, FORM_BYTES}, {48, 49, FORM_NONE},  {50, 51, FORM_INT},  {52, 54, FORM_BYTES},   {55, 55, FORM_NONE},
+    {60, 61, FORM_NONE},  {62, 63, FORM_BYTES}, {64, 64, FORM_NONE},  {65, 65, FORM_INT},  {66, 66, FORM_BYTES},   {67, 72, FORM_NONE},
+    {80, 81, FORM_NONE},  {82, 83, FORM_INT},   {84, 84, FORM_BYTES}, {90, 91, FORM_BYTES}, {1000, 1000, FORM_BYTES}, {1001, 1001, FORM_NONE},
+    {1002, 1002, FORM_INT},
+};
+
+quoin_error quoin_network_set_option(int option, const void *value, int value_length)
+{
+    for (size_t i = 0; i < sizeof(network_options) / sizeof(network_options[0]); i++) {
+        if (option < network_options[i].first || option > network_options[i].last)
+            continue;
+        if (value_length < 0 || (value == NULL && value_length > 0) || (network_options[i].form == FORM_INT && value_length != 8))
+            return ERROR_INVALID_OPTION_VALUE;
+        return 0;
+    }
+    return ERROR_INVALID_OPTION;
+}

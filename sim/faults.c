@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "net/mem.h"
 #include "sim/buggify.h"
@@ -39,6 +40,42 @@ enum sim_fault_class sim_fault_class_of(const char *key)
     while (class < FAULT_CLASSES && strcmp(classes[class].key, key) != 0)
         class++;
     return (enum sim_fault_class)class;
+}
+
+bool sim_strikes_has(const struct sim_strikes *strikes, uint64_t number)
+{
+    return !strikes->limited || (number <= SIM_STRIKES_MAX && (strikes->bits[number / 64] >> number % 64 & 1) != 0);
+}
+
+static bool parse_strike(const char **text, unsigned long *ret_number)
+{
+    char *end;
+
+    *ret_number = **text >= '1' && **text <= '9' ? strtoul(*text, &end, 10) : 0;
+    if (*ret_number == 0 || *ret_number > SIM_STRIKES_MAX)
+        return false;
+    *text = end;
+    return true;
+}
+
+bool sim_strikes_parse(const char *text, struct sim_strikes *ret_strikes)
+{
+    struct sim_strikes strikes = {.limited = true};
+
+    do {
+        unsigned long first, last;
+
+        text += strspn(text, " ");
+        if (!parse_strike(&text, &first))
+            return false;
+        last = first;
+        if (*text == '-' && (text++, !parse_strike(&text, &last)))
+            return false;
+        for (; first <= last; first++)
+            strikes.bits[first / 64] |= UINT64_C(1) << first % 64;
+    } while (*text == ' ');
+    *ret_strikes = strikes;
+    return *text == '\0';
 }
 
 static int64_t draw_range(struct sim_faults *faults, int64_t low, int64_t high)
@@ -494,14 +531,32 @@ static void (*const strikes[FAULT_CLASSES])(struct sim_faults *faults) = {
     [FAULT_CLOCK] = strike_clock,
 };
 
+/* Each class and each of its strikes has a stream of its own: leaving one out, or adding a class, changes what no other draws. */
+static struct sim_random stream_of(const struct sim_faults *faults, enum sim_fault_class class, uint64_t number)
+{
+    uint64_t name = 0;
+
+    for (const char *c = classes[class].key; *c != '\0'; c++)
+        name = name * 31 + (unsigned char)*c;
+    return sim_random_stream(faults->world->seed ^ sim_mix(name), number);
+}
+
 void sim_faults_strike(struct sim_faults *faults, enum sim_fault_class class)
 {
+    struct sim_world *world = faults->world;
+    uint64_t number = ++faults->numbers[class];
+    struct sim_random kept = world->faults;
+
     assert(class < FAULT_CLASSES);
-    if (draw_server(faults) == NULL)
+    if (!sim_strikes_has(&faults->only[class], number))
         return;
-    faults->strikes[class]++;
-    sim_note(faults->world, NULL, classes[class].key, faults->strikes[class]);
-    strikes[class](faults);
+    world->faults = stream_of(faults, class, number);
+    if (draw_server(faults) != NULL) {
+        faults->strikes[class]++;
+        sim_note(world, NULL, classes[class].key, number);
+        strikes[class](faults);
+    }
+    world->faults = kept;
 }
 
 /* ---- chaos and heal ---- */
@@ -515,7 +570,7 @@ static void ticker_fire(struct sim_event *event)
         return;
     sim_faults_strike(faults, ticker->class);
     if (ticker->pause_us != 0)
-        sim_event_in(faults->world, event, draw_range(faults, 0, 2 * ticker->pause_us));
+        sim_event_in(faults->world, event, sim_random_range(&ticker->random, 0, 2 * ticker->pause_us));
 }
 
 void sim_faults_init(struct sim_faults *faults, struct sim_world *world)
@@ -532,15 +587,17 @@ void sim_faults_start(struct sim_faults *faults, int64_t duration_us)
     faults->end_us = faults->world->now_us + duration_us;
     for (int class = 0; class < FAULT_CLASSES; class++) {
         struct sim_fault_ticker *ticker = &faults->tickers[class];
-        bool drawn = sim_random_coin(&faults->world->faults);
+        bool drawn;
 
+        ticker->random = stream_of(faults, (enum sim_fault_class)class, 0);
+        drawn = sim_random_coin(&ticker->random);
         ticker->event.fire = ticker_fire;
         ticker->faults = faults;
         ticker->class = (enum sim_fault_class)class;
-        ticker->pause_us = draw_range(faults, classes[class].pause_min_us, classes[class].pause_max_us);
+        ticker->pause_us = sim_random_range(&ticker->random, classes[class].pause_min_us, classes[class].pause_max_us);
         faults->on[class] = faults->want[class] == SWITCH_DRAW ? drawn : faults->want[class] == SWITCH_ON;
         if (faults->on[class])
-            sim_event_in(faults->world, &ticker->event, draw_range(faults, 0, 2 * ticker->pause_us));
+            sim_event_in(faults->world, &ticker->event, sim_random_range(&ticker->random, 0, 2 * ticker->pause_us));
     }
 }
 

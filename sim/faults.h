@@ -37,11 +37,22 @@ enum sim_fault_class {
 
 enum sim_switch { SWITCH_DRAW, SWITCH_OFF, SWITCH_ON };
 
+/* Which strikes of a class happen, by their numbers from 1 on; the others are left out, and what the rest draws stays as it was. */
+enum { SIM_STRIKES_MAX = 1023 };
+struct sim_strikes {
+    bool limited; /* false: all of them */
+    uint64_t bits[(SIM_STRIKES_MAX + 64) / 64];
+};
+/* "2 5-7 9". False when it is not a list of such numbers. */
+bool sim_strikes_parse(const char *text, struct sim_strikes *ret_strikes);
+bool sim_strikes_has(const struct sim_strikes *strikes, uint64_t number);
+
 struct sim_fault_ticker {
     struct sim_event event;
     struct sim_faults *faults;
     enum sim_fault_class class;
     int64_t pause_us; /* mean */
+    struct sim_random random;
 };
 
 struct sim_faults {
@@ -49,8 +60,10 @@ struct sim_faults {
     /* The kinds of roles that live in the process, 1 << enum role_kind each. NULL: nobody knows, nobody hosts any. */
     uint32_t (*role_kinds)(const struct sim_process *process);
     enum sim_switch want[FAULT_CLASSES];
+    struct sim_strikes only[FAULT_CLASSES];
     bool on[FAULT_CLASSES];
-    uint64_t strikes[FAULT_CLASSES];
+    uint64_t numbers[FAULT_CLASSES]; /* of the newest strike, or of one that was left out */
+    uint64_t strikes[FAULT_CLASSES]; /* how many there were */
     struct sim_fault_ticker tickers[FAULT_CLASSES];
     struct list active; /* what mends itself later */
     struct sim_settings healthy;

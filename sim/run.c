@@ -77,6 +77,7 @@ static void run_init(struct run *run, const struct scenario *scenario, const str
     sim_faults_init(&run->faults, run->world);
     run->faults.role_kinds = sim_cluster_role_kinds;
     memcpy(run->faults.want, scenario->faults, sizeof(run->faults.want));
+    memcpy(run->faults.only, scenario->strikes, sizeof(run->faults.only));
 }
 
 static void run_done(struct run *run)

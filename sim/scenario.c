@@ -185,6 +185,10 @@ static bool parse_fault(struct parser *parser, const char *key, const char *valu
     }
     if (class == FAULT_CLASSES)
         return fail(parser, "no such fault", key);
+    if (*value >= '0' && *value <= '9') {
+        parser->scenario->faults[class] = SWITCH_ON;
+        return sim_strikes_parse(value, &parser->scenario->strikes[class]) || fail(parser, "not a list of strikes", value);
+    }
     return parse_switch(parser, value, &parser->scenario->faults[class]);
 }
 

@@ -17,6 +17,7 @@
  *   [faults]
  *   all = draw                       ; then one key a class of sim/faults.h: on, off, draw
  *   kill = on
+ *   clog = 2 5-7                     ; only these strikes of it, as --shrink writes
  *   [knobs]
  *   randomize = draw                 ; draw half of the knobs: on, off, draw
  *   commit_slots = 1
@@ -57,6 +58,7 @@ struct scenario {
     int64_t redundancy;                                             /* 1, 2, 3 or SCENARIO_DRAW */
     int64_t engine;                                                 /* enum engine_kind or SCENARIO_DRAW */
     enum sim_switch faults[FAULT_CLASSES];
+    struct sim_strikes strikes[FAULT_CLASSES];
     enum sim_switch randomize_knobs;
     struct scenario_knob knobs[SCENARIO_KNOBS_MAX];
     size_t knob_count;

@@ -106,3 +106,37 @@ Test(faults, a_key_names_a_class)
     cr_assert_eq(sim_fault_class_of("slow-disk"), FAULT_SLOW_DISK);
     cr_assert_eq(sim_fault_class_of("slow"), FAULT_CLASSES);
 }
+
+Test(faults, strikes_are_listed_by_number)
+{
+    struct sim_strikes strikes = {0};
+
+    cr_assert(sim_strikes_has(&strikes, 7));
+    cr_assert(sim_strikes_parse("2 5-7 900", &strikes));
+    for (uint64_t number = 1; number <= SIM_STRIKES_MAX + 1; number++)
+        cr_assert_eq(sim_strikes_has(&strikes, number), number == 2 || (number >= 5 && number <= 7) || number == 900);
+    cr_assert(!sim_strikes_parse("", &strikes) && !sim_strikes_parse("0", &strikes) && !sim_strikes_parse("1-", &strikes));
+    cr_assert(!sim_strikes_parse("3,4", &strikes) && !sim_strikes_parse("1024", &strikes) && !sim_strikes_parse("on", &strikes));
+}
+
+Test(faults, a_strike_that_is_left_out_changes_no_other)
+{
+    struct night all, some;
+
+    night_init(&all, 42);
+    night_init(&some, 42);
+    all.faults.want[FAULT_CLOCK] = some.faults.want[FAULT_CLOCK] = SWITCH_ON;
+    for (int class = 0; class < FAULT_CLASSES; class++)
+        if (class != FAULT_CLOCK)
+            all.faults.want[class] = some.faults.want[class] = SWITCH_OFF;
+    cr_assert(sim_strikes_parse("2-1023", &some.faults.only[FAULT_CLOCK]));
+    night_run(&all);
+    night_run(&some);
+    cr_assert_eq(some.faults.numbers[FAULT_CLOCK], all.faults.numbers[FAULT_CLOCK]);
+    cr_assert_eq(some.faults.strikes[FAULT_CLOCK] + 1, all.faults.strikes[FAULT_CLOCK]);
+    for (size_t i = 0; i < SERVERS; i++) /* the last jump of each wall clock, but of one that only the first strike met */
+        cr_assert(some.world->processes[i]->wall_offset_us == all.world->processes[i]->wall_offset_us ||
+                  some.world->processes[i]->wall_offset_us == 0);
+    sim_world_destroy(all.world);
+    sim_world_destroy(some.world);
+}

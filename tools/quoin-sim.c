@@ -1,6 +1,6 @@
 /* quoin-sim: runs a scenario of the simulator with one seed or many.
  *
- *   quoin-sim --test tests/sim/NAME.ini --seed N [--seeds COUNT] [--trace FILE] [--report FILE]
+ *   quoin-sim --test tests/sim/NAME.ini --seed N [--seeds COUNT] [--trace FILE] [--report FILE] [--bug NAME]
  *
  * With --seeds each seed runs in a child process, so that one that crashes is reported like one that fails. The last line of a
  * good run is `ok seed=N hash=H simulated=S real=R` (seconds); a failure prints why and the one command that repeats it, and
@@ -18,6 +18,7 @@
 
 #include "net/bytes.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "sim/run.h"
 #include "sim/world.h"
 
@@ -62,15 +63,32 @@ static void crashed(int number)
 static void usage(const char *program, FILE *out)
 {
     fprintf(out,
-            "usage: %s --test FILE --seed N [--seeds COUNT] [--trace FILE] [--report FILE]\n"
+            "usage: %s --test FILE --seed N [--seeds COUNT] [--trace FILE] [--report FILE] [--bug NAME]\n"
             "\n"
             "  --test FILE    the scenario, as tests/sim/cycle.ini\n"
             "  --seed N       decides everything that happens\n"
             "  --seeds COUNT  that many seeds from N on, each in a process of its own\n"
             "  --trace FILE   every message with its cause\n"
-            "  --report FILE  appends what the run measured\n",
+            "  --report FILE  appends what the run measured\n"
+            "  --bug NAME     turns a planted bug on (tools/build bugs); --bug list names them\n",
             program);
     exit(out == stdout ? 0 : 2);
+}
+
+/* What the simulator must find. "list" is answered and ends the program well; a name that is none ends it with 2. */
+static void turn_bug_on(const char *program, const char *name)
+{
+#ifdef QUOIN_PLANTED_BUGS
+    if (planted_bug_turn_on(name))
+        return;
+    if (strcmp(name, "list") != 0)
+        fprintf(stderr, "%s: no such bug: %s; there are:\n", program, name);
+    planted_bug_list(strcmp(name, "list") == 0 ? stdout : stderr);
+    exit(strcmp(name, "list") == 0 ? 0 : 2);
+#else
+    fprintf(stderr, "%s: --bug %s: this build has no bugs of that kind; tools/build bugs makes one that has\n", program, name);
+    exit(2);
+#endif
 }
 
 static uint64_t parse_number(const char *program, const char *text)
@@ -92,8 +110,8 @@ static struct arguments parse_arguments(int argc, char **argv)
     static const struct option options[] = {
         {"test", required_argument, NULL, 't'},   {"seed", required_argument, NULL, 's'},
         {"seeds", required_argument, NULL, 'n'},  {"trace", required_argument, NULL, 'o'},
-        {"report", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"report", required_argument, NULL, 'r'}, {"bug", required_argument, NULL, 'b'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     struct arguments arguments = {.program = argv[0], .seeds = 1};
     bool has_seed = false;
@@ -116,6 +134,9 @@ static struct arguments parse_arguments(int argc, char **argv)
             break;
         case 'r':
             arguments.report = optarg;
+            break;
+        case 'b':
+            turn_bug_on(argv[0], optarg);
             break;
         case 'h':
             usage(argv[0], stdout);

@@ -25,6 +25,7 @@
 #include "net/error.h"
 #include "net/list.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "txn/conflict_index.h"
 #include "txn/conflict_range.h"
 
@@ -146,7 +147,8 @@ static bool point_is_newer(const struct generation *generation, const struct acc
 
         if (slot->point == NULL)
             return false;
-        if (slot->tag == access->tag && slot->when > when && is_key(slot->point, access->begin))
+        if (slot->tag == access->tag && slot->when + PLANTED_BUG(SNAPSHOT_INCLUSIVE) > when &&
+            is_key(slot->point, access->begin))
             return true;
     }
 }

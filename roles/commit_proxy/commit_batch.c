@@ -21,6 +21,7 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/commit_proxy/commit_proxy_impl.h"
 
 enum { GET_VERSION, RESOLVE, APPLY_METADATA, LOG, REPORT, REPLY, STAGES };
@@ -51,7 +52,7 @@ static void call_done(struct steady_call *call)
     struct commit_batch *self = call->parent;
 
     assert(self->calls_pending > 0);
-    self->calls_pending--;
+    self->calls_pending = PLANTED_BUG(ACK_AFTER_FIRST_LOG) && self->op.stage == LOG ? 0 : self->calls_pending - 1;
     if (call->error != 0 && self->call_error == 0)
         self->call_error = call->error;
     if (self->calls_pending == 0 || self->call_error != 0)
@@ -200,7 +201,7 @@ static int complete_item(struct commit_batch *self, uint32_t index)
         error = arena_copy(&self->arena, item->body->mutations, &item->mutations);
         if (error == 0)
             error = mutation_patch_versionstamps((uint8_t *)item->mutations.ptr, item->mutations.len, self->version,
-                                                 (uint16_t)index);
+                                                 PLANTED_BUG(VERSIONSTAMP_REUSED) ? 0 : (uint16_t)index);
     }
     if (error != 0 || !item->facts.touches_system)
         return error;
@@ -314,6 +315,30 @@ static void release_slot(struct commit_batch *self)
     self->proxy->slots_used--;
 }
 
+static void answer_committed(struct commit_batch *self, uint32_t index)
+{
+    struct commit_item *item = &self->items[index];
+    struct message *message;
+    struct commit_reply *reply = MESSAGE_NEW(commit_reply, &message);
+
+    if (reply == NULL || arena_copy(&message->arena, self->metadata_version, &reply->metadata_version) != 0) {
+        message_unref(message);
+        return; /* its fate is unknown to the client; answered when the batch has ended */
+    }
+    reply->version = self->version;
+    reply->batch_index = index;
+    rpc_reply(item->request, message);
+    item->request = NULL;
+    self->proxy->committed++;
+}
+
+static void answer_all(struct commit_batch *self)
+{
+    for (uint32_t i = 0; i < self->count; i++)
+        if (self->items[i].request != NULL)
+            answer_committed(self, i);
+}
+
 static int send_report(struct commit_batch *self)
 {
     struct message *request;
@@ -348,27 +373,12 @@ static enum op_result report(struct op *op)
     if (dawdles(self))
         return op_wait(op, REPORT);
     error = send_report(self);
+    if (PLANTED_BUG(REPLY_BEFORE_REPORT))
+        answer_all(self);
     return error != 0 ? op_finish(op, error) : op_wait(op, REPLY);
 }
 
 /* ---- REPLY ---- */
-
-static void answer_committed(struct commit_batch *self, uint32_t index)
-{
-    struct commit_item *item = &self->items[index];
-    struct message *message;
-    struct commit_reply *reply = MESSAGE_NEW(commit_reply, &message);
-
-    if (reply == NULL || arena_copy(&message->arena, self->metadata_version, &reply->metadata_version) != 0) {
-        message_unref(message);
-        return; /* its fate is unknown to the client; answered when the batch has ended */
-    }
-    reply->version = self->version;
-    reply->batch_index = index;
-    rpc_reply(item->request, message);
-    item->request = NULL;
-    self->proxy->committed++;
-}
 
 static enum op_result reply_to_clients(struct op *op)
 {
@@ -381,9 +391,7 @@ static enum op_result reply_to_clients(struct op *op)
         return op_wait(op, REPLY);
     if (self->version > proxy->known_committed)
         proxy->known_committed = self->version;
-    for (uint32_t i = 0; i < self->count; i++)
-        if (self->items[i].request != NULL)
-            answer_committed(self, i);
+    answer_all(self);
     return op_finish(op, 0);
 }
 

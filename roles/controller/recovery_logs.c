@@ -6,6 +6,7 @@
  * zones, one log of each tag is left. */
 #include <assert.h>
 
+#include "net/planted_bug.h"
 #include "roles/controller/recovery.h"
 
 bool recovery_logs_suffice(const struct generation *generation, const struct lock_log_reply *const *answers,
@@ -22,7 +23,7 @@ bool recovery_logs_suffice(const struct generation *generation, const struct loc
         if (answers[i] == NULL || answers[i]->end < known_committed || answers[i]->end < generation->begin)
             continue;
         mask |= UINT64_C(1) << i;
-        if (answers[i]->end < lowest)
+        if (PLANTED_BUG(RECOVERY_VERSION_MAX) ? lowest == VERSION_MAX || answers[i]->end > lowest : answers[i]->end < lowest)
             lowest = answers[i]->end;
     }
     if (mask == 0 || log_system_zone_count(generation, all & ~mask) >= generation->replication)

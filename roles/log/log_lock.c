@@ -4,6 +4,7 @@
  * the end never moves and nothing is acknowledged. The first snapshot is durable before a new log answers its recruitment; a
  * fresh one is durable before the queue pops past the last. */
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/log/log_internal.h"
 
 enum { START, COMMITTED, STAGES };
@@ -96,7 +97,7 @@ void log_on_lock(struct log_server *log, struct rpc_request *request)
     if (!log->locked)
         TRACE(log->env, SEVERITY_INFO, "LogLocked", {"Id", trace_id(log->id)}, {"Epoch", trace_int((int64_t)log->epoch)},
               {"ByEpoch", trace_int((int64_t)m->epoch)}, {"Received", trace_int(log->received.now)});
-    log->locked = true;
+    log->locked = !PLANTED_BUG(LOG_NOT_LOCKED);
     if (m->epoch > log->locked_by)
         log->locked_by = m->epoch;
     log_stop_pushes(log);

@@ -18,6 +18,7 @@
 #include "net/buggify.h"
 #include "net/list.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 
 enum {
     ANSWERS_KEPT = 64, /* of a proxy; it has a few slots, each with one request */
@@ -80,7 +81,7 @@ static void end(struct sequencer *self, int error)
 static struct proxy *find_proxy(struct sequencer *self, uint64_t id)
 {
     for (size_t i = 0; i < self->proxy_count; i++)
-        if (self->proxies[i]->id == id)
+        if (self->proxies[i]->id == id || PLANTED_BUG(VERSION_GIVEN_TWICE))
             return self->proxies[i];
     return NULL;
 }

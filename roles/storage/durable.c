@@ -12,6 +12,7 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 
 enum { COLLECT_ENTRIES = 400 };
@@ -375,6 +376,7 @@ static void pop(struct storage_server *storage, const struct generation *generat
 {
     uint32_t indexes[LOG_REPLICATION_MAX];
     unsigned count = log_system_logs_of_tag(generation, storage->tag, indexes);
+    version_t version = PLANTED_BUG(POP_TOO_EARLY) ? storage_version(storage) : storage->durable;
 
     for (unsigned i = 0; i < count; i++) {
         struct endpoint to = endpoint_of(&generation->logs[indexes[i]].endpoint);
@@ -382,7 +384,7 @@ static void pop(struct storage_server *storage, const struct generation *generat
         struct pop *m = MESSAGE_NEW(pop, &message);
 
         m->tag = storage->tag;
-        m->version = storage->durable < generation->end ? storage->durable : generation->end;
+        m->version = version < generation->end ? version : generation->end;
         rpc_send(storage->rpc, &to, message);
     }
 }

@@ -8,6 +8,7 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 
 enum { WAIT, ANSWER, STAGES };
@@ -32,7 +33,7 @@ int storage_check_version(struct storage_server *storage, version_t version, int
         storage->too_old++;
         return ERROR_TRANSACTION_TOO_OLD;
     }
-    if (version > storage_version(storage)) {
+    if (version > storage_version(storage) && !PLANTED_BUG(SERVE_ABOVE_VERSION)) {
         if (late == ERROR_PROCESS_BEHIND)
             storage->behind++;
         else

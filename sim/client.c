@@ -166,6 +166,10 @@ static int client_start(struct sim_process *process, void *ctx)
     struct sim_client *client = ctx;
     struct rpc_options options = {.types = message_types, .type_count = MESSAGE_ID_END, .client = true};
 
+    if (client->server) {
+        options.client = false;
+        options.public_address = process->address;
+    }
     client->process = process;
     list_init(&client->actors);
     op_list_init(&client->calls, &process->env, client);

@@ -17,6 +17,7 @@ struct sim_client {
     struct sim_cluster *cluster; /* borrowed */
     struct sim_process *process; /* borrowed */
     unsigned index;
+    bool server;                 /* speaks as a server would: the liar of sim/lies/ */
     struct rpc *rpc;             /* owned, while the process is alive */
     struct op_list calls;
     struct list actors;

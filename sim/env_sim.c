@@ -153,12 +153,14 @@ static void trace(struct env *env, enum severity severity, struct bytes line)
 {
     struct sim_process *process = sim_process_of(env);
     struct sim_world *world = process->world;
+    bool wanted;
 
     sim_note(world, process, "trace", XXH3_64bits(line.ptr, line.len));
     sim_say(world, process, "%.*s", (int)line.len, (const char *)line.ptr);
     if (severity >= SEVERITY_WARN)
         world->warnings++;
-    if (severity < SEVERITY_ERROR)
+    wanted = world->traced != NULL && world->traced(world, process, severity, line);
+    if (severity < SEVERITY_ERROR || wanted)
         return;
     if (world->errors_allowed > 0)
         world->errors_allowed--;

@@ -8,6 +8,7 @@
 #include "sim/buggify.h"
 #include "sim/cluster.h"
 #include "sim/describe.h"
+#include "sim/lies/lies.h"
 #include "sim/survivors.h"
 #include "sim/transaction.h"
 #include "sim/workload.h"
@@ -19,6 +20,7 @@ struct run {
     struct sim_world *world;
     struct sim_cluster cluster;
     struct sim_faults faults;
+    struct lies lies;
     struct sim_workload_run workloads[SCENARIO_WORKLOADS_MAX];
 };
 
@@ -48,6 +50,8 @@ static void set_knobs(struct run *run)
 
         assert(error == 0);
     }
+    if (scenario->lie.type != NULL)
+        run->world->knobs.rpc_encode_local = 2; /* whatever is sent can be lied about */
 }
 
 /* Every seed has its own network and disks, healthy but different. */
@@ -83,6 +87,7 @@ static void run_init(struct run *run, const struct scenario *scenario, const str
 static void run_done(struct run *run)
 {
     sim_faults_heal(&run->faults);
+    lies_done(&run->lies);
     sim_world_destroy(run->world);
     sim_cluster_done(&run->cluster);
     for (size_t i = 0; i < run->scenario->workload_count; i++) {
@@ -103,7 +108,7 @@ static bool actors_busy(void *ctx)
     for (unsigned i = 0; i < run->cluster.client_count; i++)
         if (!sim_client_idle(&run->cluster.clients[i]))
             return true;
-    return false;
+    return lies_busy(&run->lies);
 }
 
 /* Runs until every actor has returned; `what` names the phase that hangs otherwise. */
@@ -196,10 +201,12 @@ static bool chaos(struct run *run)
     sim_say(world, NULL, "phase: chaos");
     sim_faults_start(&run->faults, run->scenario->duration_us);
     start_workloads(run);
+    lies_begin(&run->lies);
     if (!sim_world_run_until(world, world->now_us + run->scenario->duration_us))
         return false;
     if (decide(world, run->scenario->survivors))
         sim_survivors_draw(&run->cluster);
+    lies_heal(&run->lies);
     sim_faults_heal(&run->faults);
     return !world->failed;
 }
@@ -235,18 +242,21 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
 {
     struct run run;
     struct sim_world *world;
+    bool well;
 
     run_init(&run, scenario, options);
     world = run.world;
     if (options->watch != NULL)
         options->watch(world);
     sim_cluster_start(&run.cluster, world, scenario);
+    lies_init(&run.lies, &scenario->lie, &run.cluster);
     if (set_up(&run) && chaos(&run) && heal(&run))
         check(&run);
+    well = lies_judge(&run.lies);
     if (world->buggify != NULL && options->report != NULL)
         sim_buggify_report(world->buggify, options->report);
     *ret_result = (struct sim_run_result){
-        .ok = !world->failed,
+        .ok = well,
         .hash = world->hash,
         .simulated_s = (double)world->now_us / 1e6,
         .events = world->events,

@@ -212,6 +212,13 @@ static bool parse_knob(struct parser *parser, const char *key, const char *value
     return true;
 }
 
+static bool parse_lie(struct parser *parser, const char *key, const char *value)
+{
+    const char *wrong = lie_section_parse(&parser->scenario->lie, key, value);
+
+    return wrong == NULL || fail(parser, wrong, value);
+}
+
 static bool parse_option(struct parser *parser, const char *section, const char *key, const char *value)
 {
     for (size_t i = 0; i < parser->scenario->workload_count; i++) {
@@ -244,6 +251,8 @@ static int handle(void *user, const char *section, const char *key, const char *
         return parse_fault(parser, key, value);
     if (strcmp(section, "knobs") == 0)
         return parse_knob(parser, key, value);
+    if (strcmp(section, "lie") == 0)
+        return parse_lie(parser, key, value);
     return parse_option(parser, section, key, value);
 }
 
@@ -268,6 +277,10 @@ int scenario_parse(const char *text, struct scenario *ret_scenario, char *ret_wh
         snprintf(ret_why, ret_why_size, "neither a section nor `key = value`, or too long");
     if (line == 0 && scenario.workload_count == 0) {
         snprintf(ret_why, ret_why_size, "no workloads under [test]");
+        return 1;
+    }
+    if (line == 0 && lie_section_check(&scenario.lie) != NULL) {
+        snprintf(ret_why, ret_why_size, "[lie]: %s", lie_section_check(&scenario.lie));
         return 1;
     }
     if (line == 0)

@@ -21,6 +21,7 @@
  *   [knobs]
  *   randomize = draw                 ; draw half of the knobs: on, off, draw
  *   commit_slots = 1
+ *   [lie]                            ; below tests/sim/lies/: see sim/lies/lie_section.h
  *   [Cycle]
  *   nodes = 20
  */
@@ -28,6 +29,7 @@
 
 #include "net/bytes.h"
 #include "sim/faults.h"
+#include "sim/lies/lie_section.h"
 
 enum { SCENARIO_WORKLOADS_MAX = 8, SCENARIO_OPTIONS_MAX = 8, SCENARIO_KNOBS_MAX = 64, SCENARIO_TEXT_MAX = 120 };
 
@@ -62,6 +64,7 @@ struct scenario {
     enum sim_switch randomize_knobs;
     struct scenario_knob knobs[SCENARIO_KNOBS_MAX];
     size_t knob_count;
+    struct lie_section lie;
 };
 
 /* 0; on an error the line's number (1 when there is none), and why in ret_why. */

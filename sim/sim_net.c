@@ -646,6 +646,12 @@ void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
         bytes_buffer_done(data);
         return;
     }
+    if (world->tamper != NULL)
+        world->tamper(world, conn->process, conn->side == 0 ? conn->link->to : conn->link->from, data);
+    if (data->len == 0) {
+        bytes_buffer_done(data);
+        return;
+    }
     if (world->trace != NULL && world->describe != NULL)
         world->describe(world, conn->process, conn->side == 0 ? conn->link->to : conn->link->from, bytes_buffer_bytes(data));
     chunk = chunk_take(world, CHUNK_DATA);

@@ -135,6 +135,11 @@ struct sim_world {
     struct sim_process *current; /* whose turn it is, for crash reports */
     /* Writes what is in a send to the trace, when there is one. May be NULL. */
     void (*describe)(struct sim_world *world, const struct sim_process *from, struct address to, struct bytes data);
+    /* Of a run with a lie (sim/lies/lies.h); NULL in all others. tamper() may change or empty what a process sends. traced()
+     * sees every line; true: an event of severity error that is wanted. */
+    void (*tamper)(struct sim_world *world, struct sim_process *from, struct address to, struct bytes_buffer *data);
+    bool (*traced)(struct sim_world *world, struct sim_process *process, enum severity severity, struct bytes line);
+    void *lies;
 };
 
 /* Defaults: a healthy local network and disks, nothing broken. The world owns all below it. */

@@ -217,6 +217,8 @@ static bool run_seed(const struct arguments *arguments, const struct scenario *s
         fclose(options.trace);
     if (options.report != NULL)
         fclose(options.report);
+    if (result.ok && result.why[0] != '\0') /* a scenario that must fail */
+        printf("found at %.6f s: %s\n", result.simulated_s, result.why);
     if (result.ok) {
         printf("ok seed=%" PRIu64 " hash=%016" PRIx64 " simulated=%.3f real=%.3f\n", seed, result.hash, result.simulated_s,
                real_seconds() - began);

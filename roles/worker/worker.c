@@ -284,35 +284,40 @@ static int start_coordinator(struct worker *worker, char *ret_why, size_t why_si
 
 /* ---- requests to the worker itself ---- */
 
-static void fill_status(struct worker *worker, struct message *reply, struct get_worker_status_reply *m)
+void worker_status(struct worker *worker, struct arena *arena, struct get_worker_status_reply *m)
 {
     const struct rpc_counters *c = rpc_counters(worker->rpc);
     struct role_status process = {0};
 
-    role_metric(&process, &reply->arena, "frames_in", (int64_t)c->frames_in);
-    role_metric(&process, &reply->arena, "frames_out", (int64_t)c->frames_out);
-    role_metric(&process, &reply->arena, "bytes_in", (int64_t)c->bytes_in);
-    role_metric(&process, &reply->arena, "bytes_out", (int64_t)c->bytes_out);
-    role_metric(&process, &reply->arena, "bad_frames", (int64_t)c->bad_frames);
-    role_metric(&process, &reply->arena, "wrong_version", (int64_t)c->wrong_version);
-    role_metric(&process, &reply->arena, "wrong_cluster", (int64_t)c->wrong_cluster);
-    role_metric(&process, &reply->arena, "turns", (int64_t)worker->env->turns);
+    role_metric(&process, arena, "frames_in", (int64_t)c->frames_in);
+    role_metric(&process, arena, "frames_out", (int64_t)c->frames_out);
+    role_metric(&process, arena, "bytes_in", (int64_t)c->bytes_in);
+    role_metric(&process, arena, "bytes_out", (int64_t)c->bytes_out);
+    role_metric(&process, arena, "bad_frames", (int64_t)c->bad_frames);
+    role_metric(&process, arena, "bad_hash", (int64_t)c->bad_hash);
+    role_metric(&process, arena, "bad_length", (int64_t)c->bad_length);
+    role_metric(&process, arena, "bad_type", (int64_t)c->bad_type);
+    role_metric(&process, arena, "bad_body", (int64_t)c->bad_body);
+    role_metric(&process, arena, "bad_sender", (int64_t)c->bad_sender);
+    role_metric(&process, arena, "wrong_version", (int64_t)c->wrong_version);
+    role_metric(&process, arena, "wrong_cluster", (int64_t)c->wrong_cluster);
+    role_metric(&process, arena, "turns", (int64_t)worker->env->turns);
     m->metrics = process.metrics;
     m->metrics_count = process.metrics_count;
-    m->roles = arena_zalloc(&reply->arena, (worker->role_count + 2) * sizeof(*m->roles));
+    m->roles = arena_zalloc(arena, (worker->role_count + 2) * sizeof(*m->roles));
     list_each(node, after, &worker->roles) {
         struct hosted *hosted = list_entry(node, struct hosted, link);
 
         if (hosted->role != NULL)
-            hosting_status(hosted, &m->roles[m->roles_count++], &reply->arena);
+            hosting_status(hosted, &m->roles[m->roles_count++], arena);
     }
     if (worker->coordinator != NULL) {
         m->roles[m->roles_count].kind = ROLE_COORDINATOR;
-        coordinator_status(worker->coordinator, &m->roles[m->roles_count++], &reply->arena);
+        coordinator_status(worker->coordinator, &m->roles[m->roles_count++], arena);
     }
     if (worker->controller != NULL) {
         m->roles[m->roles_count].kind = ROLE_CONTROLLER;
-        controller_status(worker->controller, &m->roles[m->roles_count++], &reply->arena);
+        controller_status(worker->controller, &m->roles[m->roles_count++], arena);
     }
 }
 
@@ -325,7 +330,7 @@ static void on_request(void *ctx, struct rpc_request *request)
     case MESSAGE_get_worker_status: {
         struct get_worker_status_reply *m = MESSAGE_NEW(get_worker_status_reply, &reply);
 
-        fill_status(worker, reply, m);
+        worker_status(worker, &reply->arena, m);
         rpc_reply(request, reply);
         break;
     }

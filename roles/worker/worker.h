@@ -37,6 +37,8 @@ void worker_destroy(struct worker *worker);
 struct rpc *worker_rpc(struct worker *worker);
 /* The kinds of roles that live in it, 1 << enum role_kind each. */
 uint32_t worker_role_kinds(const struct worker *worker);
+/* What get_worker_status is answered with. */
+void worker_status(struct worker *worker, struct arena *arena, struct get_worker_status_reply *ret_status);
 /* For checkers. The newest description known here, NULL or borrowed until the next turn. */
 const struct description *worker_description(const struct worker *worker);
 /* The newest version that the log has received; VERSION_NONE when it does not live here. */

@@ -1,5 +1,6 @@
 """Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, 10 again under the sanitizers; and the
-scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug.
+scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug; and each lie of tests/sim/lies with a few
+seeds, which is one test by the file's name.
 
 The second run of the ten is by build/asan: equal hashes then also say that nothing depends on addresses or on what the
 allocator left behind. Each seed is one test. A failure prints the one command that repeats it.
@@ -15,7 +16,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OK = re.compile(r"^ok seed=(\d+) hash=([0-9a-fx]+) simulated=(\S+) real=(\S+)")
-FIXED, DRAWN, TWICE = 100, 50, 10
+FIXED, DRAWN, TWICE, LIE_SEEDS = 100, 50, 10, 4
 SEED_TIMEOUT_S = 300
 
 
@@ -50,6 +51,15 @@ def bound_seed(scenario):
         return int(re.search(r"^seed *= *(\d+)", file.read(), re.M).group(1))
 
 
+def run_lie(scenario, seeds):
+    """The first of these seeds that does not end as the file says, with what it printed; or None."""
+    for seed in range(1, seeds + 1):
+        hash_, _, text = run_seed("release", scenario, seed)
+        if hash_ is None:
+            return seed, text
+    return None
+
+
 def report(name, type_, scenario, seed, text):
     print(f"FAIL  {name} {scenario} seed {seed} ({type_})")
     print("\n".join("      " + line for line in text.strip().split("\n")[-40:]))
@@ -75,6 +85,7 @@ def main():
     jobs += [("drawn", scenarios[i % len(scenarios)], seed) for i, seed in enumerate(drawn)]
     bound = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/seeds/*.ini")))
     jobs += [("bound", scenario, bound_seed(scenario)) for scenario in bound]
+    lie_files = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/lies/**/*.ini"), recursive=True))
     # Every tenth of the fixed and drawn, so that all scenarios come up.
     again = jobs[::max(1, len(jobs) // (TWICE * factor))][:TWICE * factor]
     passed = failed = 0
@@ -82,6 +93,7 @@ def main():
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         runs = [(job, pool.submit(run_seed, "release", job[1], job[2])) for job in jobs]
+        lies = [(scenario, pool.submit(run_lie, scenario, LIE_SEEDS * factor)) for scenario in lie_files]
         repeats = [(job, pool.submit(run_seed, "asan", job[1], job[2])) for job in again]
         for (name, scenario, seed), run in runs:
             hash_, _, text = run.result()
@@ -89,6 +101,11 @@ def main():
             passed, failed = passed + (hash_ is not None), failed + (hash_ is None)
             if hash_ is None:
                 report(name, "release", scenario, seed, text)
+        for scenario, run in lies:
+            wrong = run.result()
+            passed, failed = passed + (wrong is None), failed + (wrong is not None)
+            if wrong is not None:
+                report("lie", "release", scenario, *wrong)
         for (name, scenario, seed), run in repeats:
             hash_, _, text = run.result()
             first = hashes[scenario, seed]
@@ -98,7 +115,7 @@ def main():
                 report("again", "asan", scenario, seed, text)
             elif not same:
                 report("again", "asan", scenario, seed, f"the hash was {first}, and now it is {hash_}")
-    print(f"sim: {len(jobs)} seeds and {len(again)} repeats over {len(scenarios)} scenarios "
+    print(f"sim: {len(jobs)} seeds and {len(again)} repeats over {len(scenarios)} scenarios, {len(lie_files)} lies "
           f"in {time.monotonic() - began:.0f} s")
     print(f"{passed} passed, {failed} failed")
     return failed > 0

@@ -1,6 +1,7 @@
 /* Scenario files: what they say is what runs, and what they get wrong is named with its line. */
 #include <criterion/criterion.h>
 
+#include "sim/lies/lies.h"
 #include "sim/scenario.h"
 #include "sim/workload.h"
 #include "txn/messages.h"
@@ -11,6 +12,13 @@ static const struct sim_workload toy = {.name = "Toy", .options = {{"actors", 2,
 const struct sim_workload *sim_workload_find(const char *name)
 {
     return strcmp(name, "Toy") == 0 ? &toy : NULL;
+}
+
+static const struct lie_type toy_lie = {.name = "toy"};
+
+const struct lie_type *lie_find(const char *name)
+{
+    return strcmp(name, "toy") == 0 ? &toy_lie : NULL;
 }
 
 static void expect_error(const char *text, int line, const char *why)
@@ -70,4 +78,35 @@ Test(scenario, a_bad_value_is_an_error_with_its_line)
     expect_error("[test]\nworkloads = Toy\n[Toy]\nsize = 101\n", 4, "101");
     expect_error("[test]\nnonsense\n", 2, "neither");
     expect_error("", 1, "no workloads");
+}
+
+Test(scenario, a_lie_names_a_message_its_fields_and_what_must_come_of_it)
+{
+    struct scenario scenario;
+    char why[256];
+    int line = scenario_parse("[test]\nworkloads = Toy\n[lie]\nlie = toy\nmessage = push\nif = sections# > 0\n"
+                              "change = sections[0].tags[*] +1\nafter = 3\nexpect-trace = LogEnded tlog_failed\n"
+                              "expect-count = repeats >= 2\nexpect-failure = the ring\n",
+                              &scenario, why, sizeof(why));
+
+    cr_assert_eq(line, 0, "%s", why);
+    cr_assert_eq(scenario.lie.type, &toy_lie);
+    cr_assert_eq(scenario.lie.message, &message_type_push);
+    cr_assert_eq(scenario.lie.test_count, 1);
+    cr_assert_eq(scenario.lie.changes[0].number, 1);
+    cr_assert_eq(scenario.lie.after_us, 3000000);
+    cr_assert_str_eq(scenario.lie.expects[0].name, "LogEnded");
+    cr_assert_str_eq(scenario.lie.expects[0].text, "tlog_failed");
+    cr_assert_eq(scenario.lie.expects[1].least, 2);
+    cr_assert_str_eq(scenario.lie.failure, "the ring");
+}
+
+Test(scenario, what_a_lie_gets_wrong_is_named)
+{
+    expect_error("[test]\nworkloads = Toy\n[lie]\nlie = none\n", 4, "no such lie");
+    expect_error("[test]\nworkloads = Toy\n[lie]\nmessage = push\n", 4, "name the lie first");
+    expect_error("[test]\nworkloads = Toy\n[lie]\nlie = toy\nchange = version +1\n", 5, "name the message first");
+    expect_error("[test]\nworkloads = Toy\n[lie]\nlie = toy\nmessage = push\nchange = versio +1\n", 6, "no change of a field");
+    expect_error("[test]\nworkloads = Toy\n[lie]\nlie = toy\nmessage = push\nchange = version[0] +1\n", 6, "no change of a field");
+    expect_error("[test]\nworkloads = Toy\n[lie]\nlie = toy\nexpect-count = a > 1\n", 5, "not a value");
 }

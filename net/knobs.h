@@ -16,7 +16,7 @@
     X(rpc_reconnect_delay_us, 20000, 1000, 100000, "first pause before dialling a peer that just failed; doubles")        \
     X(rpc_reconnect_delay_max_us, 500000, 100000, 1000000, "where the doubling ends")                                     \
     X(rpc_unsent_bytes_max, 268435456, 33554432, 268435456, "a connection whose queue passes this is closed")             \
-    X(rpc_encode_local, 0, 0, 1, "1: encode and decode messages between roles of one process as well")                    \
+    X(rpc_encode_local, 0, 0, 1, "1: encode and decode messages between roles of one process as well; 2: send them too")   \
     X(raft_heartbeat_us, 100000, 20000, 150000, "a leader's empty appends; detection is by closed connection first")      \
     X(raft_election_timeout_us, 600000, 300000, 1000000, "minimum; each wait is drawn from this to twice this")           \
     X(raft_compact_entries, 1000, 10, 1000, "entries after which the coordinator writes its state as a snapshot")         \

@@ -23,7 +23,8 @@
  * ERROR_REQUEST_MAYBE_DELIVERED when it was. Silence on a connection that somebody waits on is pinged, and counts as closed
  * after rpc_ping_timeout_us. Dialling again backs off; a call made during the pause waits for its end.
  *
- * A message to the process's own address is handed over (same turn, no encoding) unless the knob rpc_encode_local is set. */
+ * A message to the process's own address is handed over (same turn, no encoding) unless the knob rpc_encode_local is set: 1
+ * encodes it all the same, 2 sends it over a connection to itself, as to any peer. */
 #pragma once
 
 #include "net/env.h"

@@ -118,6 +118,11 @@ static void fail_later(struct rpc_call *call, int error)
 
 /* ---- to the own process ---- */
 
+static bool is_local(const struct rpc *rpc, struct address address)
+{
+    return address_equal(address, rpc->options.public_address) && rpc->env->knobs.rpc_encode_local < 2;
+}
+
 /* Takes over the reference on `message`, returns one of what the other side sees. */
 static int local_message(struct rpc *rpc, struct message *message, struct message **ret_seen)
 {
@@ -238,7 +243,7 @@ void rpc_call_start(struct rpc_call *call, struct op *op, struct rpc *rpc, const
     rpc->counters.calls++;
     if (timeout_us > 0)
         env_timer_start(rpc->env, &call->timeout, env_now_us(rpc->env) + timeout_us);
-    if (address_equal(to->address, rpc->options.public_address))
+    if (is_local(rpc, to->address))
         call_local(call);
     else
         call_peer(call, to->address);
@@ -288,7 +293,7 @@ void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *messag
     struct rpc_peer *peer;
     struct message *seen;
 
-    if (address_equal(to->address, rpc->options.public_address)) {
+    if (is_local(rpc, to->address)) {
         rpc->counters.local++;
         if (local_message(rpc, message, &seen) == 0)
             (void)rpc_request_queue(rpc, seen, NULL, to->id, 0);

@@ -217,7 +217,8 @@ static int take_version(struct commit_batch *self)
     const struct get_commit_version_reply *reply = MESSAGE_BODY(get_commit_version_reply, self->calls[0].reply);
     int error = 0;
 
-    if (reply->version <= reply->prev_version || reply->prev_version < self->proxy->recovery_version)
+    /* What was applied is of lower batches, so it is this one's predecessor or below it; at first it is the recovery version. */
+    if (reply->version <= reply->prev_version || reply->prev_version < self->proxy->applied_version)
         return ERROR_OPERATION_FAILED;
     self->version = reply->version;
     self->prev_version = reply->prev_version;

@@ -69,6 +69,15 @@ SCHEMA_DEFINE(create_database, create_database_fields)
 #define SELF struct done
 SCHEMA_DEFINE(done, done_fields)
 #undef SELF
+#define SELF struct worker_interface
+SCHEMA_DEFINE(worker_interface, worker_interface_fields)
+#undef SELF
+#define SELF struct get_workers
+SCHEMA_DEFINE(get_workers, get_workers_fields)
+#undef SELF
+#define SELF struct get_workers_reply
+SCHEMA_DEFINE(get_workers_reply, get_workers_reply_fields)
+#undef SELF
 #define SELF struct get_status
 SCHEMA_DEFINE(get_status, get_status_fields)
 #undef SELF
@@ -137,6 +146,9 @@ SCHEMA_DEFINE(get_read_version_reply, get_read_version_reply_fields)
 #undef SELF
 #define SELF struct commit
 SCHEMA_DEFINE(commit, commit_fields)
+#undef SELF
+#define SELF struct conflict
+SCHEMA_DEFINE(conflict, conflict_fields)
 #undef SELF
 #define SELF struct commit_reply
 SCHEMA_DEFINE(commit_reply, commit_reply_fields)
@@ -216,6 +228,27 @@ SCHEMA_DEFINE(get_range, get_range_fields)
 #define SELF struct get_range_reply
 SCHEMA_DEFINE(get_range_reply, get_range_reply_fields)
 #undef SELF
+#define SELF struct get_range_metrics
+SCHEMA_DEFINE(get_range_metrics, get_range_metrics_fields)
+#undef SELF
+#define SELF struct split_key
+SCHEMA_DEFINE(split_key, split_key_fields)
+#undef SELF
+#define SELF struct get_range_metrics_reply
+SCHEMA_DEFINE(get_range_metrics_reply, get_range_metrics_reply_fields)
+#undef SELF
+#define SELF struct watch_key
+SCHEMA_DEFINE(watch_key, watch_key_fields)
+#undef SELF
+#define SELF struct watch
+SCHEMA_DEFINE(watch, watch_fields)
+#undef SELF
+#define SELF struct watch_event
+SCHEMA_DEFINE(watch_event, watch_event_fields)
+#undef SELF
+#define SELF struct watch_reply
+SCHEMA_DEFINE(watch_reply, watch_reply_fields)
+#undef SELF
 
 /* What the third column means; `none` is a one-way message or a reply. */
 #define REPLY_OF_commit_reply &message_type_commit_reply
@@ -227,17 +260,20 @@ SCHEMA_DEFINE(get_range_reply, get_range_reply_fields)
 #define REPLY_OF_get_key_locations_reply &message_type_get_key_locations_reply
 #define REPLY_OF_get_leader_reply &message_type_get_leader_reply
 #define REPLY_OF_get_metadata_reply &message_type_get_metadata_reply
+#define REPLY_OF_get_range_metrics_reply &message_type_get_range_metrics_reply
 #define REPLY_OF_get_range_reply &message_type_get_range_reply
 #define REPLY_OF_get_read_version_reply &message_type_get_read_version_reply
 #define REPLY_OF_get_status_reply &message_type_get_status_reply
 #define REPLY_OF_get_values_reply &message_type_get_values_reply
 #define REPLY_OF_get_worker_status_reply &message_type_get_worker_status_reply
+#define REPLY_OF_get_workers_reply &message_type_get_workers_reply
 #define REPLY_OF_lock_log_reply &message_type_lock_log_reply
 #define REPLY_OF_none NULL
 #define REPLY_OF_peek_reply &message_type_peek_reply
 #define REPLY_OF_resolve_reply &message_type_resolve_reply
 #define REPLY_OF_role_started &message_type_role_started
 #define REPLY_OF_state_reply &message_type_state_reply
+#define REPLY_OF_watch_reply &message_type_watch_reply
 #define M(id, name, reply, senders, priority) \
     const struct message_type message_type_##name = {id, #name, &schema_##name, REPLY_OF_##reply, senders, PRIORITY_##priority};
 MESSAGE_TABLE(M)

@@ -109,6 +109,14 @@ SCHEMA_DECLARE(create_database)
 #define FIELDS_done(F, S, A, L) F(u32, unused)
 SCHEMA_DECLARE(done)
 
+/* Every process that is registered: what \xff\xff/worker_interfaces/ and `kill` need. */
+#define FIELDS_worker_interface(F, S, A, L) S(wire_address, address) F(u64, worker_id) F(u32, process_class) F(bytes, zone) F(bytes, machine)
+SCHEMA_DECLARE(worker_interface)
+#define FIELDS_get_workers(F, S, A, L) F(u32, unused)
+SCHEMA_DECLARE(get_workers)
+#define FIELDS_get_workers_reply(F, S, A, L) A(worker_interface, workers)
+SCHEMA_DECLARE(get_workers_reply)
+
 /* Status: the whole document in FoundationDB's JSON schema. */
 #define FIELDS_get_status(F, S, A, L) F(u32, unused)
 SCHEMA_DECLARE(get_status)
@@ -188,11 +196,19 @@ SCHEMA_DECLARE(get_read_version_reply)
 /* One transaction. Tables as in txn/mutation.h. read_version is VERSION_NONE when it read nothing. Errors: 1020, 1007, 1038,
  * 1042, 2000..2103 as checked by the proxy. */
 enum commit_flags { COMMIT_LOCK_AWARE = 1, COMMIT_ACCESS_SYSTEM = 2, COMMIT_RECOVERY = 4, COMMIT_REPORT_CONFLICTS = 8 };
-#define FIELDS_commit(F, S, A, L) \
-    F(i64, read_version) F(u32, flags) F(bytes, mutations) F(bytes, read_conflicts) F(bytes, write_conflicts)
+/* idempotency_id: empty, or 16 to 255 bytes that are kept with the commit's version for a while (txn/idempotency.h). */
+#define FIELDS_commit(F, S, A, L)                                                                            \
+    F(i64, read_version) F(u32, flags) F(bytes, mutations) F(bytes, read_conflicts) F(bytes, write_conflicts) \
+    F(bytes, idempotency_id)
 SCHEMA_DECLARE(commit)
-/* batch_index: with version it makes the versionstamp. */
-#define FIELDS_commit_reply(F, S, A, L) F(i64, version) F(u32, batch_index) F(bytes, metadata_version)
+/* A range that a transaction had read, and the newest write that it met (empty when that is not known any more). */
+#define FIELDS_conflict(F, S, A, L) \
+    F(bytes, read_begin) F(bytes, read_end) F(bytes, written_begin) F(bytes, written_end) F(i64, version)
+SCHEMA_DECLARE(conflict)
+/* batch_index: with version it makes the versionstamp. error: 0, or ERROR_NOT_COMMITTED with its conflicts, when
+ * COMMIT_REPORT_CONFLICTS asked for them: an error reply has no room. */
+#define FIELDS_commit_reply(F, S, A, L) \
+    F(i64, version) F(u32, batch_index) F(bytes, metadata_version) F(u32, error) A(conflict, conflicts)
 SCHEMA_DECLARE(commit_reply)
 
 /* Shards that meet [begin, end), in order (reverse: from the end), at most limit. */
@@ -207,7 +223,7 @@ SCHEMA_DECLARE(get_key_locations_reply)
 
 /* flags: RESOLVE_METADATA: it changes metadata; mutations are then filled in (what it changes of it, stamps patched).
  * RESOLVE_LOCK_AWARE: it commits though the database is locked, which every proxy must judge alike. */
-enum resolve_flags { RESOLVE_METADATA = 1, RESOLVE_LOCK_AWARE = 2 };
+enum resolve_flags { RESOLVE_METADATA = 1, RESOLVE_LOCK_AWARE = 2, RESOLVE_REPORT_CONFLICTS = 4 };
 #define FIELDS_resolve_transaction(F, S, A, L) \
     F(i64, read_version) F(u32, flags) F(bytes, read_conflicts) F(bytes, write_conflicts) F(bytes, mutations)
 SCHEMA_DECLARE(resolve_transaction)
@@ -222,7 +238,8 @@ SCHEMA_DECLARE(metadata_transaction)
 #define FIELDS_metadata_batch(F, S, A, L) F(i64, version) A(metadata_transaction, transactions)
 SCHEMA_DECLARE(metadata_batch)
 enum verdict { VERDICT_COMMITTED, VERDICT_CONFLICT, VERDICT_TOO_OLD };
-#define FIELDS_resolve_reply(F, S, A, L) L(u32, verdicts) A(metadata_batch, metadata)
+/* conflicts: of those that asked with RESOLVE_REPORT_CONFLICTS; reporters names each one's transaction by its place. */
+#define FIELDS_resolve_reply(F, S, A, L) L(u32, verdicts) A(metadata_batch, metadata) L(u32, reporters) A(conflict, conflicts)
 SCHEMA_DECLARE(resolve_reply)
 
 /* ---- log ---- */
@@ -284,6 +301,29 @@ SCHEMA_DECLARE(get_range)
 #define FIELDS_get_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(boolean, more)
 SCHEMA_DECLARE(get_range_reply)
 
+/* How many bytes [begin, end) has, walked for one turn: as far as `through`, which is `end` when all of it was. Each time that `chunk`
+ * bytes (0: none are wanted) have come together, counted on from `carried`, the next key goes to splits. In one shard, else 1001. */
+#define FIELDS_get_range_metrics(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, chunk) F(i64, carried)
+SCHEMA_DECLARE(get_range_metrics)
+#define FIELDS_split_key(F, S, A, L) F(bytes, key)
+SCHEMA_DECLARE(split_key)
+#define FIELDS_get_range_metrics_reply(F, S, A, L) F(i64, bytes) F(bytes, through) F(i64, carried) A(split_key, splits)
+SCHEMA_DECLARE(get_range_metrics_reply)
+
+/* Watches of one client at one server: a session of its own, whose messages count 1, 2, 3, .. A long poll: answered when one of the
+ * session's watches has something to say, and when the session's next message has come. A message out of order, or of a
+ * session that is gone, gets ERROR_OPERATION_OBSOLETE: the client then begins another. A watch fires (error 0) once the key's value as of
+ * a known committed version at or above `version` is another one than `digest` (watch_digest() in txn/watch_digest.h). Other
+ * errors: 1001 (the shard is not here any more), 1032 (the server has too many). It is gone after either. */
+#define FIELDS_watch_key(F, S, A, L) F(u64, id) F(bytes, key) F(u64, digest) F(u64, seed) F(i64, version)
+SCHEMA_DECLARE(watch_key)
+#define FIELDS_watch(F, S, A, L) F(u64, session) F(u64, number) A(watch_key, added) L(u64, removed)
+SCHEMA_DECLARE(watch)
+#define FIELDS_watch_event(F, S, A, L) F(u64, id) F(u32, error) F(i64, version)
+SCHEMA_DECLARE(watch_event)
+#define FIELDS_watch_reply(F, S, A, L) A(watch_event, events)
+SCHEMA_DECLARE(watch_reply)
+
 /* ---- the table ---- */
 
 /* M(id, name, reply name or none, senders, priority). A reply has an id of its own and no reply. */
@@ -340,13 +380,19 @@ SCHEMA_DECLARE(get_range_reply)
     M(60, state_reply, none, SENDER_SERVER, COMMIT)                                  \
     M(61, read_state, state_reply, SENDER_SERVER, COMMIT)                            \
     M(62, lock_state, state_reply, SENDER_SERVER, COMMIT)                            \
-    M(63, write_state, state_reply, SENDER_SERVER, COMMIT)
+    M(63, write_state, state_reply, SENDER_SERVER, COMMIT)                           \
+    M(64, get_range_metrics_reply, none, SENDER_SERVER, READ)                        \
+    M(65, get_range_metrics, get_range_metrics_reply, SENDER_ANY, READ)              \
+    M(66, watch_reply, none, SENDER_SERVER, READ)                                    \
+    M(67, watch, watch_reply, SENDER_ANY, READ)                                      \
+    M(68, get_workers_reply, none, SENDER_SERVER, READ)                              \
+    M(69, get_workers, get_workers_reply, SENDER_ANY, READ)
 
 enum message_id {
 #define M(id, name, reply, senders, priority) MESSAGE_##name = id,
     MESSAGE_TABLE(M)
 #undef M
-    MESSAGE_ID_END = 64,
+    MESSAGE_ID_END = 70,
 };
 
 #define M(id, name, reply, senders, priority) extern const struct message_type message_type_##name;

@@ -194,6 +194,19 @@ static int reply_with(struct merge *merge, struct rpc_request *request)
     return 0;
 }
 
+int storage_walk_range(struct storage_server *storage, struct bytes begin, struct bytes end, version_t version, size_t bytes_limit,
+                       bool *ret_more)
+{
+    struct merge merge = {.storage = storage, .begin = begin, .end = end, .limit = UINT32_MAX, .bytes_limit = bytes_limit,
+                          .out = &storage->pairs};
+    int error;
+
+    storage->pairs.len = 0;
+    error = read_range(&merge, version);
+    *ret_more = merge.more;
+    return error == 0 ? 0 : storage_read_failed(storage, error);
+}
+
 void storage_answer_range(struct storage_server *storage, struct rpc_request *request, int late)
 {
     const struct get_range *m = MESSAGE_BODY(get_range, request->message);

@@ -82,6 +82,9 @@ static void on_request(void *ctx, struct rpc_request *request)
     case MESSAGE_get_range:
         storage_on_read(storage, request);
         break;
+    case MESSAGE_get_range_metrics:
+        storage_answer_metrics(storage, request);
+        break;
     default:
         rpc_fail(request, ERROR_UNSUPPORTED_OPERATION);
     }

@@ -203,6 +203,10 @@ void storage_reads_done(struct storage_server *storage);
 /* Answer now. What is ahead of the server gets `late`. */
 void storage_answer_values(struct storage_server *storage, struct rpc_request *request, int late);
 void storage_answer_range(struct storage_server *storage, struct rpc_request *request, int late);
+/* Pairs of [begin, end), as in get_range_reply, into storage->pairs, until about `bytes_limit`. */
+int storage_walk_range(struct storage_server *storage, struct bytes begin, struct bytes end, version_t version, size_t bytes_limit,
+                       bool *ret_more);
+void storage_answer_metrics(struct storage_server *storage, struct rpc_request *request);
 /* 0, or why nothing can be read at `version` now. Counts. */
 int storage_check_version(struct storage_server *storage, version_t version, int late);
 /* The engine's error as a reader may see it; ends the server. */

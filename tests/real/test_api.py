@@ -15,7 +15,7 @@ def test_the_public_library_keeps_its_promises(scratch, _):
     file = scratch.start_cluster("--processes", "one")
     run = subprocess.run([tester, file], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, f"{run.stdout[-2000:]}{run.stderr[-2000:]}"
-    assert run.stdout.strip().endswith("23 passed"), run.stdout
+    assert run.stdout.count("\nok ") >= 25, run.stdout
     print("      " + run.stdout.strip().rsplit("\n", 1)[-1])
 
 

@@ -109,6 +109,20 @@ void get_version_known(struct transaction_get *get, version_t version);
 void get_fail(struct transaction_get *get, int error);
 void gets_flush(struct client *client);
 
+/* ---- range reads (range.c, range_merge.c) ---- */
+
+/* All under the transaction's lock. Takes down what the transaction has written in [begin, end), as far as the limit can make it
+ * matter. */
+int range_capture(struct transaction_range *range);
+/* Makes [piece_low, piece_high) the next thing to read; *ret_more is false if nothing is left. */
+int range_next_piece(struct transaction_range *range, bool *ret_more);
+/* What the answer covers becomes read. ERROR_BROKEN_PROMISE: it is not an answer to what was asked. */
+int range_take_answer(struct transaction_range *range, const struct get_range_reply *reply);
+/* The conflict ranges of what was read. */
+int range_add_covered(struct transaction_range *range);
+/* In the range's arena. */
+int range_key_after(struct transaction_range *range, struct bytes key, struct bytes *ret);
+
 /* ---- the client ---- */
 
 struct coordinator {
@@ -238,6 +252,7 @@ struct transaction {
     /* the env thread's */
     struct list ended;        /* client_call.link of those whose done() is still to run */
     struct list gets, ranges; /* under way: transaction_get.call.link, transaction_range.link */
+    struct list queries;       /* transaction_query.link */
     struct list version_waits; /* transaction_version.call.link, waiting for the version */
     struct list retry_waits;
     struct grv_wait grv;
@@ -284,3 +299,4 @@ void transaction_reads_changed(struct transaction *txn);
 void commit_cancel(struct transaction *txn);
 void range_version_known(struct transaction_range *range);
 void range_fail(struct transaction_range *range, int error);
+void query_fail(struct transaction_query *query, int error);

@@ -35,9 +35,13 @@ static void clean(struct quoin_future *future, enum future_kind next_kind)
         return;
     if (future->kind == FUTURE_VALUE)
         transaction_get_done(&future->u.get);
-    if (future->kind == FUTURE_RANGE && future->u.range != NULL) {
+    if ((future->kind == FUTURE_RANGE || future->kind == FUTURE_SELECTED) && future->u.range != NULL) {
         transaction_range_done(future->u.range);
         mem_free(future->u.range);
+    }
+    if (future->kind >= FUTURE_QUERY && future->kind <= FUTURE_STRINGS && future->u.query != NULL) {
+        transaction_query_done(future->u.query);
+        mem_free(future->u.query);
     }
     if (future->kind >= FUTURE_KEY && future->kind <= FUTURE_CONFLICTS)
         arena_done(&future->u.result.arena);
@@ -205,7 +209,12 @@ static struct client_call *call_of(struct quoin_future *future)
     case FUTURE_VALUE:
         return &future->u.get.call;
     case FUTURE_RANGE:
+    case FUTURE_SELECTED:
         return &future->u.range->call;
+    case FUTURE_QUERY:
+    case FUTURE_KEYS:
+    case FUTURE_STRINGS:
+        return &future->u.query->call;
     case FUTURE_VERSION:
         return &future->u.version.call;
     case FUTURE_COMMIT:
@@ -305,7 +314,9 @@ quoin_error quoin_future_get_value(struct quoin_future *future, bool *ret_presen
 
 quoin_error quoin_future_get_int64(struct quoin_future *future, int64_t *ret_number)
 {
-    int error = future != NULL && future->kind == FUTURE_NUMBER ? check(future, FUTURE_NUMBER) : check(future, FUTURE_VERSION);
+    enum future_kind kind = future == NULL ? FUTURE_NUMBER : future->kind;
+    bool is_number = kind == FUTURE_VERSION || kind == FUTURE_QUERY;
+    int error = check(future, is_number ? kind : FUTURE_NUMBER);
 
     if (error == 0)
         *ret_number = future->number;
@@ -341,40 +352,53 @@ quoin_error quoin_future_get_double(struct quoin_future *future, double *ret_num
 
 quoin_error quoin_future_get_key(struct quoin_future *future, const uint8_t **ret_key, int *ret_length)
 {
-    bool stamp = future != NULL && future->kind == FUTURE_STAMP;
-    int error = check(future, stamp ? FUTURE_STAMP : FUTURE_KEY);
+    enum future_kind kind = future == NULL ? FUTURE_KEY : future->kind;
+    bool has_key = kind == FUTURE_STAMP || kind == FUTURE_SELECTED;
+    int error = check(future, has_key ? kind : FUTURE_KEY);
+    struct bytes key;
 
     if (error != 0)
         return error;
-    *ret_key = stamp ? future->key : future->u.result.key.ptr;
-    *ret_length = stamp ? (int)sizeof(future->key) : (int)future->u.result.key.len;
-    return 0;
-}
-
-static int get_items(struct quoin_future *future, enum future_kind kind, void *ret_items, int *ret_count)
-{
-    int error = check(future, kind);
-
-    if (error != 0)
-        return error;
-    memcpy(ret_items, &future->u.result.items, sizeof(void *));
-    *ret_count = future->u.result.count;
+    if (kind == FUTURE_SELECTED)
+        key = future->u.range->begin;
+    else
+        key = kind == FUTURE_STAMP ? bytes_of(future->key, sizeof(future->key)) : future->u.result.key;
+    *ret_key = key.ptr;
+    *ret_length = (int)key.len;
     return 0;
 }
 
 quoin_error quoin_future_get_string_array(struct quoin_future *future, const char *const **ret_strings, int *ret_count)
 {
-    return get_items(future, FUTURE_STRINGS, ret_strings, ret_count);
+    int error = check(future, FUTURE_STRINGS);
+
+    if (error != 0)
+        return error;
+    *ret_strings = (const char *const *)(const void *)future->u.query->items;
+    *ret_count = (int)future->u.query->count;
+    return 0;
 }
 
 quoin_error quoin_future_get_key_array(struct quoin_future *future, const struct quoin_key **ret_keys, int *ret_count)
 {
-    return get_items(future, FUTURE_KEYS, ret_keys, ret_count);
+    int error = check(future, FUTURE_KEYS);
+
+    if (error != 0)
+        return error;
+    *ret_keys = (const struct quoin_key *)(const void *)future->u.query->items;
+    *ret_count = (int)future->u.query->count;
+    return 0;
 }
 
 quoin_error quoin_future_get_conflicts(struct quoin_future *future, const struct quoin_conflict_report **ret_reports, int *ret_count)
 {
-    return get_items(future, FUTURE_CONFLICTS, ret_reports, ret_count);
+    int error = check(future, FUTURE_CONFLICTS);
+
+    if (error != 0)
+        return error;
+    *ret_reports = future->u.result.items;
+    *ret_count = future->u.result.count;
+    return 0;
 }
 
 quoin_error quoin_future_get_range(struct quoin_future *future, const struct quoin_pair **ret_pairs, int *ret_count, bool *ret_more)

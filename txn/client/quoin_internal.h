@@ -39,23 +39,25 @@ enum future_kind {
     FUTURE_NONE,
     FUTURE_VALUE,
     FUTURE_RANGE,
+    FUTURE_SELECTED, /* the key of a selector */
     FUTURE_VERSION,
     FUTURE_NUMBER, /* an int64, a uint64 or a bool */
     FUTURE_DOUBLE,
     FUTURE_STAMP,
+    FUTURE_QUERY,   /* a number, from a query */
+    FUTURE_KEYS,    /* an array, from a query */
+    FUTURE_STRINGS, /* the same */
     FUTURE_KEY,
-    FUTURE_KEYS,
-    FUTURE_STRINGS,
     FUTURE_CONFLICTS,
     FUTURE_COMMIT,
     FUTURE_RETRY,
 };
 
-/* What a future of the kinds KEY to CONFLICTS gives: an array in an arena. */
+/* What a future of the kinds KEY and CONFLICTS gives, in an arena. */
 struct future_result {
     struct arena arena;
     struct bytes key;
-    void *items; /* struct quoin_key, char * or struct quoin_conflict_report */
+    void *items; /* struct quoin_conflict_report */
     int count;
 };
 
@@ -81,6 +83,7 @@ struct quoin_future {
         struct transaction_version version;
         struct client_call commit;
         struct transaction_retry retry;
+        struct transaction_query *query; /* owned */
         struct future_result result;
     } u;
 };
@@ -116,6 +119,16 @@ void network_database_closed(struct quoin_network *network);
 void network_completed(struct quoin_network *network, struct quoin_future *future);
 
 /* ---- futures (quoin_future.c) ---- */
+
+/* What the files of the public transaction share. False: NULL with a length, or a negative length. */
+bool quoin_take_bytes(const void *ptr, int length, struct bytes *ret);
+bool quoin_take_selector(const struct quoin_selector *from, struct key_selector *ret);
+/* Hands it to the network thread, which runs run(&future->submit). Returns it. */
+struct quoin_future *quoin_submit(struct quoin_future *future, void (*run)(struct submission *submission));
+static inline struct quoin_future *quoin_future_of(struct submission *submission)
+{
+    return container_of(submission, struct quoin_future, submit);
+}
 
 struct quoin_future *future_make(struct quoin_transaction *transaction, enum future_kind kind);
 void future_ref(struct quoin_future *future);

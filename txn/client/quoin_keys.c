@@ -9,57 +9,151 @@ static struct quoin_future *unsupported(struct quoin_transaction *transaction)
     return future == NULL ? NULL : future_finished(future, ERROR_UNSUPPORTED_OPERATION);
 }
 
-struct quoin_future *quoin_transaction_get_key(struct quoin_transaction *transaction, struct quoin_selector selector, bool snapshot)
+/* ---- the key of a selector ---- */
+
+static void key_done(struct client_call *call)
 {
-    (void)selector;
-    (void)snapshot;
-    return unsupported(transaction);
+    future_complete(call->ctx, call->error);
 }
 
-struct quoin_future *quoin_transaction_watch(struct quoin_transaction *transaction, const void *key, int key_length)
+static void run_key(struct submission *submission)
 {
-    (void)key;
-    (void)key_length;
-    return unsupported(transaction);
+    struct quoin_future *future = quoin_future_of(submission);
+
+    future->u.range->call.done = key_done;
+    future->u.range->call.ctx = future;
+    transaction_range_submit(future->u.range, NULL);
+}
+
+struct quoin_future *quoin_transaction_get_key(struct quoin_transaction *transaction, struct quoin_selector selector, bool snapshot)
+{
+    struct quoin_future *future = future_make(transaction, FUTURE_SELECTED);
+    struct key_selector from;
+
+    if (future == NULL)
+        return NULL;
+    future->u.range = mem_zalloc(sizeof(*future->u.range));
+    if (future->u.range == NULL)
+        return future_finished(future, ERROR_OUT_OF_MEMORY);
+    if (!quoin_take_selector(&selector, &from))
+        return future_finished(future, ERROR_CLIENT_INVALID_OPERATION);
+    if (transaction_key_prepare(future->u.range, transaction->txn, from, snapshot))
+        return future_finished(future, future->u.range->call.error);
+    return quoin_submit(future, run_key);
+}
+
+/* ---- questions about a range ---- */
+
+static_assert(sizeof(struct quoin_key) == sizeof(struct bytes) && sizeof(char *) <= sizeof(struct bytes),
+              "items are turned into the public form in place");
+
+static void make_public(struct quoin_future *future)
+{
+    struct bytes *items = future->u.query->items;
+
+    for (uint32_t i = 0; i < future->u.query->count; i++) {
+        struct bytes from = items[i];
+        struct quoin_key key = {from.ptr, (int)from.len};
+
+        if (future->kind == FUTURE_KEYS)
+            memcpy((char *)items + i * sizeof(key), &key, sizeof(key));
+        else
+            memcpy((char *)items + i * sizeof(from.ptr), &from.ptr, sizeof(from.ptr));
+    }
+}
+
+static void query_done(struct client_call *call)
+{
+    struct quoin_future *future = call->ctx;
+
+    future->number = future->u.query->bytes;
+    if (call->error == 0)
+        make_public(future);
+    future_complete(future, call->error);
+}
+
+static void run_query(struct submission *submission)
+{
+    struct quoin_future *future = quoin_future_of(submission);
+
+    future->u.query->call.done = query_done;
+    future->u.query->call.ctx = future;
+    transaction_query_submit(future->u.query, NULL);
+}
+
+static struct quoin_future *ask(struct quoin_transaction *transaction, enum future_kind kind, const struct transaction_query *query,
+                                const struct quoin_key *begin, const struct quoin_key *end)
+{
+    struct quoin_future *future = future_make(transaction, kind);
+    struct bytes from, to;
+
+    if (future == NULL)
+        return NULL;
+    future->u.query = mem_zalloc(sizeof(*future->u.query));
+    if (future->u.query == NULL)
+        return future_finished(future, ERROR_OUT_OF_MEMORY);
+    future->u.query->kind = query->kind;
+    future->u.query->chunk = query->chunk;
+    future->u.query->limit = query->limit;
+    if (!quoin_take_bytes(begin->key, begin->key_length, &from) || !quoin_take_bytes(end->key, end->key_length, &to))
+        return future_finished(future, ERROR_CLIENT_INVALID_OPERATION);
+    if (transaction_query_prepare(future->u.query, transaction->txn, from, to))
+        return future_finished(future, future->u.query->call.error);
+    return quoin_submit(future, run_query);
 }
 
 struct quoin_future *quoin_transaction_get_addresses_for_key(struct quoin_transaction *transaction, const void *key, int key_length)
 {
-    (void)key;
-    (void)key_length;
-    return unsupported(transaction);
+    struct transaction_query query = {.kind = QUERY_ADDRESSES};
+    struct quoin_key at = {key, key_length};
+
+    return ask(transaction, FUTURE_STRINGS, &query, &at, &at);
 }
 
 struct quoin_future *quoin_transaction_get_estimated_range_size(struct quoin_transaction *transaction, const void *begin,
                                                                 int begin_length, const void *end, int end_length)
 {
-    (void)begin;
-    (void)begin_length;
-    (void)end;
-    (void)end_length;
-    return unsupported(transaction);
+    struct transaction_query query = {.kind = QUERY_SIZE};
+    struct quoin_key from = {begin, begin_length}, to = {end, end_length};
+
+    return ask(transaction, FUTURE_QUERY, &query, &from, &to);
+}
+
+static struct quoin_future *refuse(struct quoin_transaction *transaction, int error)
+{
+    struct quoin_future *future = future_make(transaction, FUTURE_NONE);
+
+    return future == NULL ? NULL : future_finished(future, error);
 }
 
 struct quoin_future *quoin_transaction_get_range_split_points(struct quoin_transaction *transaction, const void *begin, int begin_length,
                                                               const void *end, int end_length, int64_t chunk_bytes, int limit)
 {
-    (void)begin;
-    (void)begin_length;
-    (void)end;
-    (void)end_length;
-    (void)chunk_bytes;
-    (void)limit;
-    return unsupported(transaction);
+    struct transaction_query query = {.kind = QUERY_SPLITS, .chunk = chunk_bytes, .limit = (uint32_t)limit};
+    struct quoin_key from = {begin, begin_length}, to = {end, end_length};
+
+    if (chunk_bytes < 1 || limit < 0)
+        return refuse(transaction, ERROR_CLIENT_INVALID_OPERATION);
+    return ask(transaction, FUTURE_KEYS, &query, &from, &to);
 }
 
 struct quoin_future *quoin_transaction_get_boundary_keys(struct quoin_transaction *transaction, const void *begin, int begin_length,
                                                          const void *end, int end_length, int limit)
 {
-    (void)begin;
-    (void)begin_length;
-    (void)end;
-    (void)end_length;
-    (void)limit;
+    struct transaction_query query = {.kind = QUERY_BOUNDARIES, .limit = (uint32_t)limit};
+    struct quoin_key from = {begin, begin_length}, to = {end, end_length};
+
+    if (limit < 0)
+        return refuse(transaction, ERROR_CLIENT_INVALID_OPERATION);
+    return ask(transaction, FUTURE_KEYS, &query, &from, &to);
+}
+
+/* ---- what is not there yet ---- */
+
+struct quoin_future *quoin_transaction_watch(struct quoin_transaction *transaction, const void *key, int key_length)
+{
+    (void)key;
+    (void)key_length;
     return unsupported(transaction);
 }
 

@@ -111,7 +111,7 @@ void quoin_transaction_destroy(struct quoin_transaction *transaction)
 /* ---- arguments ---- */
 
 /* False: NULL with a length, or a negative length. */
-static bool take_bytes(const void *ptr, int length, struct bytes *ret)
+bool quoin_take_bytes(const void *ptr, int length, struct bytes *ret)
 {
     if (length < 0 || (ptr == NULL && length > 0))
         return false;
@@ -119,17 +119,12 @@ static bool take_bytes(const void *ptr, int length, struct bytes *ret)
     return true;
 }
 
-static struct quoin_future *submit(struct quoin_future *future, void (*run)(struct submission *submission))
+struct quoin_future *quoin_submit(struct quoin_future *future, void (*run)(struct submission *submission))
 {
     future_ref(future); /* the network thread's, until it is published */
     future->submit.run = run;
     network_submit(future->transaction->db->network, &future->submit);
     return future;
-}
-
-static struct quoin_future *future_of(struct submission *submission)
-{
-    return container_of(submission, struct quoin_future, submit);
 }
 
 /* ---- reads ---- */
@@ -141,7 +136,7 @@ static void get_done(struct client_call *call)
 
 static void run_get(struct submission *submission)
 {
-    struct quoin_future *future = future_of(submission);
+    struct quoin_future *future = quoin_future_of(submission);
 
     future->u.get.call.done = get_done;
     transaction_get_submit(&future->u.get, NULL);
@@ -154,11 +149,11 @@ struct quoin_future *quoin_transaction_get(struct quoin_transaction *transaction
 
     if (future == NULL)
         return NULL;
-    if (!take_bytes(key, key_length, &bytes))
+    if (!quoin_take_bytes(key, key_length, &bytes))
         return future_finished(future, ERROR_CLIENT_INVALID_OPERATION);
     if (transaction_get_prepare(&future->u.get, transaction->txn, bytes, snapshot))
         return future_finished(future, future->u.get.call.error);
-    return submit(future, run_get);
+    return quoin_submit(future, run_get);
 }
 
 /* The pairs become the public ones where they lie. */
@@ -183,7 +178,7 @@ static void range_done(struct client_call *call)
 
 static void run_range(struct submission *submission)
 {
-    struct quoin_future *future = future_of(submission);
+    struct quoin_future *future = quoin_future_of(submission);
 
     future->u.range->call.done = range_done;
     future->u.range->call.ctx = future;
@@ -227,15 +222,16 @@ static int take_range_options(const struct quoin_range_options *from, struct tra
         return ERROR_EXACT_MODE_WITHOUT_LIMITS;
     if (from->target_bytes > 0 && (bytes == 0 || (uint32_t)from->target_bytes < bytes))
         bytes = (uint32_t)from->target_bytes;
-    *ret = (struct transaction_range_options){(uint32_t)from->limit, bytes, from->reverse, from->snapshot};
+    *ret = (struct transaction_range_options){
+        .limit = (uint32_t)from->limit, .bytes_limit = bytes, .reverse = from->reverse, .snapshot = from->snapshot};
     return 0;
 }
 
-static bool take_selector(const struct quoin_selector *from, struct key_selector *ret)
+bool quoin_take_selector(const struct quoin_selector *from, struct key_selector *ret)
 {
     ret->or_equal = from->or_equal;
     ret->offset = from->offset;
-    return take_bytes(from->key, from->key_length, &ret->key);
+    return quoin_take_bytes(from->key, from->key_length, &ret->key);
 }
 
 struct quoin_future *quoin_transaction_get_range(struct quoin_transaction *transaction, struct quoin_selector begin,
@@ -252,13 +248,13 @@ struct quoin_future *quoin_transaction_get_range(struct quoin_transaction *trans
     if (future->u.range == NULL)
         return future_finished(future, ERROR_OUT_OF_MEMORY);
     error = take_range_options(&options, &taken);
-    if (error == 0 && (!take_selector(&begin, &from) || !take_selector(&end, &to)))
+    if (error == 0 && (!quoin_take_selector(&begin, &from) || !quoin_take_selector(&end, &to)))
         error = ERROR_CLIENT_INVALID_OPERATION;
     if (error != 0)
         return future_finished(future, error);
     if (transaction_range_prepare(future->u.range, transaction->txn, from, to, &taken))
         return future_finished(future, future->u.range->call.error);
-    return submit(future, run_range);
+    return quoin_submit(future, run_range);
 }
 
 static void version_done(struct client_call *call)
@@ -271,7 +267,7 @@ static void version_done(struct client_call *call)
 
 static void run_version(struct submission *submission)
 {
-    struct quoin_future *future = future_of(submission);
+    struct quoin_future *future = quoin_future_of(submission);
 
     future->u.version.call.done = version_done;
     transaction_read_version_start(&future->u.version, NULL, future->transaction->txn);
@@ -281,7 +277,7 @@ struct quoin_future *quoin_transaction_get_read_version(struct quoin_transaction
 {
     struct quoin_future *future = future_make(transaction, FUTURE_VERSION);
 
-    return future == NULL ? NULL : submit(future, run_version);
+    return future == NULL ? NULL : quoin_submit(future, run_version);
 }
 
 /* ---- writes ---- */
@@ -291,7 +287,7 @@ quoin_error quoin_transaction_set(struct quoin_transaction *transaction, const v
 {
     struct bytes k, v;
 
-    if (!take_bytes(key, key_length, &k) || !take_bytes(value, value_length, &v))
+    if (!quoin_take_bytes(key, key_length, &k) || !quoin_take_bytes(value, value_length, &v))
         return transaction_refuse(transaction->txn, ERROR_CLIENT_INVALID_OPERATION);
     return transaction_set(transaction->txn, k, v);
 }
@@ -300,7 +296,7 @@ quoin_error quoin_transaction_clear(struct quoin_transaction *transaction, const
 {
     struct bytes k;
 
-    if (!take_bytes(key, key_length, &k))
+    if (!quoin_take_bytes(key, key_length, &k))
         return transaction_refuse(transaction->txn, ERROR_CLIENT_INVALID_OPERATION);
     return transaction_clear(transaction->txn, k);
 }
@@ -310,7 +306,7 @@ quoin_error quoin_transaction_clear_range(struct quoin_transaction *transaction,
 {
     struct bytes b, e;
 
-    if (!take_bytes(begin, begin_length, &b) || !take_bytes(end, end_length, &e))
+    if (!quoin_take_bytes(begin, begin_length, &b) || !quoin_take_bytes(end, end_length, &e))
         return transaction_refuse(transaction->txn, ERROR_CLIENT_INVALID_OPERATION);
     return transaction_clear_range(transaction->txn, b, e);
 }
@@ -320,7 +316,7 @@ quoin_error quoin_transaction_atomic(struct quoin_transaction *transaction, enum
 {
     struct bytes k, p;
 
-    if (!take_bytes(key, key_length, &k) || !take_bytes(param, param_length, &p))
+    if (!quoin_take_bytes(key, key_length, &k) || !quoin_take_bytes(param, param_length, &p))
         return transaction_refuse(transaction->txn, ERROR_CLIENT_INVALID_OPERATION);
     return transaction_atomic(transaction->txn, (enum mutation_type)type, k, p);
 }
@@ -330,7 +326,7 @@ quoin_error quoin_transaction_add_conflict_range(struct quoin_transaction *trans
 {
     struct bytes b, e;
 
-    if (!take_bytes(begin, begin_length, &b) || !take_bytes(end, end_length, &e) ||
+    if (!quoin_take_bytes(begin, begin_length, &b) || !quoin_take_bytes(end, end_length, &e) ||
         (kind != QUOIN_CONFLICT_READ && kind != QUOIN_CONFLICT_WRITE))
         return ERROR_CLIENT_INVALID_OPERATION;
     return transaction_add_conflict_range(transaction->txn, (enum conflict_kind)kind, b, e);
@@ -343,7 +339,7 @@ quoin_error quoin_transaction_set_option(struct quoin_transaction *transaction, 
     struct bytes v;
     int error;
 
-    if (!take_bytes(value, value_length, &v))
+    if (!quoin_take_bytes(value, value_length, &v))
         return ERROR_INVALID_OPTION_VALUE;
     error = transaction_set_option(transaction->txn, option, v);
     if (error == 0)
@@ -451,7 +447,7 @@ static void commit_done(struct client_call *call)
 
 static void run_commit(struct submission *submission)
 {
-    struct quoin_future *future = future_of(submission);
+    struct quoin_future *future = quoin_future_of(submission);
 
     future->u.commit.done = commit_done;
     transaction_commit_submit(&future->u.commit, NULL, future->transaction->txn);
@@ -466,7 +462,7 @@ struct quoin_future *quoin_transaction_commit(struct quoin_transaction *transact
     future->incarnation = transaction_incarnation(transaction->txn);
     if (transaction_commit_prepare(&future->u.commit, transaction->txn))
         return future_finished(future, future->u.commit.error);
-    return submit(future, run_commit);
+    return quoin_submit(future, run_commit);
 }
 
 static void retry_done(struct client_call *call)
@@ -476,7 +472,7 @@ static void retry_done(struct client_call *call)
 
 static void run_retry(struct submission *submission)
 {
-    struct quoin_future *future = future_of(submission);
+    struct quoin_future *future = quoin_future_of(submission);
 
     future->u.retry.call.done = retry_done;
     transaction_on_error_submit(&future->u.retry, NULL);
@@ -496,7 +492,7 @@ struct quoin_future *quoin_transaction_on_error(struct quoin_transaction *transa
     random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     if (transaction_on_error_prepare(&future->u.retry, transaction->txn, error, random >> 20))
         return future_finished(future, future->u.retry.call.error);
-    return submit(future, run_retry);
+    return quoin_submit(future, run_retry);
 }
 
 /* ---- the retry loop ---- */

@@ -38,10 +38,29 @@ int transaction_create(struct client *client, struct transaction **ret_txn)
     list_init(&txn->ended);
     list_init(&txn->gets);
     list_init(&txn->ranges);
+    list_init(&txn->queries);
     list_init(&txn->version_waits);
     list_init(&txn->retry_waits);
     *ret_txn = txn;
     return 0;
+}
+
+static void end_queries(struct transaction *txn, int error, uint32_t but_incarnation)
+{
+    struct list kept;
+
+    list_init(&kept);
+    while (!list_empty(&txn->queries)) {
+        struct transaction_query *query = list_entry(txn->queries.next, struct transaction_query, link);
+
+        if (query->incarnation == but_incarnation) {
+            list_remove(&query->link);
+            list_push_back(&kept, &query->link);
+        } else {
+            query_fail(query, error);
+        }
+    }
+    list_splice(&txn->queries, &kept);
 }
 
 /* Ends what is of another incarnation. */
@@ -67,6 +86,7 @@ static void end_calls(struct transaction *txn, int error, uint32_t but_incarnati
         if (get->incarnation != but_incarnation)
             get_fail(get, error);
     }
+    end_queries(txn, error, but_incarnation);
     list_each(link, after, &txn->version_waits) {
         struct transaction_version *wait = list_entry(link, struct transaction_version, call.link);
 
@@ -101,6 +121,8 @@ void transaction_destroy(struct transaction *txn)
     commit_cancel(txn);
     while (!list_empty(&txn->ranges))
         client_call_cancel(&list_entry(txn->ranges.next, struct transaction_range, link)->call);
+    while (!list_empty(&txn->queries))
+        client_call_cancel(&list_entry(txn->queries.next, struct transaction_query, link)->call);
     cancel_all(&txn->gets);
     cancel_all(&txn->version_waits);
     cancel_all(&txn->retry_waits);

@@ -115,6 +115,7 @@ struct transaction_range_options {
     uint32_t bytes_limit; /* ends after the pair that reaches it; 0: no limit */
     bool reverse;
     bool snapshot;
+    bool key_only; /* just finds the key that the begin selector means: it is in `begin` then */
 };
 
 /* Pairs of [begin, end) in order (reverse: from the end). Zeroed is idle; transaction_range_done() frees it. */
@@ -153,6 +154,46 @@ bool transaction_range_prepare(struct transaction_range *range, struct transacti
                                struct key_selector end, const struct transaction_range_options *options);
 void transaction_range_submit(struct transaction_range *range, struct op *op);
 void transaction_range_done(struct transaction_range *range);
+/* The key that a selector means, in range->begin: "" before the first, the end of what may be read after the last. */
+bool transaction_key_prepare(struct transaction_range *range, struct transaction *txn, struct key_selector selector, bool snapshot);
+void transaction_key_start(struct transaction_range *range, struct op *op, struct transaction *txn, struct key_selector selector,
+                           bool snapshot);
+
+/* Questions about a range that need no read version. `kind`, and chunk and limit where they apply, are set before the start. Zeroed is
+ * idle; transaction_query_done() frees it. Errors: 2004, 2005. */
+enum query_kind {
+    QUERY_ADDRESSES,  /* of the servers that have `begin`: items are "ip:port" */
+    QUERY_BOUNDARIES, /* where shards begin in [begin, end); at most `limit` (0: no limit) */
+    QUERY_SIZE,       /* bytes */
+    QUERY_SPLITS,     /* begin, a key about every `chunk` bytes, end; at most `limit` parts */
+};
+struct transaction_query {
+    struct client_call call; /* first */
+    enum query_kind kind;
+    int64_t chunk;
+    uint32_t limit;
+    struct bytes *items; /* owned; each in the arena, with a NUL behind it */
+    uint32_t count;
+    int64_t bytes;
+    /* what follows is the client's */
+    struct list link; /* among the transaction's */
+    struct arena arena;
+    struct op op;
+    struct rpc_call rpc;
+    struct wait_timer timer;
+    struct client_locate locate;
+    struct transaction *txn;
+    struct bytes begin, end, at;
+    struct bytes piece_end; /* borrowed from the location, for one turn */
+    struct client_server *server; /* shared, while a request is under way */
+    uint32_t capacity, incarnation, tried, replica;
+    int64_t carried, delay_us;
+};
+bool transaction_query_prepare(struct transaction_query *query, struct transaction *txn, struct bytes begin, struct bytes end);
+void transaction_query_submit(struct transaction_query *query, struct op *op);
+void transaction_query_start(struct transaction_query *query, struct op *op, struct transaction *txn, struct bytes begin,
+                             struct bytes end);
+void transaction_query_done(struct transaction_query *query);
 
 /* Waits for the reads under way, then commits. Errors as in FoundationDB: 1020 not_committed, 1021 commit_unknown_result (it
  * will not commit any more once this has been said), 1007, 1038, 1042, 2101, ... A transaction that wrote nothing commits

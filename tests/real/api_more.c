@@ -1,0 +1,126 @@
+/* Promises of <quoin/quoin.h> beyond reading and writing: keys of selectors, what is known of ranges, options. */
+#include "tests/real/api_test.h"
+
+#include <string.h>
+
+/* ---- selectors ---- */
+
+static bool key_is(struct quoin_transaction *txn, struct quoin_selector selector, const char *wanted)
+{
+    struct quoin_future *future = quoin_transaction_get_key(txn, selector, false);
+    const uint8_t *key = NULL;
+    int length = 0;
+    bool same;
+
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_key(future, &key, &length), 0);
+    same = length == (int)strlen(wanted) && (length == 0 || memcmp(key, wanted, (size_t)length) == 0);
+    if (!same)
+        fprintf(stderr, "key is %.*s, not %s\n", length, (const char *)key, wanted);
+    quoin_future_destroy(future);
+    return same;
+}
+
+static struct quoin_selector at(const char *key, bool or_equal, int offset)
+{
+    return (struct quoin_selector){key, (int)strlen(key), or_equal, offset};
+}
+
+static void selectors_find_their_keys(void)
+{
+    struct quoin_transaction *txn;
+
+    empty("selector/");
+    txn = begin();
+    for (int i = 0; i < 5; i++)
+        set(txn, (const char *[]){"selector/a", "selector/c", "selector/e", "selector/g", "selector/i"}[i], "v");
+    CHECK_EQ(commit(txn), 0);
+    quoin_transaction_reset(txn);
+    set(txn, "selector/d", "own");
+    CHECK_EQ(quoin_transaction_clear(txn, "selector/g", 10), 0);
+    CHECK(key_is(txn, at("selector/c", false, 1), "selector/c"));
+    CHECK(key_is(txn, at("selector/c", true, 1), "selector/d"));
+    CHECK(key_is(txn, at("selector/c", false, 0), "selector/a"));
+    CHECK(key_is(txn, at("selector/c", true, 0), "selector/c"));
+    CHECK(key_is(txn, at("selector/a", false, 5), "selector/i"));
+    CHECK(key_is(txn, at("selector/i", true, -4), "selector/a"));
+    CHECK(key_is(txn, at("", false, 0), ""));
+    CHECK(key_is(txn, at("", false, -1000), ""));
+    CHECK(key_is(txn, at("\xff", false, 1), "\xff"));
+    CHECK(key_is(txn, at("selector/a", false, 2000000000), "\xff"));
+    CHECK_EQ(wait_for(quoin_transaction_get_key(txn, at("\xff\x01", false, 1), false)), QUOIN_ERROR_KEY_OUTSIDE_LEGAL_RANGE);
+    CHECK_EQ(wait_for(quoin_transaction_get_key(txn, (struct quoin_selector){NULL, 3, false, 1}, false)),
+             QUOIN_ERROR_CLIENT_INVALID_OPERATION);
+    quoin_transaction_destroy(txn);
+}
+
+/* ---- ranges ---- */
+
+static void sizes_and_split_points_cover_the_range(void)
+{
+    struct quoin_transaction *txn = begin();
+    const struct quoin_key *keys = NULL;
+    struct quoin_future *future;
+    char key[32], value[1000];
+    int64_t bytes = 0;
+    int count = 0;
+
+    empty("split/");
+    memset(value, 'v', sizeof(value));
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof(key), "split/%03d", i);
+        CHECK_EQ(quoin_transaction_set(txn, key, (int)strlen(key), value, sizeof(value)), 0);
+    }
+    CHECK_EQ(commit(txn), 0);
+    quoin_transaction_reset(txn);
+    CHECK(read_version(txn) > 0);
+    future = quoin_transaction_get_estimated_range_size(txn, "split/", 6, "split0", 6);
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_int64(future, &bytes), 0);
+    CHECK(bytes > 90000 && bytes < 120000);
+    quoin_future_destroy(future);
+    future = quoin_transaction_get_range_split_points(txn, "split/", 6, "split0", 6, 25000, 0);
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_key_array(future, &keys, &count), 0);
+    CHECK_EQ(count, 5);
+    CHECK(keys[0].key_length == 6 && memcmp(keys[0].key, "split/", 6) == 0);
+    CHECK(keys[4].key_length == 6 && memcmp(keys[4].key, "split0", 6) == 0);
+    for (int i = 1; i < 4; i++)
+        CHECK(memcmp(keys[i - 1].key, keys[i].key, 6) <= 0 && keys[i].key_length == 9);
+    quoin_future_destroy(future);
+    future = quoin_transaction_get_range_split_points(txn, "split/", 6, "split0", 6, 1000, 2);
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_key_array(future, &keys, &count), 0);
+    CHECK_EQ(count, 3);
+    quoin_future_destroy(future);
+    CHECK_EQ(wait_for(quoin_transaction_get_range_split_points(txn, "b", 1, "a", 1, 1000, 0)), QUOIN_ERROR_INVERTED_RANGE);
+    CHECK_EQ(wait_for(quoin_transaction_get_range_split_points(txn, "a", 1, "b", 1, 0, 0)), QUOIN_ERROR_CLIENT_INVALID_OPERATION);
+    quoin_transaction_destroy(txn);
+}
+
+static void addresses_and_boundaries_are_told(void)
+{
+    struct quoin_transaction *txn = begin();
+    struct quoin_future *future = quoin_transaction_get_addresses_for_key(txn, "k", 1);
+    const char *const *addresses = NULL;
+    const struct quoin_key *keys = NULL;
+    int count = 0;
+
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_string_array(future, &addresses, &count), 0);
+    CHECK(count > 0 && strstr(addresses[0], "127.0.0.1:") != NULL);
+    quoin_future_destroy(future);
+    future = quoin_transaction_get_boundary_keys(txn, "", 0, "\xff", 1, 0);
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_key_array(future, &keys, &count), 0);
+    CHECK(count >= 1 && keys[0].key_length == 0);
+    quoin_future_destroy(future);
+    quoin_transaction_destroy(txn);
+}
+
+const struct test more_tests[] = {
+    TEST(selectors_find_their_keys),
+    TEST(sizes_and_split_points_cover_the_range),
+    TEST(addresses_and_boundaries_are_told),
+    {0},
+};

@@ -5,6 +5,7 @@
  *
  * ops->wake_at is called only between turns, when something becomes due earlier than the implementation knew: after a turn it
  * looks by itself (env_turn's result and env_next_deadline_us). */
+#include "net/buggify.h"
 #include "net/env.h"
 
 #include <assert.h>
@@ -18,7 +19,9 @@ enum {
     TIMERS_MIN = 64,
     CLOCK_EVERY = 8,              /* handlers between two looks at the clock */
     READS_MIN = 8,                /* handlers of READY_READ that a turn full of commits still runs */
-    TURN_HANDLERS_MAX = 16 * 1024 /* only met where the clock stands still during a turn */
+    TURN_HANDLERS_MAX = 16 * 1024, /* only met where the clock stands still during a turn */
+    FILE_CALL_FAILS_ONE_IN = 300, /* in the simulator: mostly the end of a process, which is started again */
+    FILE_WRITE_FAILS_ONE_IN = 5000
 };
 
 void env_init(struct env *env, const struct env_ops *ops)
@@ -97,7 +100,7 @@ static void drain_ready(struct env *env)
         }
         if (++handlers % CLOCK_EVERY == 0 && env->ops->now_us(env) - env->turn_us >= TURN_US_MAX)
             break;
-        if (handlers >= TURN_HANDLERS_MAX)
+        if (handlers >= TURN_HANDLERS_MAX || BUGGIFY_ONE_IN(env, 32, "a turn ends although more is ready"))
             break;
     }
     while (reads < READS_MIN && run_next(&env->ready[READY_READ]))
@@ -330,21 +333,29 @@ void env_conn_close(struct env *env, struct env_conn *conn)
 int env_file_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file)
 {
     assert((flags & (ENV_OPEN_READ | ENV_OPEN_WRITE)) != 0);
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "opening a file fails"))
+        return ERROR_IO_ERROR;
     return env->ops->file_open(env, path, flags, ret_file);
 }
 
 int env_file_read(struct env *env, struct env_file *file, uint64_t offset, void *into, size_t len, size_t *ret_read)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "reading a file fails"))
+        return ERROR_IO_ERROR;
     return env->ops->file_read(file, offset, into, len, ret_read);
 }
 
 int env_file_write(struct env *env, struct env_file *file, uint64_t offset, struct bytes data)
 {
+    if (BUGGIFY_DEATH(env, FILE_WRITE_FAILS_ONE_IN, "writing a file fails, nothing of it was done"))
+        return ERROR_IO_ERROR;
     return env->ops->file_write(file, offset, data);
 }
 
 int env_file_size(struct env *env, struct env_file *file, uint64_t *ret_size)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "asking a file for its size fails"))
+        return ERROR_IO_ERROR;
     return env->ops->file_size(file, ret_size);
 }
 
@@ -355,11 +366,15 @@ int env_file_truncate(struct env *env, struct env_file *file, uint64_t size)
 
 int env_file_zero_fill(struct env *env, struct env_file *file, uint64_t offset, uint64_t len)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "filling a file with zeros fails"))
+        return ERROR_IO_ERROR;
     return env->ops->file_zero_fill(file, offset, len);
 }
 
 int env_file_drop_cache(struct env *env, struct env_file *file)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "dropping a file from the page cache fails"))
+        return ERROR_IO_ERROR;
     return env->ops->file_drop_cache(file);
 }
 
@@ -371,6 +386,8 @@ void env_file_sync(struct env *env, struct env_file *file, struct env_sync *sync
 
 int env_file_sync_now(struct env *env, struct env_file *file)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "a blocking sync fails"))
+        return ERROR_IO_ERROR;
     return env->ops->file_sync_now(file);
 }
 
@@ -382,31 +399,43 @@ void env_file_close(struct env *env, struct env_file *file)
 
 int env_rename(struct env *env, const char *from, const char *to)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "renaming a file fails"))
+        return ERROR_IO_ERROR;
     return env->ops->rename(env, from, to);
 }
 
 int env_remove(struct env *env, const char *path)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "removing a file or directory fails"))
+        return ERROR_IO_ERROR;
     return env->ops->remove(env, path);
 }
 
 int env_dir_make(struct env *env, const char *path)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "making a directory fails"))
+        return ERROR_IO_ERROR;
     return env->ops->dir_make(env, path);
 }
 
 int env_dir_sync(struct env *env, const char *path)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "a sync of a directory fails"))
+        return ERROR_IO_ERROR;
     return env->ops->dir_sync(env, path);
 }
 
 int env_dir_list(struct env *env, const char *path, void (*each)(void *ctx, const char *name), void *ctx)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "listing a directory fails"))
+        return ERROR_IO_ERROR;
     return env->ops->dir_list(env, path, each, ctx);
 }
 
 int env_dir_space(struct env *env, const char *path, struct env_space *ret_space)
 {
+    if (BUGGIFY_DEATH(env, FILE_CALL_FAILS_ONE_IN, "asking for the free space fails"))
+        return ERROR_IO_ERROR;
     return env->ops->dir_space(env, path, ret_space);
 }
 

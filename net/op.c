@@ -268,6 +268,12 @@ void wait_begin(struct wait *wait, struct op *op, void (*cancel)(struct wait *wa
     list_push_back(&op->waits, &wait->link);
 }
 
+/* As a slow machine would. */
+static void resume_late(struct op *op)
+{
+    env_timer_start(op->env, &op->delay, env_now_us(op->env) + (int64_t)env_random_below(op->env, DELAY_US_MAX));
+}
+
 static void gather_count(struct gather *gather, bool ok)
 {
     if (ok)
@@ -278,7 +284,10 @@ static void gather_count(struct gather *gather, bool ok)
     if (gather->fired || (!gather_succeeded(gather) && gather->total - gather->failed >= gather->needed))
         return;
     gather->fired = true;
-    op_resume(gather->op);
+    if (gather->op->delay.heap_index_plus_1 == 0 && BUGGIFY(gather->op->env, "a gather that is complete resumes its op late"))
+        resume_late(gather->op);
+    else
+        op_resume(gather->op);
 }
 
 /* Tells the gather or the op. `may_delay`: the simulator may hold the op back, as a slow machine would. */
@@ -294,8 +303,9 @@ static void completed(struct wait *wait, bool ok, bool may_delay)
         gather_count(gather, ok);
         return;
     }
-    if (may_delay && BUGGIFY(op->env, "an op resumes late: the order in which waits complete") && op->delay.heap_index_plus_1 == 0)
-        env_timer_start(op->env, &op->delay, env_now_us(op->env) + (int64_t)env_random_below(op->env, DELAY_US_MAX));
+    if (may_delay && op->delay.heap_index_plus_1 == 0 &&
+        BUGGIFY(op->env, "an op resumes late: the order in which waits complete"))
+        resume_late(op);
     else
         op_resume(op);
 }
@@ -353,6 +363,8 @@ void wait_timer_start(struct wait_timer *timer, struct op *op, int64_t delay_us)
 {
     wait_begin(&timer->wait, op, timer_cancel);
     timer->timer.fire = timer_fired;
+    if (BUGGIFY(op->env, "a timer rings late by up to a quarter"))
+        delay_us += (int64_t)env_random_below(op->env, (uint64_t)(delay_us < 0 ? 0 : delay_us) / 4 + DELAY_US_MAX);
     env_timer_start(op->env, &timer->timer, env_now_us(op->env) + delay_us);
 }
 

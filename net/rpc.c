@@ -270,11 +270,16 @@ static void hand_over(struct ready *ready)
     struct rpc *rpc = request->rpc;
     struct rpc_endpoint *endpoint = find_endpoint(rpc, request->endpoint_id);
 
+    if (BUGGIFY_ONE_IN(rpc->env, 16, "a request is handled after some that came later")) {
+        env_ready(rpc->env, &request->ready, READY_READ);
+        return;
+    }
     list_remove(&request->link);
     if (request->conn != NULL)
         conn_request_started(request->conn, request->queued_bytes);
     if (endpoint == NULL) {
         rpc->counters.no_endpoint++;
+        PROBE(rpc->env, "a request finds no such endpoint");
         rpc_drop(request);
         return;
     }
@@ -351,6 +356,12 @@ static void answer_remote(struct rpc_request *request, struct message *reply)
         answer_remote_error(request, error);
 }
 
+static void break_instead(struct rpc_request *request, struct message *reply)
+{
+    message_unref(reply);
+    conn_close(request->conn, ERROR_CONNECTION_FAILED);
+}
+
 void rpc_reply(struct rpc_request *request, struct message *reply)
 {
     assert(reply != NULL);
@@ -359,6 +370,8 @@ void rpc_reply(struct rpc_request *request, struct message *reply)
         message_unref(reply);
     else if (request->local_call != NULL)
         answer_local(request, 0, reply);
+    else if (BUGGIFY_ONE_IN(request->rpc->env, 1000, "the connection breaks when a request that was done is answered"))
+        break_instead(request, reply);
     else
         answer_remote(request, reply);
     release(request);

@@ -106,6 +106,8 @@ static void timed_out(struct env_timer *timer)
 
     if (call->sent && call->peer != NULL && call->peer->conn != NULL)
         conn_doubted(call->peer->conn, call->started_us);
+    if (!call->sent)
+        PROBE(call->rpc->env, "a call times out before it could be sent");
     rpc_call_complete(call, ERROR_TIMED_OUT, NULL);
 }
 
@@ -129,7 +131,8 @@ static int local_message(struct rpc *rpc, struct message *message, struct messag
     int error;
 
     *ret_seen = message;
-    if (!rpc->env->knobs.rpc_encode_local)
+    if (!rpc->env->knobs.rpc_encode_local &&
+        !BUGGIFY(rpc->env, "a message to the own process is encoded although it need not be"))
         return 0;
     error = rpc_recode(message, ret_seen);
     message_unref(message);
@@ -241,6 +244,8 @@ void rpc_call_start(struct rpc_call *call, struct op *op, struct rpc *rpc, const
     call->started_us = rpc->env->turn_us;
     call->timeout.fire = timed_out;
     rpc->counters.calls++;
+    if (timeout_us > 0 && BUGGIFY_ONE_IN(rpc->env, 64, "a call times out after a tenth of its time"))
+        timeout_us = timeout_us / 10 + 1;
     if (timeout_us > 0)
         env_timer_start(rpc->env, &call->timeout, env_now_us(rpc->env) + timeout_us);
     if (is_local(rpc, to->address))
@@ -293,6 +298,10 @@ void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *messag
     struct rpc_peer *peer;
     struct message *seen;
 
+    if (BUGGIFY_ONE_IN(rpc->env, 64, "a one-way message is lost on its way")) {
+        message_unref(message);
+        return;
+    }
     if (is_local(rpc, to->address)) {
         rpc->counters.local++;
         if (local_message(rpc, message, &seen) == 0)
@@ -305,6 +314,8 @@ void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *messag
         return;
     }
     if (peer != NULL)
+        (void)conn_frame(peer->conn, &head, message->type->schema, message->body);
+    if (peer != NULL && BUGGIFY_ONE_IN(rpc->env, 16, "a one-way message is sent twice"))
         (void)conn_frame(peer->conn, &head, message->type->schema, message->body);
     message_unref(message);
 }

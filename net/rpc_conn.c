@@ -109,7 +109,10 @@ static void on_accepted(void *ctx, struct env_conn *env_conn, struct address fro
     rpc->counters.accepted++;
     conn->env_conn = env_conn;
     env_conn_adopt(rpc->env, env_conn, &conn_events, conn);
-    say_hello(conn);
+    if (BUGGIFY_ONE_IN(rpc->env, 16, "an accepted connection is closed before its hello"))
+        conn_close(conn, ERROR_CONNECTION_FAILED);
+    else
+        say_hello(conn);
 }
 
 const struct env_listener_events conn_listener_events = {.accepted = on_accepted};
@@ -153,10 +156,16 @@ static void conn_flush(struct rpc_conn *conn)
 {
     struct rpc *rpc = conn->rpc;
 
+    if (BUGGIFY_ONE_IN(rpc->env, 3000, "a connection breaks with the frames of a turn unsent")) {
+        conn_close(conn, ERROR_CONNECTION_FAILED);
+        return;
+    }
     rpc->counters.bytes_out += conn->out.len;
     env_conn_send(rpc->env, conn->env_conn, &conn->out);
     assert(conn->out.len == 0);
-    if (env_conn_unsent_bytes(rpc->env, conn->env_conn) <= (size_t)rpc->env->knobs.rpc_unsent_bytes_max)
+    if (env_conn_unsent_bytes(rpc->env, conn->env_conn) <= (size_t)rpc->env->knobs.rpc_unsent_bytes_max &&
+        (env_conn_unsent_bytes(rpc->env, conn->env_conn) == 0 ||
+         !BUGGIFY_ONE_IN(rpc->env, 1000, "a connection counts as overfull with little unsent")))
         return;
     rpc->counters.closed_overfull++;
     TRACE(rpc->env, SEVERITY_WARN, "ConnectionOverfull", {"Peer", trace_addr(conn->remote)});
@@ -217,12 +226,14 @@ static void check_silence(struct rpc_conn *conn)
         conn->pinged_us = 0;
     if (conn->pinged_us != 0 && now_us - conn->pinged_us >= grace_us) {
         conn->rpc->counters.ping_timeouts++;
+        PROBE(conn->rpc->env, "a connection closes because nothing answers its ping");
         TRACE(conn->rpc->env, SEVERITY_WARN, "ConnectionSilent", {"Peer", trace_addr(conn->peer->address)},
               {"SilenceUs", trace_int(now_us - heard_us)});
         conn_close(conn, ERROR_CONNECTION_FAILED);
         return;
     }
-    if (conn->pinged_us == 0 && now_us - heard_us >= interval_us)
+    if (conn->pinged_us == 0 &&
+        (now_us - heard_us >= interval_us || BUGGIFY(conn->rpc->env, "a ping goes out although the peer was just heard")))
         send_ping(conn, now_us);
     look_again(conn, conn->pinged_us != 0 ? conn->pinged_us + grace_us : heard_us + interval_us);
 }
@@ -232,6 +243,7 @@ static void conn_timer(struct env_timer *timer)
     struct rpc_conn *conn = container_of(timer, struct rpc_conn, timer);
 
     if (conn->state != CONN_LIVE) {
+        PROBE(conn->rpc->env, "a connection gets no hello in time");
         if (conn->peer != NULL)
             conn->rpc->counters.dial_failures++;
         conn_close(conn, ERROR_CONNECTION_FAILED);
@@ -246,6 +258,7 @@ void conn_doubted(struct rpc_conn *conn, int64_t since_us)
 {
     if (conn->state != CONN_LIVE || conn->heard_us >= since_us || ping_is_out(conn))
         return;
+    PROBE(conn->rpc->env, "a caller that gives up makes its connection doubtful");
     send_ping(conn, env_now_us(conn->rpc->env));
     check_silence(conn);
 }
@@ -260,6 +273,7 @@ static bool reject(struct rpc_conn *conn, uint64_t *counter, const char *why)
 
     rpc->counters.bad_frames++;
     ++*counter;
+    PROBE(rpc->env, "a frame that is not valid closes its connection");
     if (now_us - rpc->bad_traced_us < BAD_FRAME_TRACE_US) {
         rpc->bad_untraced++;
     } else {
@@ -338,6 +352,7 @@ void conn_request_started(struct rpc_conn *conn, size_t bytes)
     conn->queued_bytes -= bytes;
     if (!conn->paused || conn->queued_bytes > CONN_QUEUED_BYTES_MAX / 2)
         return;
+    PROBE(conn->rpc->env, "a connection is read again: its requests were handled");
     conn->paused = false;
     env_conn_pause(conn->rpc->env, conn->env_conn, false);
 }
@@ -351,7 +366,8 @@ static bool queue_request(struct rpc_conn *conn, const struct frame *frame, stru
         return false;
     }
     conn->queued_bytes += request->queued_bytes;
-    if (!conn->paused && conn->queued_bytes > CONN_QUEUED_BYTES_MAX) {
+    if (!conn->paused && (conn->queued_bytes > CONN_QUEUED_BYTES_MAX ||
+                          BUGGIFY_ONE_IN(conn->rpc->env, 32, "reading pauses with one request not yet handled"))) {
         conn->paused = true;
         PROBE(conn->rpc->env, "a connection is not read: too many requests of it are not handled yet");
         env_conn_pause(conn->rpc->env, conn->env_conn, true);
@@ -389,8 +405,10 @@ static bool take_reply(struct rpc_conn *conn, const struct frame *frame)
 
     if (conn->peer == NULL)
         return reject(conn, &counters->bad_sender, "a reply to nothing");
-    if (call == NULL) /* cancelled or timed out: nobody listens */
+    if (call == NULL) { /* cancelled or timed out: nobody listens */
+        PROBE(conn->rpc->env, "a reply comes for a call that was given up");
         return true;
+    }
     if (frame->type != call->reply_type->id)
         return reject(conn, &counters->bad_type, "reply");
     error = message_from_packed(call->reply_type, frame->body, &reply);
@@ -510,8 +528,10 @@ static void on_received(void *ctx, struct bytes data)
 
     /* Bytes alone are no sign of life: a frame whose length was damaged on its way never ends, and would feed on pongs. */
     conn->unheard_bytes += data.len;
-    if (conn->unheard_bytes >= HEARD_BYTES)
+    if (conn->unheard_bytes >= HEARD_BYTES) {
+        PROBE(conn->rpc->env, "much of an unfinished frame counts as a sign of life");
         heard(conn);
+    }
     conn->rpc->counters.bytes_in += data.len;
     if (conn->state == CONN_CONDEMNED || !finish_partial(conn, &data))
         return;

@@ -31,7 +31,8 @@ static void dial(struct ready *ready)
     if (peer->conn != NULL || !peer_awaited(peer))
         return;
     peer->rpc->counters.dialled++;
-    peer->conn = conn_dial(peer);
+    if (!BUGGIFY(peer->rpc->env, "dialling a peer fails at once"))
+        peer->conn = conn_dial(peer);
     if (peer->conn == NULL)
         peer_failed(peer, ERROR_CONNECTION_FAILED, false);
 }
@@ -122,6 +123,7 @@ void peer_seen(struct rpc_peer *peer)
     peer->delay_us = 0;
     if (peer->pause.heap_index_plus_1 == 0)
         return;
+    PROBE(peer->rpc->env, "a peer that dials us ends the pause before it is dialled again");
     env_timer_cancel(peer->rpc->env, &peer->pause);
     env_ready(peer->rpc->env, &peer->dial, READY_COMMIT);
 }
@@ -132,13 +134,13 @@ static void start_pause(struct rpc_peer *peer, bool lived)
 {
     const struct knobs *knobs = &peer->rpc->env->knobs;
 
-    if (lived) {
+    if (lived && !BUGGIFY(peer->rpc->env, "a peer that was lost is left alone before it is dialled again")) {
         peer->delay_us = 0;
         peer->not_before_us = 0;
         return;
     }
     peer->delay_us = peer->delay_us == 0 ? knobs->rpc_reconnect_delay_us : peer->delay_us * 2;
-    if (peer->delay_us > knobs->rpc_reconnect_delay_max_us)
+    if (peer->delay_us > knobs->rpc_reconnect_delay_max_us || BUGGIFY(peer->rpc->env, "the first pause after a failed dial is the longest"))
         peer->delay_us = knobs->rpc_reconnect_delay_max_us;
     peer->not_before_us = env_now_us(peer->rpc->env) + peer->delay_us;
 }
@@ -181,7 +183,8 @@ void peer_sweep(struct rpc_peer *peer, int64_t now_us)
 {
     if (peer_awaited(peer) || peer->not_before_us > now_us || list_linked(&peer->dial.link))
         return;
-    if (peer->conn != NULL && now_us - peer->conn->used_us < IDLE_US)
+    if (peer->conn != NULL && now_us - peer->conn->used_us < IDLE_US &&
+        !BUGGIFY(peer->rpc->env, "a connection that nobody waits on is closed before it is idle for long"))
         return;
     PROBE(peer->rpc->env, "a connection that nobody used for long is closed");
     peer_destroy(peer);
@@ -213,6 +216,8 @@ void rpc_watch_start(struct rpc *rpc, struct rpc_watch *watch, struct address ad
         conn_awaited(peer->conn);
     else
         peer_need(peer);
+    if (BUGGIFY_ONE_IN(rpc->env, 64, "a watch fails although its peer lives"))
+        fail_watches(peer, ERROR_CONNECTION_FAILED);
 }
 
 void rpc_watch_cancel(struct rpc_watch *watch)

@@ -36,6 +36,7 @@
 
 #include <assert.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/planted_bug.h"
@@ -154,6 +155,7 @@ static void answer_run(struct ready *ready)
 void diskqueue_fail(struct diskqueue *queue, int error)
 {
     assert(error != 0);
+    PROBE(queue->env, "a disk queue fails for good");
     if (queue->error == 0)
         queue->error = error;
     env_ready(queue->env, &queue->answer, READY_COMMIT);
@@ -202,6 +204,8 @@ static void part_done(struct env_sync *sync, int error)
     struct batch *batch = container_of(sync, struct part, sync)->batch;
 
     /* Not when its turn comes: the kernel reports a failed write once for a file, perhaps to the later of two syncs. */
+    if (error == 0 && BUGGIFY_DEATH(batch->queue->env, 5000, "a sync of the queue says that it failed, and all is durable"))
+        error = ERROR_IO_ERROR;
     if (error != 0 && batch->queue->error == 0)
         batch->queue->error = error;
     assert(batch->unfinished > 0);
@@ -251,6 +255,12 @@ static uint64_t room_left(const struct diskqueue *queue, uint64_t position)
     return last->begin + last->capacity - position;
 }
 
+static bool rolls_early(const struct diskqueue *queue, uint64_t position)
+{
+    return position > queue->segments[queue->segment_count - 1].begin &&
+           BUGGIFY_ONE_IN(queue->env, 64, "a segment ends although there is room left in it");
+}
+
 static int write_pending(struct diskqueue *queue, struct batch *batch)
 {
     struct bytes left = bytes_buffer_bytes(&queue->pending);
@@ -260,7 +270,7 @@ static int write_pending(struct diskqueue *queue, struct batch *batch)
     while (run < left.len) {
         uint64_t frame = frame_bytes(get_le32(left.ptr + run + 12));
 
-        if (frame > room_left(queue, queue->flushed_end + run)) {
+        if (frame > room_left(queue, queue->flushed_end + run) || rolls_early(queue, queue->flushed_end + run)) {
             error = write_run(queue, batch, bytes_of(left.ptr, run));
             if (error == 0)
                 error = segments_advance(queue, queue->flushed_end, frame);
@@ -321,6 +331,8 @@ static void flush_run(struct ready *ready)
 
     if (!wants_flush(queue) || queue->batch_count == DISKQUEUE_BATCHES_MAX)
         return;
+    if (queue->batch_count > 0 && BUGGIFY(queue->env, "a second batch waits until the first is durable"))
+        return;
     error = flush(queue);
     if (error != 0)
         diskqueue_fail(queue, error);
@@ -348,6 +360,8 @@ int diskqueue_append(struct diskqueue *queue, const struct bytes *parts, unsigne
 
     if (queue->error != 0)
         return queue->error;
+    if (BUGGIFY(queue->env, "a frame names an older popped position"))
+        popped = queue->popped_named;
     if (bytes_buffer_reserve(&queue->pending, bytes) != 0)
         return ERROR_OUT_OF_MEMORY;
     frame = queue->pending.ptr + queue->pending.len;
@@ -426,6 +440,7 @@ static int open_for_reading(struct diskqueue *queue, struct segment *segment)
 
     if (segment->file != NULL)
         return 0;
+    PROBE(queue->env, "a sealed segment is opened again for reading");
     for (size_t i = 0; i + 1 < queue->segment_count; i++) /* at most one that is only read stays open */
         if (segment_end(queue, &queue->segments[i]) <= queue->durable_end)
             segment_close(queue, &queue->segments[i]);
@@ -452,6 +467,8 @@ int diskqueue_read(struct diskqueue *queue, uint64_t position, struct arena *are
     int error;
 
     assert(position >= diskqueue_begin(queue) && position < queue->end && position % FRAME_ALIGN == 0);
+    if (position >= queue->flushed_end)
+        PROBE(queue->env, "a frame is read that was not written yet");
     if (position >= queue->flushed_end)
         return read_pending(queue, position, arena, ret_data, ret_next);
     segment = segments_find(queue, position);

@@ -4,6 +4,7 @@
  * bytes are only searched, at every multiple of 8, for valid frames, for what they say about how far was synced. */
 #include <assert.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/trace.h"
@@ -265,6 +266,8 @@ static void search_frames(struct scan *scan, uint64_t begin, struct bytes frames
 /* A segment that begins where the last one ends and has no valid header was about to be made: it goes again. */
 static void found_cut(struct scan *scan, size_t index, uint64_t position, bool stays)
 {
+    if (!stays)
+        PROBE(scan->queue->env, "a segment that was about to be made is removed again");
     scan->cut_found = true;
     scan->cut = position;
     scan->cut_segment = stays ? index : index - 1;
@@ -308,6 +311,7 @@ static int damaged(struct diskqueue *queue, uint64_t position, const char *what)
     struct segment *segment = segments_find(queue, position < queue->segments[0].begin ? queue->segments[0].begin : position);
     char path[DISKQUEUE_PATH_MAX];
 
+    PROBE(queue->env, "a damaged queue does not open");
     segment_path(queue, segment->begin, path);
     TRACE(queue->env, SEVERITY_WARN_ALWAYS, "DiskQueueDamaged", {"File", trace_str(path)},
           {"Offset", trace_int((int64_t)(SEGMENT_HEADER_BYTES + position - segment->begin))}, {"What", trace_str(what)});
@@ -338,6 +342,8 @@ static int scan_all(struct scan *scan)
 
 static int remove_beyond(struct diskqueue *queue, size_t last)
 {
+    if (queue->segment_count > last + 1)
+        PROBE(queue->env, "segments beyond a torn tail are removed");
     while (queue->segment_count > last + 1) {
         struct segment *gone = &queue->segments[queue->segment_count - 1];
         char path[DISKQUEUE_PATH_MAX];
@@ -369,6 +375,7 @@ static int clear_beyond(struct scan *scan, struct segment *last)
         error = env_file_size(env, last->file, &actual);
     if (error != 0 || (actual >= size && all_zero(scan->buffer + offset, size - offset)))
         return error;
+    PROBE(env, "a torn tail is cut off with zeros");
     error = env_file_zero_fill(env, last->file, offset, size - offset);
     if (error == 0)
         error = env_file_sync_now(env, last->file);
@@ -408,7 +415,7 @@ static int adopt_spare(struct diskqueue *queue)
     if (error != 0)
         return error;
     queue->spare_bytes = size;
-    if (size == queue->segment_bytes)
+    if (size == queue->segment_bytes && !BUGGIFY(queue->env, "a spare of the right size is thrown away at the start"))
         return 0;
     env_file_close(queue->env, queue->spare);
     queue->spare = NULL;

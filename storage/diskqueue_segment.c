@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "storage/diskqueue_impl.h"
@@ -101,6 +102,8 @@ uint64_t segment_end(const struct diskqueue *queue, const struct segment *segmen
 /* A file whose sync is under way stays open until that is back. */
 static void close_file(struct diskqueue *queue, struct env_file *file)
 {
+    if (queue->spare_sync != NULL && queue->spare_sync->file == file)
+        PROBE(queue->env, "a segment's file closes before its first sync is back");
     if (queue->spare_sync != NULL && queue->spare_sync->file == file)
         queue->spare_sync->close_file = true;
     else
@@ -197,6 +200,8 @@ static int spare_prepare(struct diskqueue *queue, uint64_t flushed_bytes)
         return 0;
     if (queue->flushed_end - last->begin < last->capacity / 2)
         return 0;
+    if (BUGGIFY(queue->env, "the next segment is made when it is needed, not before"))
+        return 0;
     bytes = bytes < queue->segment_bytes ? bytes : queue->segment_bytes;
     error = spare_fill(queue, bytes);
     if (error == 0 && bytes == queue->segment_bytes)
@@ -231,8 +236,10 @@ int segments_advance(struct diskqueue *queue, uint64_t position, uint64_t bytes)
     struct segment next = {.begin = position};
     int error;
 
-    if (last_segment(queue)->begin == position)
+    if (last_segment(queue)->begin == position) {
+        PROBE(queue->env, "an empty segment grows for a frame that it could not take");
         return grow_last(queue, bytes);
+    }
     error = spare_fill(queue, file_bytes_for(queue, bytes));
     if (error != 0)
         return error;
@@ -280,7 +287,8 @@ static int drop_first(struct diskqueue *queue)
 
     segment_path(queue, first->begin, path);
     segment_close(queue, first);
-    if (queue->spare == NULL && bytes == queue->segment_bytes)
+    if (queue->spare == NULL && bytes == queue->segment_bytes &&
+        !BUGGIFY(queue->env, "a popped segment is removed although it could be recycled"))
         error = make_spare_of(queue, path, bytes);
     else
         error = env_remove(queue->env, path);
@@ -309,7 +317,8 @@ int segments_maintain(struct diskqueue *queue, uint64_t flushed_bytes)
     for (int i = 0; i < POPS_PER_FLUSH; i++) {
         int error;
 
-        if (queue->segment_count < 2 || queue->segments[1].begin > queue->popped_durable)
+        if (queue->segment_count < 2 || queue->segments[1].begin > queue->popped_durable ||
+            BUGGIFY(queue->env, "a popped segment stays until a later flush"))
             break;
         error = drop_first(queue);
         if (error != 0)

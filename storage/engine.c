@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "storage/engine_impl.h"
 
@@ -39,16 +40,22 @@ void engine_close(struct engine *engine, void (*closed)(void *ctx), void *ctx)
 
 int engine_get(struct engine *engine, struct bytes key, bool *ret_found, struct bytes *ret_value)
 {
+    if (BUGGIFY_DEATH(engine->env, 5000, "a get of the engine fails"))
+        return ERROR_IO_ERROR;
     return engine->ops->get(engine, key, ret_found, ret_value);
 }
 
 int engine_meta_get(struct engine *engine, const char *name, bool *ret_found, struct bytes *ret_value)
 {
+    if (BUGGIFY_DEATH(engine->env, 50, "the engine's record of its server can't be read"))
+        return ERROR_IO_ERROR;
     return engine->ops->meta_get(engine, name, ret_found, ret_value);
 }
 
 int engine_cursor_open(struct engine *engine, bool reverse, struct engine_cursor **ret_cursor)
 {
+    if (BUGGIFY_DEATH(engine->env, 5000, "a range read of the engine fails"))
+        return ERROR_IO_ERROR;
     return engine->ops->cursor_open(engine, reverse, ret_cursor);
 }
 

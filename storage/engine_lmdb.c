@@ -34,6 +34,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/trace.h"
@@ -43,7 +44,8 @@ enum {
     TALLY_BYTES = CHECKSUM_BYTES + 8 + BUCKETS * 24,
     READERS_MAX = 16,
     GUARD_BYTES = 4096,
-    MAP_GROWTH_MIN = 16 << 20
+    MAP_GROWTH_MIN = 16 << 20,
+    MAP_BYTES_SMALL = 256 << 10 /* in the simulator */
 };
 
 static const struct engine_ops lmdb_ops;
@@ -227,6 +229,7 @@ static int open_tables(struct engine_lmdb *engine, MDB_txn *txn)
 static int open_environment(struct engine_lmdb *engine, const char *real)
 {
     const struct knobs *knobs = &engine->engine.env->knobs;
+    size_t map_bytes = (size_t)knobs->storage_engine_map_bytes;
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD;
     MDB_txn *txn;
     int rc = mdb_env_create(&engine->lmdb), dead;
@@ -237,8 +240,10 @@ static int open_environment(struct engine_lmdb *engine, const char *real)
         rc = mdb_env_set_maxdbs(engine->lmdb, 4);
     if (rc == 0)
         rc = mdb_env_set_maxreaders(engine->lmdb, READERS_MAX);
+    if (BUGGIFY(engine->engine.env, "the map of LMDB is small and must grow"))
+        map_bytes = MAP_BYTES_SMALL;
     if (rc == 0)
-        rc = mdb_env_set_mapsize(engine->lmdb, (size_t)knobs->storage_engine_map_bytes);
+        rc = mdb_env_set_mapsize(engine->lmdb, map_bytes);
     if (rc == 0)
         rc = mdb_env_open(engine->lmdb, real, flags, 0644);
     if (rc == 0)
@@ -370,6 +375,8 @@ static void lmdb_close(struct engine *base, void (*closed)(void *ctx), void *ctx
     engine->closed = closed;
     engine->closed_ctx = ctx;
     free_readers(engine);
+    if (engine->commit != NULL)
+        PROBE(base->env, "LMDB closes while a commit is under way");
     if (engine->commit == NULL)
         finish_close(engine);
 }
@@ -418,6 +425,7 @@ static void retire_reader(struct engine_lmdb *engine)
 
     if (idle == NULL || !idle->active)
         return;
+    PROBE(engine->engine.env, "a commit ends while its turn's reads are borrowed");
     while (idle != NULL && idle->active)
         idle = idle->next;
     if (idle == NULL) {
@@ -607,6 +615,7 @@ static void run_grow(struct ready *ready)
         }
     mdb_env_info(engine->lmdb, &info);
     rc = mdb_env_set_mapsize(engine->lmdb, info.me_mapsize * 2 > MAP_GROWTH_MIN ? info.me_mapsize * 2 : MAP_GROWTH_MIN);
+    PROBE(engine->engine.env, "a commit is done again in a larger map");
     if (rc == 0)
         start_job(engine);
     else
@@ -624,6 +633,8 @@ static void commit_done(struct env_job *job)
     }
     if (commit->error == ERROR_FILE_CORRUPT)
         engine->damaged_records++;
+    if (commit->error == 0 && BUGGIFY_DEATH(engine->engine.env, 500, "a commit of LMDB says that it failed, and it is there"))
+        commit->error = EIO;
     finish_commit(engine, lmdb_error(engine, commit->error, "commit"));
 }
 

@@ -21,6 +21,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/trace.h"
@@ -331,7 +332,10 @@ static bool wants_sweep(const struct engine_memory *engine)
 {
     uint64_t length = diskqueue_end(engine->queue) - diskqueue_begin(engine->queue);
 
-    return !engine->sweep.under_way && length > SWEEP_START_BYTES && length > 2 * engine->bytes;
+    if (engine->sweep.under_way)
+        return false;
+    return (length > SWEEP_START_BYTES && length > 2 * engine->bytes) ||
+           BUGGIFY(engine->engine.env, "a snapshot of the memory engine begins although the queue is short");
 }
 
 /* Pairs from `next` on until the chunk is long enough; *ret_to is a copy of the first key beyond. */
@@ -437,6 +441,8 @@ static int sweep_some(struct engine_memory *engine, size_t commit_bytes)
     size_t bytes = 2 * commit_bytes > SWEEP_STEP_BYTES ? 2 * commit_bytes : SWEEP_STEP_BYTES;
 
     assert(!engine->sweep.whole_pending);
+    if (BUGGIFY(engine->engine.env, "a chunk of a snapshot holds one pair"))
+        bytes = 1;
     if (engine->sweep.under_way)
         return append_chunk(engine, 0, bytes);
     if (!wants_sweep(engine))
@@ -499,8 +505,10 @@ static void finish_commit(struct engine_memory *engine)
     engine->commit = NULL;
     if (error == 0)
         error = apply_changes(engine, commit);
-    if (error == 0 && engine->sweep.whole_pending)
+    if (error == 0 && engine->sweep.whole_pending) {
+        PROBE(engine->engine.env, "a whole snapshot of the memory engine lets its queue go");
         diskqueue_pop(engine->queue, engine->sweep.begin);
+    }
     if (error == 0)
         engine->sweep.whole_pending = false;
     commit->error = error;
@@ -513,6 +521,8 @@ static void run_apply(struct ready *ready)
 {
     struct engine_memory *engine = container_of(ready, struct engine_memory, apply_hook);
 
+    if (engine->durable && engine->borrowed && !engine->closing)
+        PROBE(engine->engine.env, "a durable commit waits until nobody borrows from the maps");
     if (engine->durable && (!engine->borrowed || engine->closing))
         finish_commit(engine);
 }
@@ -580,6 +590,8 @@ static void memory_close(struct engine *base, void (*closed)(void *ctx), void *c
     engine->closing = true;
     engine->closed = closed;
     engine->closed_ctx = ctx;
+    if (engine->commit != NULL)
+        PROBE(base->env, "the memory engine closes while a commit is under way");
     if (engine->commit == NULL)
         env_ready(base->env, &engine->closed_hook, READY_COMMIT);
     else if (engine->durable)

@@ -18,6 +18,7 @@
 #include <xxhash.h>
 
 #include "net/arena.h"
+#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/trace.h"
@@ -160,6 +161,8 @@ static int read_newest(struct slots *slots, const char *path, struct arena *aren
 
         if (!decode(file + i * SLOT_BYTES, i, &sequence, &record)) {
             if (!is_zero(file + i * SLOT_BYTES))
+                PROBE(slots->env, "a damaged slot is passed over for the other");
+            if (!is_zero(file + i * SLOT_BYTES))
                 TRACE(slots->env, SEVERITY_WARN_ALWAYS, "SlotDamaged", {"File", trace_str(path)}, {"Slot", trace_int(i)});
         } else if (sequence > slots->sequence) {
             slots->sequence = sequence;
@@ -211,6 +214,8 @@ static void sync_done(struct env_sync *sync, int error)
 {
     struct slots_sync *shared = container_of(sync, struct slots_sync, sync);
 
+    if (error == 0 && BUGGIFY_DEATH(shared->env, 1000, "a sync of the slots says that it failed, and the record is durable"))
+        error = ERROR_IO_ERROR;
     if (shared->slots != NULL) {
         shared->slots->under_way = NULL;
         if (error != 0)

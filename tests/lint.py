@@ -24,8 +24,8 @@ ALLOCATION = re.compile(r"(?<![\w.>])(malloc|calloc|realloc|free|strdup|strndup|
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 FILE_LINES_MAX = 900  # the style asks for a split at about 800
 
-SITE = re.compile(r'\b(BUGGIFY|BUGGIFY_ONE_IN|PROBE)\(((?:[^()"]|\((?:[^()]|\([^()]*\))*\))*)"([^"\n]*)"\s*\)')
-SITE_USE = re.compile(r"\b(?:BUGGIFY|BUGGIFY_ONE_IN|PROBE)\(")
+SITE = re.compile(r'\b(BUGGIFY|BUGGIFY_ONE_IN|BUGGIFY_DEATH|PROBE)\(((?:[^()"]|\((?:[^()]|\([^()]*\))*\))*)"([^"\n]*)"\s*\)')
+SITE_USE = re.compile(r"\b(?:BUGGIFY|BUGGIFY_ONE_IN|BUGGIFY_DEATH|PROBE)\(")
 SITE_TEXT = (15, 100)  # long enough to say something, one line in a report
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
@@ -82,7 +82,7 @@ def include_problem(path, quote, included, top):
 
 def sites(text):
     """(macro, text of the site) of each BUGGIFY and PROBE in a source text; comments may hold none."""
-    return [(match.group(1).replace("_ONE_IN", ""), match.group(3)) for match in SITE.finditer(text)]
+    return [(match.group(1).split("_")[0], match.group(3)) for match in SITE.finditer(text)]
 
 
 def site_problems(path, text):

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "sim/buggify.h"
+
 /* ---- the stream and the model ---- */
 
 struct bytes lab_key(unsigned key, char out[1200])
@@ -719,8 +721,10 @@ void lab_init(struct lab *lab, uint64_t seed, enum engine_kind engine, bool bugg
     lab->world->settings.restart_us = SIM_NEVER;
     lab->world->knobs.storage_engine_nosync = 1;
     lab->world->knobs.storage_engine_map_bytes = INT64_C(1) << 30;
-    if (buggify)
+    if (buggify) {
         sim_world_buggify(lab->world);
+        lab->world->buggify->face.spares_lives = true;
+    }
     lab->logs = sim_process_create(lab->world, "logs", 0, 4500, &logs_program, lab);
     lab->storage = sim_process_create(lab->world, "storage", 1, 4501, &storage_program, lab);
     sim_process_boot(lab->logs);

@@ -224,6 +224,7 @@ static uint64_t run(uint64_t seed, bool encoded)
     bytes_buffer_done(&metadata);
     world->p.env->knobs.rpc_encode_local = encoded;
     sim_world_buggify(world->p.world);
+    world->p.world->buggify->face.spares_lives = true;
     world->p.env->buggify = &world->p.world->buggify->face; /* the process was there before */
     start_clients(world);
     sim_world_run_while(world->p.world, someone_runs, world, 600 * SIM_SECOND_US);
@@ -256,6 +257,7 @@ static unsigned run_spread(uint64_t seed)
         faults.want[classes[i]] = SWITCH_DRAW;
     faults.want[FAULT_DROP] = SWITCH_ON;
     sim_world_buggify(world->p.world);
+    world->p.world->buggify->face.spares_lives = true;
     for (int i = 0; i < NODES; i++) {
         world->p.nodes[i].process->server = true;
         if (seed % 2 == 1)

@@ -90,19 +90,21 @@ class Scratch:
         self.processes.append(process)
         return process
 
-    def local_cluster(self, *arguments, check=True, timeout=90):
+    def local_cluster(self, *arguments, check=True, timeout=90, environment=None):
         command = [os.path.join(TOP, "tools/local-cluster"), *arguments, "--build", BUILD]
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
+                             env=dict(os.environ, **(environment or {})))
         if check and run.returncode != 0:
             raise AssertionError(f"{' '.join(command)} exited {run.returncode}:\n{run.stdout}{run.stderr}")
         return run
 
-    def start_cluster(self, *arguments, name="cluster", port=None):
-        """Starts a local cluster on free ports (from `port` on); returns the path of its cluster file."""
+    def start_cluster(self, *arguments, name="cluster", port=None, environment=None):
+        """Starts a local cluster on free ports (from `port` on); returns the path of its cluster file. Its processes get
+        the environment beside this one's."""
         where = self.path(name)
         self.clusters.append(where)
         port = port or free_ports(16)
-        run = self.local_cluster("start", "--dir", where, "--port", str(port), *arguments)
+        run = self.local_cluster("start", "--dir", where, "--port", str(port), *arguments, environment=environment)
         return run.stdout.strip().rsplit("\n", 1)[-1]
 
     def __exit__(self, kind, *_):
@@ -111,22 +113,22 @@ class Scratch:
                 self.local_cluster("resume", "all", "--dir", where, check=False)
                 self.local_cluster("stop", "--dir", where, check=False)
         for process in self.processes:
+            if process.stdin:
+                process.stdin.close()
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGCONT)
                 process.kill()
             process.wait()
         for where in self.mounts:
             subprocess.run(["umount", "-l", where])
-        if kind is not None:
-            self.keep_logs()
+        if kind not in (None, SystemExit):
+            self.keep()
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def keep_logs(self):
+    def keep(self):
+        """All of it: data directories, traces and what the clients said, for whoever looks for the cause."""
         kept = os.path.join(TOP, "build/test", self.name)
         shutil.rmtree(kept, ignore_errors=True)
-        os.makedirs(kept, exist_ok=True)
-        for where, _, names in os.walk(self.dir):
-            for name in names:
-                if name.endswith((".log", ".json", ".conf", ".cluster", ".jsonl")):
-                    shutil.copy(os.path.join(where, name), os.path.join(kept, f"{os.path.basename(where)}-{name}"))
-        print(f"      logs kept in {os.path.relpath(kept, TOP)}")
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        shutil.move(self.dir, kept)
+        print(f"      data directories and traces are kept in {os.path.relpath(kept, TOP)}")

@@ -82,6 +82,7 @@ int posix_file_open(struct env *env, const char *path, unsigned flags, struct en
     }
     file->posix = posix;
     file->fd = fd;
+    pthread_mutex_init(&file->flushing, NULL);
     file->fresh_tail = &file->fresh;
     file->queued_tail = &file->queued;
     memcpy(file->path, path, path_size);
@@ -93,6 +94,7 @@ void posix_file_free(struct env_file *file)
 {
     assert(file->syncs_out == 0 && file->fresh == NULL && file->queued == NULL);
     close(file->fd);
+    pthread_mutex_destroy(&file->flushing);
     mem_free(file);
 }
 
@@ -211,12 +213,27 @@ int posix_file_zero_fill(struct env_file *file, uint64_t offset, uint64_t len)
     return error == 0 ? 0 : trace_failure(file->posix, "pwritev", file->path, error);
 }
 
-int posix_file_sync_now(struct env_file *file)
+/* One at a time for a file: the kernel tells a failed write-back of a descriptor to one caller and then forgets it, so the
+ * loop's and the syncer's, both under way, could end with an error and a success, though both lost the same bytes. */
+int posix_file_flush(struct env_file *file)
 {
+    int error = 0;
+
+    pthread_mutex_lock(&file->flushing);
     if (!atomic_load(&file->failed) && fdatasync(file->fd) != 0) {
-        trace_failure(file->posix, "fdatasync", file->path, errno);
+        error = errno;
         atomic_store(&file->failed, true);
     }
+    pthread_mutex_unlock(&file->flushing);
+    return error;
+}
+
+int posix_file_sync_now(struct env_file *file)
+{
+    int error = posix_file_flush(file);
+
+    if (error != 0)
+        trace_failure(file->posix, "fdatasync", file->path, error);
     return atomic_load(&file->failed) ? ERROR_IO_ERROR : 0;
 }
 

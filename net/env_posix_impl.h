@@ -112,6 +112,7 @@ struct env_file {
     int fd;
     bool closing;       /* closed by its user; goes when the last sync is back */
     atomic_bool failed; /* a write or a sync failed: no sync of it succeeds any more */
+    pthread_mutex_t flushing; /* of posix_file_flush */
     size_t syncs_out;   /* not yet delivered */
     size_t flying;      /* of them, handed to the syncer */
     struct list unsynced_link;
@@ -123,6 +124,8 @@ struct env_file {
     char path[]; /* for trace lines */
 };
 void posix_file_free(struct env_file *file);
+/* fdatasync, from any thread; sets `failed`. Returns the errno of this call, 0 if it succeeded or the file had failed before. */
+int posix_file_flush(struct env_file *file);
 
 /* env_posix_jobs.c */
 void posix_file_sync(struct env_file *file, struct env_sync *sync);

@@ -198,8 +198,7 @@ void posix_job_start(struct env *env, struct env_job *job)
 /* One fdatasync for the chain; sets each one's error. */
 static void sync_chain(struct env_file *file, struct env_sync *first)
 {
-    if (!atomic_load(&file->failed) && fdatasync(file->fd) != 0)
-        atomic_store(&file->failed, true);
+    posix_file_flush(file);
     for (struct env_sync *sync = first; sync != NULL; sync = sync->next)
         sync->error = atomic_load(&file->failed) ? ERROR_IO_ERROR : 0;
 }

@@ -1,8 +1,9 @@
 """A sample of all that breaks a cluster of real processes; tests/real/kill-cycles does more of it."""
 import json
+import os
 import subprocess
 
-from breaking import FILE_FAULTS, NETWORK_STRIKES, Broken, History, Relay
+from breaking import FILE_FAULTS, NETWORK_STRIKES, Broken, History, Relay, built
 from harness import free_ports, program
 
 SECONDS = 0.4
@@ -67,3 +68,10 @@ def test_the_relay_breaks_what_it_is_told_to(scratch, _):
     assert shell("get a", 1)[0] != 0
     counts = relay.tell(rules=[])
     assert all(counts[what] > 0 for what in ("cut", "corrupt", "refuse")), counts
+
+
+def test_two_syncs_of_a_file_under_way_both_hear_of_a_failure(scratch, _):
+    plan = scratch.write("plan", f"sync {scratch.path('file')} EIO slow=1000 count=1\n")
+    run = subprocess.run([built("quoin-two-syncs"), scratch.path("file")], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                         timeout=60, env=dict(os.environ, QUOIN_FILE_FAULTS=plan, LD_PRELOAD=built("libquoin-faulty-files.so")))
+    assert run.returncode == 0 and run.stdout == "loop: io_error\nsyncer: io_error\n", run

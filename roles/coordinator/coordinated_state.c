@@ -6,6 +6,8 @@
 #include "roles/coordinator/coordinated_state.h"
 
 #include <assert.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "net/error.h"
 
@@ -101,9 +103,65 @@ bool coordinated_apply(struct coordinated *coordinated, struct bytes command)
     return changed;
 }
 
-int coordinated_encode(const struct coordinated *coordinated, struct bytes_buffer *out)
+/* ---- snapshots ---- */
+
+/* The state with two fields more. Zero in both: written before there were any. */
+#define FIELDS_state_snapshot(F, S, A, L) FIELDS_coordinated_state(F, S, A, L) F(u64, index) F(u64, digest)
+SCHEMA_DECLARE(state_snapshot)
+#define SELF struct state_snapshot
+SCHEMA_DEFINE(state_snapshot, state_snapshot_fields)
+#undef SELF
+static_assert(offsetof(struct state_snapshot, index) == sizeof(struct coordinated_state), "it begins with the state");
+
+static int digest_of(const struct coordinated_state *state, uint64_t index, uint64_t *ret_digest)
 {
-    return message_encode(&schema_coordinated_state, &coordinated->state, out);
+    struct bytes_buffer packed = {0};
+    int error = message_encode(&schema_coordinated_state, state, &packed);
+
+    if (error == 0)
+        *ret_digest = XXH3_64bits_withSeed(packed.ptr, packed.len, index);
+    bytes_buffer_done(&packed);
+    return error;
+}
+
+int coordinated_encode(const struct coordinated *coordinated, uint64_t index, struct bytes_buffer *out)
+{
+    struct state_snapshot snapshot = {.index = index};
+    int error = digest_of(&coordinated->state, index, &snapshot.digest);
+
+    memcpy(&snapshot, &coordinated->state, sizeof(coordinated->state));
+    return error != 0 ? error : message_encode(&schema_state_snapshot, &snapshot, out);
+}
+
+static const char *judge(const struct state_snapshot *snapshot, uint64_t index)
+{
+    struct coordinated_state state;
+    uint64_t digest;
+
+    memcpy(&state, snapshot, sizeof(state));
+    if (snapshot->index == 0 && snapshot->digest == 0)
+        return NULL;
+    if (snapshot->index != index)
+        return "of another index";
+    return digest_of(&state, index, &digest) != 0 || digest != snapshot->digest ? "its digest does not fit" : NULL;
+}
+
+const char *coordinated_refuses(uint64_t cluster_high, uint64_t cluster_low, uint64_t index, struct bytes snapshot)
+{
+    struct state_snapshot decoded;
+    struct arena arena = {0};
+    const char *wrong = NULL;
+    int error = message_decode(&schema_state_snapshot, snapshot, &arena, &decoded);
+
+    assert(error != ERROR_OUT_OF_MEMORY);
+    if (error != 0)
+        wrong = "can't be decoded";
+    else if (decoded.cluster_high != cluster_high || decoded.cluster_low != cluster_low)
+        wrong = "of another cluster";
+    else
+        wrong = judge(&decoded, index);
+    arena_done(&arena);
+    return wrong;
 }
 
 int coordinated_restore(struct coordinated *coordinated, struct bytes snapshot)

@@ -24,6 +24,9 @@ int coordinated_encode_write(const struct coordinated_state *state, struct bytes
 /* Applies one command. True if it changed the state. `command` is copied from. */
 bool coordinated_apply(struct coordinated *coordinated, struct bytes command);
 
-/* The whole state, for a snapshot, and back. restore: 0, or an error and the state is as it was. The cluster's id stays. */
-int coordinated_encode(const struct coordinated *coordinated, struct bytes_buffer *out);
+/* The whole state as of entry `index`, for a snapshot, and back. It names cluster and index, and ends with an XXH3-64 over both and
+ * the state, made when the snapshot is: whatever changes it later, in memory or on its way, is noticed. refuses: NULL, or what is wrong
+ * with one that claims to be of that index. restore: 0, or an error and the state is as it was. The cluster's id stays. */
+int coordinated_encode(const struct coordinated *coordinated, uint64_t index, struct bytes_buffer *out);
+const char *coordinated_refuses(uint64_t cluster_high, uint64_t cluster_low, uint64_t index, struct bytes snapshot);
 int coordinated_restore(struct coordinated *coordinated, struct bytes snapshot);

@@ -213,7 +213,7 @@ static void compact(struct coordinator *coordinator)
 
     if (coordinator->applied_index - raft_snapshot(coordinator->raft)->index < (uint64_t)(entries_max < 1 ? 1 : entries_max))
         return;
-    if (coordinated_encode(&coordinator->coordinated, &state) == 0) {
+    if (coordinated_encode(&coordinator->coordinated, coordinator->applied_index, &state) == 0) {
         (void)raft_compact(coordinator->raft, (uint64_t)env_now_us(coordinator->env), coordinator->applied_index,
                            bytes_buffer_bytes(&state), &update);
         obey(coordinator, &update);
@@ -284,6 +284,8 @@ static int restore_state(struct coordinator *coordinator, const struct raft_snap
     coordinator->applied_index = snapshot->index;
     if (snapshot->index == 0)
         return 0;
+    if (coordinated_refuses(record->cluster_high, record->cluster_low, snapshot->index, snapshot->data) != NULL)
+        return ERROR_FILE_CORRUPT;
     error = coordinated_restore(&coordinator->coordinated, snapshot->data);
     return error == ERROR_SERIALIZATION_FAILED ? ERROR_FILE_CORRUPT : error;
 }
@@ -435,6 +437,7 @@ static void raft_metrics(const struct coordinator *coordinator, struct role_stat
     role_metric(status, arena, "elections_won", (int64_t)counters->elections_won);
     role_metric(status, arena, "raft_messages_sent", (int64_t)counters->messages_sent);
     role_metric(status, arena, "raft_messages_received", (int64_t)counters->messages_received);
+    peers_metrics(counters, status, arena);
 }
 
 void coordinator_status(const struct coordinator *coordinator, struct role_status *status, struct arena *arena)
@@ -454,4 +457,5 @@ void coordinator_status(const struct coordinator *coordinator, struct role_statu
     role_metric(status, arena, "ignored_wrong_cluster", (int64_t)coordinator->ignored_wrong_cluster);
     role_metric(status, arena, "ignored_malformed", (int64_t)coordinator->ignored_malformed);
     role_metric(status, arena, "ignored_no_record", (int64_t)coordinator->ignored_no_record);
+    role_metric(status, arena, "ignored_bad_snapshot", (int64_t)coordinator->ignored_bad_snapshot);
 }

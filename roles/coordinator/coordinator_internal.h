@@ -51,7 +51,8 @@ struct coordinator {
     struct env_timer waiters_timer; /* the earliest deadline */
     uint64_t shown_leader, shown_term; /* as get_leader last saw them */
 
-    uint64_t ignored_wrong_cluster, ignored_malformed, ignored_no_record;
+    uint64_t ignored_wrong_cluster, ignored_malformed, ignored_no_record, ignored_bad_snapshot;
+    int64_t ignored_traced_us; /* when a trace line last told of one */
 };
 
 /* ---- coordinator.c ---- */
@@ -72,6 +73,8 @@ struct rpc_request *waiter_take(struct waiters *waiters, struct waiter *waiter);
 /* ---- coordinator_peers.c ---- */
 void peers_send(struct coordinator *coordinator, const struct raft_message *message);
 void peers_receive(struct coordinator *coordinator, struct rpc_request *request);
+/* "raft_ignored_REASON", each. */
+void peers_metrics(const struct raft_counters *counters, struct role_status *status, struct arena *arena);
 /* Watches the leader's connection, if somebody else leads. */
 void peers_watch_leader(struct coordinator *coordinator, uint64_t leader_id);
 /* False if there is no such member or its address can't be read. */

@@ -73,6 +73,65 @@ void peers_send(struct coordinator *coordinator, const struct raft_message *raft
 
 /* ---- receiving ---- */
 
+enum { IGNORED_TRACE_US = 1000000 };
+
+/* Why Raft ignored a message. What happens in every healthy cluster now and then is not worth a warning. */
+static const struct {
+    const char *reason;
+    size_t offset;
+    bool ordinary;
+} ignored[] = {
+    {"unknown_type", offsetof(struct raft_counters, ignored_unknown_type), false},
+    {"misaddressed", offsetof(struct raft_counters, ignored_misaddressed), false},
+    {"stranger", offsetof(struct raft_counters, ignored_stranger), false},
+    {"malformed", offsetof(struct raft_counters, ignored_malformed), false},
+    {"forged", offsetof(struct raft_counters, ignored_forged), false},
+    {"old_term", offsetof(struct raft_counters, ignored_old_term), true},
+    {"stale", offsetof(struct raft_counters, ignored_stale), true},
+    {"lease", offsetof(struct raft_counters, ignored_lease), true},
+};
+enum { IGNORED_REASONS = sizeof(ignored) / sizeof(ignored[0]) };
+
+static uint64_t ignored_count(const struct raft_counters *counters, size_t reason)
+{
+    return *(const uint64_t *)((const uint8_t *)counters + ignored[reason].offset);
+}
+
+void peers_metrics(const struct raft_counters *counters, struct role_status *status, struct arena *arena)
+{
+    static const char *const names[] = {"raft_ignored_unknown_type", "raft_ignored_misaddressed", "raft_ignored_stranger",
+                                        "raft_ignored_malformed",    "raft_ignored_forged",       "raft_ignored_old_term",
+                                        "raft_ignored_stale",        "raft_ignored_lease"};
+    static_assert(sizeof(names) / sizeof(names[0]) == IGNORED_REASONS, "a name a reason");
+
+    for (size_t i = 0; i < IGNORED_REASONS; i++)
+        role_metric(status, arena, names[i], (int64_t)ignored_count(counters, i));
+}
+
+/* A message was not believed: an operator should see it, though not once a message. */
+static void trace_ignored(struct coordinator *coordinator, const struct raft_wire *wire, const char *reason,
+                          enum severity severity)
+{
+    int64_t now_us = env_now_us(coordinator->env);
+
+    if (severity >= SEVERITY_WARN) {
+        if (coordinator->ignored_traced_us != 0 && now_us - coordinator->ignored_traced_us < IGNORED_TRACE_US)
+            return;
+        coordinator->ignored_traced_us = now_us;
+    }
+    TRACE(coordinator->env, severity, "RaftMessageIgnored", {"Reason", trace_str(reason)}, {"MessageType", trace_int(wire->type)},
+          {"From", trace_id(wire->from)}, {"Term", trace_int((int64_t)wire->term)}, {"Index", trace_int((int64_t)wire->index)});
+}
+
+static void look_at_ignored(struct coordinator *coordinator, const struct raft_wire *wire, const struct raft_counters *before)
+{
+    const struct raft_counters *now = raft_counters(coordinator->raft);
+
+    for (size_t i = 0; i < IGNORED_REASONS; i++)
+        if (ignored_count(now, i) != ignored_count(before, i))
+            trace_ignored(coordinator, wire, ignored[i].reason, ignored[i].ordinary ? SEVERITY_DEBUG : SEVERITY_WARN);
+}
+
 static bool well_formed(const struct raft_wire *wire)
 {
     if (wire->type > UINT8_MAX || wire->entries_count > RAFT_BATCH_ENTRIES_MAX)
@@ -94,6 +153,7 @@ static void step_message(struct coordinator *coordinator, const struct raft_wire
     struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = &message};
     struct arena arena = {0};
     struct raft_entry *entries = arena_alloc(&arena, wire->entries_count * sizeof(*entries) + 1);
+    struct raft_counters before = *raft_counters(coordinator->raft);
 
     if (entries != NULL) {
         for (uint32_t i = 0; i < wire->entries_count; i++)
@@ -101,23 +161,42 @@ static void step_message(struct coordinator *coordinator, const struct raft_wire
                                              (uint8_t)wire->entries[i].type, wire->entries[i].data};
         message.entries = entries;
         (void)coordinator_step(coordinator, &event, NULL);
+        look_at_ignored(coordinator, wire, &before);
     }
     arena_done(&arena);
+}
+
+/* Raft takes a snapshot's content for what its leader says it is, so that is looked at before. */
+static const char *bad_snapshot(const struct coordinator *coordinator, const struct raft_wire *wire)
+{
+    const struct coordinator_record *record = coordinator_record(coordinator);
+
+    if (wire->type != RAFT_SNAPSHOT)
+        return NULL;
+    return coordinated_refuses(record->cluster_high, record->cluster_low, wire->snapshot_index, wire->snapshot_data);
 }
 
 void peers_receive(struct coordinator *coordinator, struct rpc_request *request)
 {
     const struct raft_wire *wire = MESSAGE_BODY(raft_wire, request->message);
     const struct coordinator_record *record = coordinator_record(coordinator);
+    const char *wrong = NULL;
 
-    if (coordinator->raft == NULL)
+    if (coordinator->raft == NULL) {
         coordinator->ignored_no_record++;
-    else if (wire->cluster_high != record->cluster_high || wire->cluster_low != record->cluster_low)
+    } else if (wire->cluster_high != record->cluster_high || wire->cluster_low != record->cluster_low) {
         coordinator->ignored_wrong_cluster++;
-    else if (!well_formed(wire))
+        wrong = "another cluster";
+    } else if (!well_formed(wire)) {
         coordinator->ignored_malformed++;
-    else if (coordinator->failed == 0)
+        wrong = "malformed";
+    } else if ((wrong = bad_snapshot(coordinator, wire)) != NULL) {
+        coordinator->ignored_bad_snapshot++;
+    } else if (coordinator->failed == 0) {
         step_message(coordinator, wire);
+    }
+    if (wrong != NULL)
+        trace_ignored(coordinator, wire, wrong, SEVERITY_WARN);
     rpc_drop(request);
 }
 

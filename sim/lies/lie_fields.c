@@ -177,11 +177,13 @@ static bool change_bytes(const struct visitor *visitor, uint8_t *at)
     uint8_t *copy;
 
     memcpy(&bytes, at, sizeof(bytes));
-    if (bytes.len == 0)
+    if (bytes.len == 0 || (visitor->change->op == LIE_INVERT && (uint64_t)visitor->change->number >= bytes.len))
         return false;
     copy = arena_alloc(visitor->arena, bytes.len);
     assert(copy != NULL);
     memcpy(copy, bytes.ptr, bytes.len);
+    if (visitor->change->op == LIE_INVERT)
+        copy[visitor->change->number] ^= 0xff;
     if (visitor->change->op == LIE_FLIP) {
         uint64_t bit = sim_random_below(visitor->random, bytes.len * 8);
 
@@ -293,6 +295,10 @@ bool lie_change_parse(const char *text, const struct schema *schema, struct lie_
     if (*text == '=' || *text == '+' || *text == '-') {
         ret_change->op = *text == '=' ? LIE_SET : LIE_ADD;
         return parse_number(*text == '=' ? text + 1 : text, &ret_change->number);
+    }
+    if (strncmp(text, "invert ", 7) == 0) {
+        ret_change->op = LIE_INVERT;
+        return parse_number(text + 7, &ret_change->number) && ret_change->number >= 0;
     }
     for (size_t op = LIE_FLIP; op < sizeof(words) / sizeof(words[0]); op++) {
         if (strcmp(words[op], text) == 0) {

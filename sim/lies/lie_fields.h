@@ -3,6 +3,7 @@
  *   path   name(.name)*, where an array takes [3], [*] (each) or [?] (one drawn); # behind an array means its count
  *   change path =N | +N | -N        numbers and booleans
  *               flip | cut | empty  bytes: one bit, half of them gone, all gone
+ *               invert N            the N-th byte
  *               swap | drop | empty | repeat  arrays: the first two exchanged, the last gone, all gone, the last twice
  *   test   path = N | > N | < N     numbers, booleans, and counts */
 #pragma once
@@ -15,7 +16,7 @@ enum { LIE_PATH_MAX = 96 };
 
 struct lie_change {
     char path[LIE_PATH_MAX];
-    enum lie_op { LIE_SET, LIE_ADD, LIE_FLIP, LIE_CUT, LIE_EMPTY, LIE_SWAP, LIE_DROP, LIE_REPEAT } op;
+    enum lie_op { LIE_SET, LIE_ADD, LIE_INVERT, LIE_FLIP, LIE_CUT, LIE_EMPTY, LIE_SWAP, LIE_DROP, LIE_REPEAT } op;
     int64_t number;
 };
 

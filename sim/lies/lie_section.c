@@ -97,7 +97,7 @@ static bool parse_number_key(struct lie_section *section, const char *key, const
         int64_t *seconds, *number;
     } keys[] = {
         {"after", &section->after_us, NULL},  {"for", &section->lasts_us, NULL},  {"every", &section->every_us, NULL},
-        {"one-in", NULL, &section->one_in}, {"most", NULL, &section->most},
+        {"one-in", NULL, &section->one_in}, {"most", NULL, &section->most},   {"pause-ms", NULL, &section->pause_ms},
     };
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -118,6 +118,8 @@ static bool parse_text_key(struct lie_section *section, const char *key, const c
         *ret_well = copy(section->to, sizeof(section->to), value);
     else if (strcmp(key, "before-recovery") == 0)
         *ret_well = parse_yes(value, &section->before_recovery);
+    else if (strcmp(key, "as-client") == 0)
+        *ret_well = parse_yes(value, &section->as_client);
     else if (strcmp(key, "loses-replica") == 0)
         *ret_well = parse_yes(value, &section->loses_replica);
     else if (strcmp(key, "expect-trace") == 0)
@@ -140,6 +142,7 @@ const char *lie_section_parse(struct lie_section *section, const char *key, cons
     if (strcmp(key, "lie") == 0) {
         section->type = lie_find(value);
         section->one_in = 1;
+        section->pause_ms = 100;
         section->every_us = 2 * SIM_SECOND_US;
         return section->type == NULL ? "no such lie" : NULL;
     }
@@ -162,9 +165,11 @@ const char *lie_section_check(const struct lie_section *section)
 {
     if (section->type == NULL)
         return NULL;
-    if (section->type->frame != NULL && section->type->run == NULL && section->message == NULL)
+    if (section->type->observe != NULL && section->message == NULL)
         return "this lie is about a message: name it";
     if (section->message == NULL && section->test_count + section->change_count > 0)
         return "a change of no message";
+    if (section->pause_ms == 0)
+        return "pause-ms is at least 1";
     return section->one_in == 0 ? "one-in is at least 1" : NULL;
 }

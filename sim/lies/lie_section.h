@@ -8,6 +8,8 @@
  *   from = commit_proxy                ; hosts of that kind of role, or a process or a class of them by name
  *   to = log0
  *   before-recovery = yes              ; stale, replay: only what was sent before the newest recovery
+ *   pause-ms = 100                     ; forge: between two of them
+ *   as-client = yes                    ; forge: the liar says that it is a client
  *   after = 3                          ; seconds of chaos before it begins
  *   for = 5                            ; and how long it goes on; 0: until the heal
  *   one-in = 10                        ; how many of the messages it touches
@@ -44,7 +46,8 @@ struct lie_section {
     struct lie_change changes[LIE_CHANGES_MAX];
     uint32_t test_count, change_count, expect_count;
     char from[32], to[32];
-    bool before_recovery, loses_replica;
+    bool before_recovery, loses_replica, as_client;
+    int64_t pause_ms;
     int64_t after_us, lasts_us, one_in, most, every_us;
     int provoke; /* enum lie_provocation of lies.h */
     struct lie_expect expects[LIE_EXPECTS_MAX];

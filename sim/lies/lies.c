@@ -122,16 +122,30 @@ const struct lie_kept *lie_kept_of(struct lies *lies, const struct lie_frame *fr
     return chosen;
 }
 
-void *lie_kept_body(const struct lie_kept *kept, struct lie_frame *frame)
+const struct lie_kept *lie_kept_newest(struct lies *lies)
 {
-    void *body = arena_zalloc(&frame->arena, frame->type->schema->size);
+    const struct lie_kept *oldest = NULL;
+
+    for (uint32_t age = 1; age <= lies->kept_count; age++) {
+        const struct lie_kept *kept = &lies->kept[(lies->kept_next + LIE_KEPT_MAX - age) % LIE_KEPT_MAX];
+
+        if (!lies->section->before_recovery)
+            return kept;
+        if (kept->recovery != lies->recoveries)
+            oldest = kept;
+    }
+    return oldest;
+}
+
+void *lie_kept_body(const struct lie_kept *kept, const struct message_type *type, struct arena *arena)
+{
+    void *body = arena_zalloc(arena, type->schema->size);
     struct bytes packed = {NULL, 0};
-    int error = arena_copy(&frame->arena, bytes_buffer_bytes(&kept->bytes), &packed);
+    int error = arena_copy(arena, bytes_buffer_bytes(&kept->bytes), &packed);
 
     if (error == 0)
-        error = message_decode(frame->type->schema,
-                               bytes_of(packed.ptr + RPC_FRAME_HEADER_BYTES, packed.len - RPC_FRAME_HEADER_BYTES), &frame->arena,
-                               body);
+        error = message_decode(type->schema, bytes_of(packed.ptr + RPC_FRAME_HEADER_BYTES, packed.len - RPC_FRAME_HEADER_BYTES),
+                               arena, body);
     assert(error == 0);
     return body;
 }
@@ -143,7 +157,7 @@ static bool has_text(struct bytes line, const char *text)
     return text[0] == '\0' || memmem(line.ptr, line.len, text, strlen(text)) != NULL;
 }
 
-static bool is_event(struct bytes line, const char *name)
+bool lie_is_event(struct bytes line, const char *name)
 {
     char wanted[LIE_TEXT_MAX + 16];
 
@@ -179,13 +193,15 @@ static void claim(struct lies *lies, struct lie_claim *claims, uint32_t *count, 
 
 static void watch_claims(struct lies *lies, const struct sim_process *process, struct bytes line)
 {
-    if (is_event(line, "CoordinatorLeads"))
-        claim(lies, lies->terms, &lies->term_count, number_of(line, "Term"), process, "leaders of term");
-    if (is_event(line, "LogsLocked"))
+    if (lie_is_event(line, "CoordinatorLeads"))
         lies->recoveries++;
-    if (is_event(line, "EpochAdopted")) /* an AcceptingCommits of the same process follows, and is no recovery's */
+    if (lie_is_event(line, "CoordinatorLeads"))
+        claim(lies, lies->terms, &lies->term_count, number_of(line, "Term"), process, "leaders of term");
+    if (lie_is_event(line, "LogsLocked"))
+        lies->recoveries++;
+    if (lie_is_event(line, "EpochAdopted")) /* an AcceptingCommits of the same process follows, and is no recovery's */
         lies->adopts = process;
-    if (!is_event(line, "AcceptingCommits"))
+    if (!lie_is_event(line, "AcceptingCommits"))
         return;
     if (lies->adopts != process)
         claim(lies, lies->epochs, &lies->epoch_count, number_of(line, "Epoch"), process, "recoveries made epoch");
@@ -196,7 +212,7 @@ static void watch_replicas(struct lies *lies, struct sim_process *process, struc
 {
     if (!lies->section->loses_replica || lies->lost_count == SIM_MACHINES_MAX)
         return;
-    if (is_event(line, "StorageReplicaLost") || is_event(line, "StorageStreamGone") || is_event(line, "StorageNotRestored"))
+    if (lie_is_event(line, "StorageReplicaLost") || lie_is_event(line, "StorageStreamGone") || lie_is_event(line, "StorageNotRestored"))
         lies->lost[lies->lost_count++] = process;
 }
 
@@ -209,10 +225,12 @@ static bool traced(struct sim_world *world, struct sim_process *process, enum se
 
     watch_claims(lies, process, line);
     watch_replicas(lies, process, line);
+    if (section->type->traced != NULL)
+        section->type->traced(lies, process, line);
     for (uint32_t i = 0; i < section->expect_count && lies->strikes > 0; i++) {
         const struct lie_expect *expect = &section->expects[i];
 
-        if (expect->kind == LIE_EXPECT_COUNT || !is_event(line, expect->name) || !has_text(line, expect->text))
+        if (expect->kind == LIE_EXPECT_COUNT || !lie_is_event(line, expect->name) || !has_text(line, expect->text))
             continue;
         if (expect->kind == LIE_EXPECT_ERROR && severity < SEVERITY_ERROR)
             continue;
@@ -408,7 +426,7 @@ static void add_liar(struct lies *lies)
     struct sim_world *world = lies->world;
 
     lies->liar = (struct sim_client){
-        .world = world, .cluster = lies->cluster, .index = lies->cluster->client_count, .server = true};
+        .world = world, .cluster = lies->cluster, .index = lies->cluster->client_count, .server = !lies->section->as_client};
     lies->liar.stopping = &lies->over;
     lies->liar.process =
         sim_process_create(world, "liar", (unsigned)world->process_count, 4500, &sim_client_program, &lies->liar);

@@ -27,6 +27,8 @@ struct lie_type {
     void (*run)(struct lies *lies);
     /* Sees every frame of the section's message from the beginning on, whether the lie is on or not. May be NULL. */
     void (*observe)(struct lies *lies, struct lie_frame *frame);
+    /* Sees every trace line. May be NULL. */
+    void (*traced)(struct lies *lies, struct sim_process *process, struct bytes line);
 };
 
 /* A frame that is kept, to be told again. */
@@ -54,7 +56,7 @@ struct lies {
     bool on;
     int64_t begins_us, ends_us;
     uint64_t strikes;
-    uint64_t recoveries;               /* that came to their end */
+    uint64_t recoveries;               /* and new leaders */
     struct sim_event ticker;           /* begins and ends it, reads the metrics */
     struct sim_event provoker;
     bool over;                         /* the heal has begun */
@@ -112,5 +114,9 @@ uint64_t lie_random(struct lies *lies, uint64_t below);
 void lie_keep(struct lies *lies, const struct lie_frame *frame);
 /* One that was kept of the same way (from, to, what), drawn; NULL: none. before_recovery as in the section. */
 const struct lie_kept *lie_kept_of(struct lies *lies, const struct lie_frame *frame);
-/* Its body, decoded into the frame's arena. */
-void *lie_kept_body(const struct lie_kept *kept, struct lie_frame *frame);
+/* The newest; with before_recovery, the oldest of those from before the newest recovery or leader. */
+const struct lie_kept *lie_kept_newest(struct lies *lies);
+/* Its body, decoded into the arena. */
+void *lie_kept_body(const struct lie_kept *kept, const struct message_type *type, struct arena *arena);
+/* True when the line is an event of that name. */
+bool lie_is_event(struct bytes line, const char *name);

@@ -75,14 +75,44 @@ static void stale_frame(struct lies *lies, struct lie_frame *frame)
 
     if (kept == NULL || !lie_may_strike(lies))
         return;
-    frame->body = lie_kept_body(kept, frame);
+    frame->body = lie_kept_body(kept, frame->type, &frame->arena);
     frame->changed = true;
     lie_strikes(lies, "the content of an old %s to %s", frame->type->name, frame->to == NULL ? "?" : frame->to->name);
 }
 
-const struct lie_type lie_change = {"change", "fields of a message change, its checksum fits", change_frame, NULL, NULL};
-const struct lie_type lie_flip = {"flip", "bits of a message flip, its checksum no longer fits", flip_frame, NULL, NULL};
-const struct lie_type lie_double = {"double", "a message comes twice, with changes the second time", double_frame, NULL, NULL};
-const struct lie_type lie_drop = {"drop", "a message never comes", drop_frame, NULL, NULL};
-const struct lie_type lie_replay = {"replay", "an old message comes again", replay_frame, NULL, keep_frame};
-const struct lie_type lie_stale = {"stale", "an old answer is given for a new one", stale_frame, NULL, keep_frame};
+/* What the liar says in somebody's name: the newest such message (or one of an earlier epoch), changed, again and again. */
+static void forge(struct lies *lies)
+{
+    const struct lie_section *section = lies->section;
+
+    while (lie_sleep(lies, section->pause_ms * 1000)) {
+        const struct lie_kept *kept = lie_kept_newest(lies);
+        struct endpoint to;
+        struct message *message;
+
+        if (!lies->on || kept == NULL || kept->to == NULL || (section->most != 0 && lies->strikes >= (uint64_t)section->most))
+            continue;
+        message = message_create(section->message);
+        message->body = lie_kept_body(kept, section->message, &message->arena);
+        for (uint32_t i = 0; i < section->change_count; i++)
+            lie_change_apply(&section->changes[i], section->message->schema, message->body, &message->arena,
+                             &lies->world->faults);
+        to = (struct endpoint){kept->to->address, get_le64(kept->bytes.ptr + 16)};
+        rpc_send(lies->liar.rpc, &to, message);
+        lie_strikes(lies, "%s to %s", section->message->name, kept->to->name);
+    }
+}
+
+const struct lie_type lie_change = {
+    .name = "change", .what = "fields of a message change, its checksum fits", .frame = change_frame};
+const struct lie_type lie_flip = {
+    .name = "flip", .what = "bits of a message flip, its checksum no longer fits", .frame = flip_frame};
+const struct lie_type lie_double = {
+    .name = "double", .what = "a message comes twice, with changes the second time", .frame = double_frame};
+const struct lie_type lie_drop = {.name = "drop", .what = "a message never comes", .frame = drop_frame};
+const struct lie_type lie_replay = {
+    .name = "replay", .what = "an old message comes again on its connection", .frame = replay_frame, .observe = keep_frame};
+const struct lie_type lie_stale = {
+    .name = "stale", .what = "an old answer is given for a new one", .frame = stale_frame, .observe = keep_frame};
+const struct lie_type lie_forge = {
+    .name = "forge", .what = "the liar sends a message in somebody's name", .run = forge, .observe = keep_frame};

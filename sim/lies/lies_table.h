@@ -7,7 +7,11 @@
 
 #define LIE_TABLE(X) \
     /* lies_messages.c */ \
-    X(change) X(flip) X(double) X(drop) X(replay) X(stale)
+    X(change) X(flip) X(double) X(drop) X(replay) X(stale) X(forge) \
+    /* lies_raft.c */ \
+    X(one_voter_twice) X(forged_configuration) X(wrong_hello) \
+    /* lies_clock.c */ \
+    X(clock_jump) X(clock_frozen) X(clock_fast)
 
 #define X(name) extern const struct lie_type lie_##name;
 LIE_TABLE(X)

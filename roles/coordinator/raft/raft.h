@@ -36,6 +36,9 @@ enum {
 /* Higher terms and indexes than this are taken for damage: nothing reaches them, and sums of two can't overflow. */
 #define RAFT_NUMBER_MAX (UINT64_C(1) << 62)
 #define RAFT_NEVER UINT64_MAX
+/* Terms rise by one an election, so one that is this far above ours is a lie. Believed, it would use terms up: a cluster at
+ * RAFT_NUMBER_MAX can't elect anybody ever again. */
+#define RAFT_TERM_JUMP_MAX (UINT64_C(1) << 24)
 
 /* A member's id is drawn at random at its creation and never used again; 0 means none. */
 struct raft_member {

@@ -33,6 +33,18 @@ static void accept_through(struct raft *raft, const struct raft_message *message
     raft_send_durable(raft, message->from, reply, sequence);
 }
 
+/* A sender whom we do not know as a member can only be the leader of a configuration that we do not know yet: then its log has
+ * something that ours lacks. If not, even its term is ignored. `index` and `term` are the last that the message vouches for. */
+static bool is_stranger(struct raft *raft, const struct raft_message *message, uint64_t index, uint64_t term)
+{
+    if (raft->configuration.count == 0 || raft_may_lead(raft, message->from))
+        return false;
+    if (raft_log_compare_end(&raft->log, term, index) > 0)
+        return false;
+    raft->counters.ignored_stranger++;
+    return true;
+}
+
 /* True if the sender is the leader of the current term now. False: it has been answered or counted. */
 static bool follow(struct raft *raft, const struct raft_message *message)
 {
@@ -98,11 +110,34 @@ static bool merge(struct raft *raft, const struct raft_message *message, uint64_
     return true;
 }
 
+/* [thesis 4.1]: one member at a time, or two majorities need not meet. Only a log without members takes any. What the message
+ * follows on is the leader's and ours. */
+static bool configurations_follow(const struct raft *raft, const struct raft_message *message)
+{
+    struct raft_configuration before = {0}, after;
+    uint64_t index;
+
+    (void)raft_configuration_decode(raft_configuration_at(raft, message->index, &index), &before);
+    for (uint32_t i = 0; i < message->entry_count; i++) {
+        const struct raft_entry *entry = &message->entries[i];
+
+        if (entry->type != RAFT_ENTRY_CONFIGURATION || entry->index <= raft->log.snapshot.index)
+            continue;
+        if (!raft_configuration_decode(entry->data, &after) || !raft_configuration_is_step(&before, &after))
+            return false;
+        before = after;
+    }
+    return true;
+}
+
 void raft_receive_append(struct raft *raft, const struct raft_message *message)
 {
+    uint32_t count = message->entry_count;
     uint64_t term = 0, matched = 0;
     bool known;
 
+    if (is_stranger(raft, message, message->index + count, count == 0 ? message->log_term : message->entries[count - 1].term))
+        return;
     if (!follow(raft, message))
         return;
     known = raft_log_term(&raft->log, message->index, &term);
@@ -114,7 +149,7 @@ void raft_receive_append(struct raft *raft, const struct raft_message *message)
             reject(raft, message, conflict_hint(raft, message->index));
         return;
     }
-    if (!merge(raft, message, &matched)) {
+    if (!configurations_follow(raft, message) || !merge(raft, message, &matched)) {
         raft->counters.ignored_forged++;
         return;
     }
@@ -143,7 +178,7 @@ void raft_receive_snapshot(struct raft *raft, const struct raft_message *message
     const struct raft_snapshot *snapshot = &message->snapshot;
     uint64_t term = 0;
 
-    if (!follow(raft, message))
+    if (is_stranger(raft, message, snapshot->index, snapshot->term) || !follow(raft, message))
         return;
     if (snapshot->index <= raft->commit_index) {
         raft->counters.ignored_stale++;

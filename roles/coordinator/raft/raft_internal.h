@@ -143,6 +143,10 @@ void raft_receive_snapshot(struct raft *raft, const struct raft_message *message
 /* raft_membership.c */
 uint32_t raft_quorum(const struct raft *raft);
 bool raft_is_voter(const struct raft *raft, uint64_t id);
+/* The same, or it was one before a change that is not known to be committed: it may lead until then [thesis 4.2.2]. */
+bool raft_may_lead(const struct raft *raft, uint64_t id);
+/* True when `after` has at most one member more or less than `before`, which may be empty. */
+bool raft_configuration_is_step(const struct raft_configuration *before, const struct raft_configuration *after);
 bool raft_electable(const struct raft *raft);
 struct raft_peer *raft_peer_find(struct raft *raft, uint64_t id);
 /* The configuration in force after entry `index`, encoded. */

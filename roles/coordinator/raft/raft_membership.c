@@ -66,6 +66,30 @@ const struct raft_member *raft_configuration_find(const struct raft_configuratio
     return NULL;
 }
 
+static void decode_own(struct bytes bytes, struct raft_configuration *ret_configuration)
+{
+    *ret_configuration = (struct raft_configuration){0};
+    if (bytes.len != 0) {
+        bool valid = raft_configuration_decode(bytes, ret_configuration);
+
+        assert(valid); /* was checked when it came in */
+    }
+}
+
+static uint32_t count_missing(const struct raft_configuration *in, const struct raft_configuration *members)
+{
+    uint32_t missing = 0;
+
+    for (uint32_t i = 0; i < members->count; i++)
+        missing += raft_configuration_find(in, members->members[i].id) == NULL;
+    return missing;
+}
+
+bool raft_configuration_is_step(const struct raft_configuration *before, const struct raft_configuration *after)
+{
+    return before->count == 0 || count_missing(before, after) + count_missing(after, before) <= 1;
+}
+
 uint32_t raft_quorum(const struct raft *raft)
 {
     return raft->configuration.count / 2 + 1;
@@ -74,6 +98,19 @@ uint32_t raft_quorum(const struct raft *raft)
 bool raft_is_voter(const struct raft *raft, uint64_t id)
 {
     return raft_configuration_find(&raft->configuration, id) != NULL;
+}
+
+bool raft_may_lead(const struct raft *raft, uint64_t id)
+{
+    struct raft_configuration previous;
+    uint64_t index;
+
+    if (raft_is_voter(raft, id))
+        return true;
+    if (raft->commit_index >= raft->configuration_index || raft->configuration_index <= raft->log.snapshot.index)
+        return false;
+    decode_own(raft_configuration_at(raft, raft->configuration_index - 1, &index), &previous);
+    return raft_configuration_find(&previous, id) != NULL;
 }
 
 /* One that is being removed may be the only one left whose log can win, until its removal has committed [thesis 4.2.2]. */
@@ -105,16 +142,6 @@ struct bytes raft_configuration_at(const struct raft *raft, uint64_t index, uint
     }
     *ret_index = raft->log.snapshot.index;
     return raft->log.snapshot.configuration;
-}
-
-static void decode_own(struct bytes bytes, struct raft_configuration *ret_configuration)
-{
-    *ret_configuration = (struct raft_configuration){0};
-    if (bytes.len != 0) {
-        bool valid = raft_configuration_decode(bytes, ret_configuration);
-
-        assert(valid); /* was checked when it came in */
-    }
 }
 
 void raft_refresh_configuration(struct raft *raft)

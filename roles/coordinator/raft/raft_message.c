@@ -138,6 +138,8 @@ void raft_receive(struct raft *raft, const struct raft_message *message)
         raft->counters.ignored_malformed++;
     else if (is_reply(message->type) && raft_peer_find(raft, message->from) == NULL)
         raft->counters.ignored_stranger++;
+    else if (raft->term != 0 && message->term > raft->term + RAFT_TERM_JUMP_MAX)
+        raft->counters.ignored_forged++;
     else
         dispatch(raft, message);
 }

@@ -353,3 +353,44 @@ Test(raft_hostile, no_sequence_of_messages_crashes_it)
     cr_assert_gt(snapshots, 100);
     cr_assert_gt(forged, 100);
 }
+
+Test(raft_hostile, a_stranger_leads_only_with_a_log_that_has_more)
+{
+    struct single s;
+    const struct raft_counters *counters;
+    struct raft_entry newer = {.index = 5, .term = 3, .type = RAFT_ENTRY_NOOP};
+
+    follower(&s);
+    counters = raft_counters(s.raft);
+    expect_ignored(&s, single_append(77, 3, 4, 2, NULL, 0), &counters->ignored_stranger);
+    expect_ignored(&s, single_append(77, 3, 3, 2, log_of_four + 3, 1), &counters->ignored_stranger);
+    single_receive(&s, single_append(77, 3, 4, 2, &newer, 1));
+    cr_assert_eq(single_status(&s).leader_id, 77, "it may be the leader of a configuration that we do not know yet");
+    raft_destroy(s.raft);
+}
+
+Test(raft_hostile, a_term_that_no_election_can_have_reached)
+{
+    struct single s;
+    const struct raft_counters *counters;
+
+    follower(&s);
+    counters = raft_counters(s.raft);
+    expect_ignored(&s, (struct raft_message){.type = RAFT_APPEND_REPLY, .from = 2, .term = 3 + RAFT_TERM_JUMP_MAX, .reject = true},
+                   &counters->ignored_forged);
+    expect_ignored(&s, single_append(2, RAFT_NUMBER_MAX, 4, 2, NULL, 0), &counters->ignored_forged);
+    raft_destroy(s.raft);
+}
+
+Test(raft_hostile, a_configuration_changes_by_one_member)
+{
+    struct single s;
+    uint8_t bytes[RAFT_CONFIGURATION_BYTES_MAX];
+    struct raft_configuration alone = {.count = 1, .members = {{.id = 1}}};
+    struct raft_entry entry = {.index = 5, .term = 2, .type = RAFT_ENTRY_CONFIGURATION};
+
+    follower(&s);
+    entry.data = bytes_of(bytes, raft_configuration_encode(&alone, bytes));
+    expect_ignored(&s, single_append(2, 2, 4, 2, &entry, 1), &raft_counters(s.raft)->ignored_forged);
+    raft_destroy(s.raft);
+}

@@ -55,6 +55,7 @@ struct sim_disk {
     int64_t slow_until_us;  /* syncs take up to a second until then */
     unsigned error_one_in;  /* file calls fail; 0: never */
     bool full;
+    bool lying; /* syncs of files say that they are done and make nothing durable */
     uint64_t syncs, failed_syncs, torn_pages, lost_pages, kept_pages, errors;
 };
 

@@ -209,6 +209,17 @@ static void sync_ready(struct ready *ready)
     sync->done(sync, error);
 }
 
+/* What a lying disk says it has synced is as after a failed sync: clean, readable and not durable. */
+static void end_sync(struct sim_disk *disk, struct sim_pending *pending)
+{
+    int error = pending->error;
+
+    if (disk->lying)
+        pending->error = ERROR_IO_ERROR;
+    inode_end_sync(pending, false);
+    pending->error = error;
+}
+
 static void sync_heard(struct sim_event *event)
 {
     struct sim_pending *pending = container_of(event, struct sim_pending, event);
@@ -225,7 +236,7 @@ static void sync_finishes(struct sim_event *event)
     if (call_fails(process, "sync-error"))
         pending->error = ERROR_IO_ERROR;
     sync_count(process->disk, pending->error);
-    inode_end_sync(pending, false);
+    end_sync(process->disk, pending);
     sim_note(process->world, process, "synced", pending->size);
     event->fire = sync_heard;
     event->process = process;
@@ -260,7 +271,7 @@ int sim_file_sync_now(struct env_file *file)
         pending.error = ERROR_IO_ERROR;
     sync_count(process->disk, pending.error);
     inode_begin_sync(&pending);
-    inode_end_sync(&pending, false);
+    end_sync(process->disk, &pending);
     mem_free(pending.pages);
     return pending.error;
 }

@@ -118,6 +118,14 @@ static bool parse_text_key(struct lie_section *section, const char *key, const c
         *ret_well = copy(section->to, sizeof(section->to), value);
     else if (strcmp(key, "before-recovery") == 0)
         *ret_well = parse_yes(value, &section->before_recovery);
+    else if (strcmp(key, "all") == 0)
+        *ret_well = parse_yes(value, &section->all);
+    else if (strcmp(key, "file") == 0)
+        *ret_well = copy(section->file, sizeof(section->file), value);
+    else if (strcmp(key, "suffix") == 0)
+        *ret_well = copy(section->suffix, sizeof(section->suffix), value);
+    else if (strcmp(key, "at") == 0)
+        *ret_well = copy(section->at, sizeof(section->at), value);
     else if (strcmp(key, "as-client") == 0)
         *ret_well = parse_yes(value, &section->as_client);
     else if (strcmp(key, "loses-replica") == 0)

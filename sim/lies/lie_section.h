@@ -8,6 +8,10 @@
  *   from = commit_proxy                ; hosts of that kind of role, or a process or a class of them by name
  *   to = log0
  *   before-recovery = yes              ; stale, replay: only what was sent before the newest recovery
+ *   all = yes                          ; of lies about disks: all hosts of `from` at once
+ *   file = data/coordinator/log/       ; what the paths begin with that are harmed
+ *   suffix = .queue                    ; and end with
+ *   at = end                           ; where: middle, end (the last byte), behind (what was never written)
  *   pause-ms = 100                     ; forge: between two of them
  *   as-client = yes                    ; forge: the liar says that it is a client
  *   after = 3                          ; seconds of chaos before it begins
@@ -46,7 +50,8 @@ struct lie_section {
     struct lie_change changes[LIE_CHANGES_MAX];
     uint32_t test_count, change_count, expect_count;
     char from[32], to[32];
-    bool before_recovery, loses_replica, as_client;
+    bool before_recovery, loses_replica, as_client, all;
+    char file[48], suffix[16], at[16];
     int64_t pause_ms;
     int64_t after_us, lasts_us, one_in, most, every_us;
     int provoke; /* enum lie_provocation of lies.h */

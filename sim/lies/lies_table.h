@@ -11,7 +11,9 @@
     /* lies_raft.c */ \
     X(one_voter_twice) X(forged_configuration) X(wrong_hello) \
     /* lies_clock.c */ \
-    X(clock_jump) X(clock_frozen) X(clock_fast)
+    X(clock_jump) X(clock_frozen) X(clock_fast) \
+    /* lies_disks.c */ \
+    X(harmed_file) X(misdirected) X(rolled_back) X(lying_disk) X(foreign_files) X(copied_role)
 
 #define X(name) extern const struct lie_type lie_##name;
 LIE_TABLE(X)

@@ -45,6 +45,8 @@ static void clean(struct quoin_future *future, enum future_kind next_kind)
     }
     if (future->kind >= FUTURE_KEY && future->kind <= FUTURE_CONFLICTS)
         arena_done(&future->u.result.arena);
+    if (future->kind == FUTURE_OBJECT)
+        future->u.object.destroy(future->u.object.ptr);
     memset(&future->u, 0, sizeof(future->u));
     future->kind = FUTURE_NONE;
 }
@@ -120,6 +122,21 @@ struct quoin_future *quoin_future_failed(quoin_error error)
         return NULL;
     atomic_store_explicit(&future->refs, 1, memory_order_relaxed);
     return future_finished(future, error == 0 ? ERROR_CLIENT_INVALID_OPERATION : error);
+}
+
+struct quoin_future *future_of_object(void *object, void (*destroy)(void *object))
+{
+    struct quoin_future *future = mem_zalloc(sizeof(*future));
+
+    if (future == NULL) {
+        destroy(object);
+        return NULL;
+    }
+    future->kind = FUTURE_OBJECT;
+    future->u.object.ptr = object;
+    future->u.object.destroy = destroy;
+    atomic_store_explicit(&future->refs, 1, memory_order_relaxed);
+    return future_finished(future, 0);
 }
 
 /* ---- the end ---- */
@@ -297,6 +314,15 @@ static int check(struct quoin_future *future, enum future_kind kind)
         return ERROR_FUTURE_RELEASED;
     if (error == 0 && future->kind != kind)
         return ERROR_CLIENT_INVALID_OPERATION;
+    return error;
+}
+
+int future_object(struct quoin_future *future, void **ret_object)
+{
+    int error = check(future, FUTURE_OBJECT);
+
+    if (error == 0)
+        *ret_object = future->u.object.ptr;
     return error;
 }
 

@@ -49,6 +49,7 @@ enum future_kind {
     FUTURE_STRINGS, /* the same */
     FUTURE_KEY,
     FUTURE_CONFLICTS,
+    FUTURE_OBJECT, /* of future_of_object */
     FUTURE_COMMIT,
     FUTURE_RETRY,
 };
@@ -85,6 +86,10 @@ struct quoin_future {
         struct transaction_retry retry;
         struct transaction_query *query; /* owned */
         struct future_result result;
+        struct {
+            void *ptr; /* owned */
+            void (*destroy)(void *ptr);
+        } object;
     } u;
 };
 
@@ -113,8 +118,14 @@ struct network_call {
     void (*run)(struct network_call *call);
 };
 void network_run(struct quoin_network *network, struct network_call *call);
-void network_database_opened(struct quoin_network *network);
-void network_database_closed(struct quoin_network *network);
+/* For an interface whose network is a thread of the application's (the FoundationDB C API): network_setup makes a network without
+ * a thread (ERROR_NETWORK_ALREADY_SETUP), network_loop runs it on this one until network_end, once in the process's life
+ * (ERROR_NETWORK_NOT_SETUP, ERROR_NETWORK_CANNOT_BE_RESTARTED). While nobody runs it, a thread that opens or closes a database does
+ * so itself. */
+int network_setup(void);
+int network_loop(void);
+int network_end(void); /* any thread; also before the loop began */
+bool network_is_over(void);
 /* Network thread: the future is done; who waits is woken, and its callback runs, when the turn ends. Drops a reference. */
 void network_completed(struct quoin_network *network, struct quoin_future *future);
 
@@ -135,6 +146,11 @@ void future_ref(struct quoin_future *future);
 void future_unref(struct quoin_future *future);
 /* Ready at once, before the application has it. */
 struct quoin_future *future_finished(struct quoin_future *future, int error);
+/* A future that is ready and holds `object`, for interfaces on top of this one; it calls destroy(object) when it is freed, also if there is
+ * no memory for it (NULL then). */
+struct quoin_future *future_of_object(void *object, void (*destroy)(void *object));
+/* Its object, borrowed from it; else errors as a getter's. */
+int future_object(struct quoin_future *future, void **ret_object);
 /* Publishes it: wakes and calls. Network thread. */
 void future_publish(struct quoin_future *future);
 /* Network thread: it is done with `error`, unless it was already on its way. */

@@ -44,7 +44,7 @@ struct quoin_future *quoin_transaction_get_key(struct quoin_transaction *transac
 
 /* ---- questions about a range ---- */
 
-static_assert(sizeof(struct quoin_key) == sizeof(struct bytes) && sizeof(char *) <= sizeof(struct bytes),
+static_assert(sizeof(struct quoin_key) <= sizeof(struct bytes) && sizeof(char *) <= sizeof(struct bytes),
               "items are turned into the public form in place");
 
 static void make_public(struct quoin_future *future)

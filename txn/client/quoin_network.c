@@ -18,7 +18,10 @@
 
 struct quoin_network {
     struct env *env;
-    pthread_t thread;
+    pthread_t thread;        /* that runs the loop, while it is `running` */
+    bool borrowed;           /* the thread is the application's own (network_loop) */
+    pthread_mutex_t driving; /* a borrowed thread is not always there: who calls then does the work itself */
+    _Atomic bool running, over;
     _Atomic(struct submission *) submitted;
     struct quoin_future *completed, **completed_tail; /* the thread's */
     struct ready publish;
@@ -76,11 +79,28 @@ static void run_call(struct submission *submission)
     syscall(SYS_futex, &call->done, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
+/* True when nobody ran the loop, and this thread has done what was submitted. */
+static bool drain_here(struct quoin_network *network)
+{
+    bool idle;
+
+    if (!network->borrowed)
+        return false;
+    pthread_mutex_lock(&network->driving);
+    idle = !atomic_load(&network->running);
+    if (idle)
+        drain(network);
+    pthread_mutex_unlock(&network->driving);
+    return idle;
+}
+
 void network_run(struct quoin_network *network, struct network_call *call)
 {
     call->submission.run = run_call;
     atomic_store(&call->done, 0);
     network_submit(network, &call->submission);
+    if (drain_here(network))
+        return;
     while (atomic_load_explicit(&call->done, memory_order_acquire) == 0)
         syscall(SYS_futex, &call->done, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 }
@@ -125,7 +145,8 @@ struct env *network_env(struct quoin_network *network)
 
 bool network_is_this_thread(const struct quoin_network *network)
 {
-    return network != NULL && pthread_equal(network->thread, pthread_self());
+    return network != NULL && atomic_load_explicit(&network->running, memory_order_acquire) &&
+           pthread_equal(network->thread, pthread_self());
 }
 
 static void *run_network(void *argument)
@@ -146,10 +167,12 @@ static int start_thread(struct quoin_network *network)
     pthread_sigmask(SIG_BLOCK, &all, &before);
     failed = pthread_create(&network->thread, NULL, run_network, network);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!failed)
+        atomic_store(&network->running, true);
     return failed ? ERROR_PLATFORM_ERROR : 0;
 }
 
-static int make_network(struct quoin_network **ret_network)
+static int make_network(bool borrowed, struct quoin_network **ret_network)
 {
     struct quoin_network *network = mem_zalloc(sizeof(*network));
     struct env_posix_options options = {.on_wake = drain, .ctx = network};
@@ -159,8 +182,10 @@ static int make_network(struct quoin_network **ret_network)
         return ERROR_OUT_OF_MEMORY;
     network->completed_tail = &network->completed;
     network->publish.run = publish;
+    network->borrowed = borrowed;
+    pthread_mutex_init(&network->driving, NULL);
     error = env_posix_create(&options, &network->env);
-    if (error == 0) {
+    if (error == 0 && !borrowed) {
         error = start_thread(network);
         if (error != 0)
             env_posix_destroy(network->env);
@@ -172,19 +197,74 @@ static int make_network(struct quoin_network **ret_network)
     return error;
 }
 
-quoin_error quoin_network_start(void)
+static int start_network(bool borrowed)
 {
     struct quoin_network *network;
     int error = 0;
 
     pthread_mutex_lock(&network_lock);
     if (network_get() == NULL) {
-        error = make_network(&network);
+        error = make_network(borrowed, &network);
         if (error == 0)
             atomic_store_explicit(&the_network, network, memory_order_release);
+    } else if (borrowed) {
+        error = ERROR_NETWORK_ALREADY_SETUP;
     }
     pthread_mutex_unlock(&network_lock);
     return error;
+}
+
+quoin_error quoin_network_start(void)
+{
+    return start_network(false);
+}
+
+int network_setup(void)
+{
+    return start_network(true);
+}
+
+int network_loop(void)
+{
+    struct quoin_network *network = network_get();
+    int error = 0;
+
+    if (network == NULL || !network->borrowed)
+        return ERROR_NETWORK_NOT_SETUP;
+    pthread_mutex_lock(&network->driving);
+    if (network->over || network->running) {
+        error = ERROR_NETWORK_CANNOT_BE_RESTARTED;
+    } else {
+        network->thread = pthread_self();
+        atomic_store(&network->running, true);
+    }
+    pthread_mutex_unlock(&network->driving);
+    if (error != 0)
+        return error;
+    env_posix_run(network->env);
+    pthread_mutex_lock(&network->driving);
+    drain(network); /* whoever waits for a call of its own is answered; from now on callers do their work themselves */
+    atomic_store(&network->over, true);
+    atomic_store(&network->running, false);
+    pthread_mutex_unlock(&network->driving);
+    return 0;
+}
+
+int network_end(void)
+{
+    struct quoin_network *network = network_get();
+
+    if (network == NULL || !network->borrowed)
+        return ERROR_NETWORK_NOT_SETUP;
+    env_posix_stop(network->env);
+    return 0;
+}
+
+bool network_is_over(void)
+{
+    struct quoin_network *network = network_get();
+
+    return network != NULL && atomic_load_explicit(&network->over, memory_order_acquire);
 }
 
 struct count_call {
@@ -221,11 +301,14 @@ quoin_error quoin_network_stop(void)
     network = network_get();
     if (network != NULL && flush(network) > 0)
         error = ERROR_CLIENT_INVALID_OPERATION;
+    if (network != NULL && network->borrowed)
+        error = ERROR_CLIENT_INVALID_OPERATION;
     if (network != NULL && error == 0) {
         atomic_store(&the_network, NULL);
         env_posix_stop(network->env);
         pthread_join(network->thread, NULL);
         env_posix_destroy(network->env);
+        pthread_mutex_destroy(&network->driving);
         mem_free(network);
     }
     pthread_mutex_unlock(&network_lock);

@@ -344,21 +344,26 @@ quoin_error quoin_future_get_error(struct quoin_future *future);
 quoin_error quoin_future_get_value(struct quoin_future *future, bool *ret_present, const uint8_t **ret_value, int *ret_length);
 quoin_error quoin_future_get_int64(struct quoin_future *future, int64_t *ret_number);
 quoin_error quoin_future_get_key(struct quoin_future *future, const uint8_t **ret_key, int *ret_length);
+/* Packed, as in FoundationDB's C API, which hands out the same memory. */
+#pragma pack(push, 4)
 struct quoin_pair {
     const uint8_t *key;
     int key_length;
     const uint8_t *value;
     int value_length;
 };
+#pragma pack(pop)
 quoin_error quoin_future_get_bool(struct quoin_future *future, bool *ret_value);
 quoin_error quoin_future_get_uint64(struct quoin_future *future, uint64_t *ret_number);
 quoin_error quoin_future_get_double(struct quoin_future *future, double *ret_number);
 /* NUL-terminated strings. */
 quoin_error quoin_future_get_string_array(struct quoin_future *future, const char *const **ret_strings, int *ret_count);
+#pragma pack(push, 4)
 struct quoin_key {
     const uint8_t *key;
     int key_length;
 };
+#pragma pack(pop)
 quoin_error quoin_future_get_key_array(struct quoin_future *future, const struct quoin_key **ret_keys, int *ret_count);
 struct quoin_conflict_report {
     struct quoin_key read_begin, read_end;       /* what this transaction had read, [begin, end) */

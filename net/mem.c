@@ -7,7 +7,7 @@
 /* Process-wide on purpose: allocation has no context to hang these from. Set before threads start. */
 static bool fatal;
 static uint64_t countdown;
-static bool fired;
+static bool fired, watches;
 
 static bool must_fail(void)
 {
@@ -16,7 +16,7 @@ static bool must_fail(void)
     if (--countdown != 0)
         return false;
     fired = true;
-    return true;
+    return !watches;
 }
 
 static void *checked(void *ptr, size_t size)
@@ -56,7 +56,18 @@ void mem_set_fatal(bool value)
 void mem_fail_nth(uint64_t nth)
 {
     countdown = nth;
-    fired = false;
+    fired = watches = false;
+}
+
+void mem_watch_nth(uint64_t nth)
+{
+    mem_fail_nth(nth);
+    watches = true;
+}
+
+uint64_t mem_armed(void)
+{
+    return countdown;
 }
 
 bool mem_fail_fired(void)

@@ -17,5 +17,9 @@ void mem_set_fatal(bool fatal);
 
 /* Test hook: the n-th allocation from now on (1 = the next) returns NULL, once; 0 turns it off. */
 void mem_fail_nth(uint64_t nth);
+/* The same, but nothing fails: the simulator ends the process behind the turn instead. */
+void mem_watch_nth(uint64_t nth);
+/* How many allocations the armed call is away; 0: none is armed, or it has fired. */
+uint64_t mem_armed(void);
 /* True when the armed failure has fired since mem_fail_nth. */
 bool mem_fail_fired(void);

@@ -127,6 +127,7 @@ static void job_start(struct env *env, struct env_job *job)
     job->env = env;
     job->ready = (struct ready){.run = job_ready};
     pending->job = job;
+    pending->cut_off = sim_process_cut_off(process);
     pending->event.fire = job_run_fire;
     sim_event_in(world, &pending->event, sim_draw_us(&world->schedule, typical_us, 50, typical_us * 50));
 }
@@ -140,7 +141,7 @@ void sim_jobs_end(struct sim_process *process, bool may_run)
         struct env_job *job = pending->job;
 
         env_ready_cancel(&job->ready);
-        if (!pending->ran && may_run && sim_random_coin(&process->world->schedule))
+        if (!pending->ran && may_run && !pending->cut_off && sim_random_coin(&process->world->schedule))
             job_run(pending);
         sim_pending_free(pending);
         job->done(job);
@@ -160,7 +161,7 @@ static void trace(struct env *env, enum severity severity, struct bytes line)
     if (severity >= SEVERITY_WARN)
         world->warnings++;
     wanted = world->traced != NULL && world->traced(world, process, severity, line);
-    if (severity < SEVERITY_ERROR || wanted)
+    if (severity < SEVERITY_ERROR || wanted || sim_process_cut_off(process))
         return;
     if (world->errors_allowed > 0)
         world->errors_allowed--;
@@ -255,6 +256,32 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
     (void)kind;
     (void)where;
     return remove(path);
+}
+
+static bool process_directory(struct sim_process *process, const char *suffix, char out[SIM_PATH_MAX + 32])
+{
+    snprintf(out, SIM_PATH_MAX + 32, "%s/p%u%s", process->world->scratch, process->id, suffix);
+    return process->world->scratch[0] != '\0';
+}
+
+void sim_scratch_erase(struct sim_process *process)
+{
+    char directory[SIM_PATH_MAX + 32];
+
+    if (process_directory(process, "", directory))
+        nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Either may not be there. */
+void sim_scratch_swap(struct sim_process *a, struct sim_process *b)
+{
+    char one[SIM_PATH_MAX + 32], other[SIM_PATH_MAX + 32], aside[SIM_PATH_MAX + 32];
+
+    if (!process_directory(a, "", one) || !process_directory(b, "", other) || !process_directory(a, "-aside", aside))
+        return;
+    (void)rename(one, aside);
+    (void)rename(other, one);
+    (void)rename(aside, other);
 }
 
 void sim_scratch_remove(struct sim_world *world)

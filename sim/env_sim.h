@@ -17,6 +17,7 @@ struct sim_pending {
     struct sim_process *process;
     struct env_job *job;    /* borrowed until done() */
     bool ran;
+    bool cut_off;           /* its process ended before it could start it */
     struct env_sync *sync;  /* borrowed until done() */
     struct sim_inode *inode;
     uint32_t *pages;        /* owned: what the sync covers */
@@ -41,5 +42,8 @@ bool sim_scratch_path(struct sim_process *process, const char *path, bool make, 
 void sim_scratch_list(struct sim_process *process, const char *path, void (*each)(void *ctx, const char *name), void *ctx);
 /* True when there was such a file. */
 bool sim_scratch_unlink(struct sim_process *process, const char *path);
+/* What is there of a process; and of two that exchange it. */
+void sim_scratch_erase(struct sim_process *process);
+void sim_scratch_swap(struct sim_process *a, struct sim_process *b);
 /* Removes what sim_scratch_path made. */
 void sim_scratch_remove(struct sim_world *world);

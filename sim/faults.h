@@ -20,13 +20,33 @@
     X(SLOW_CPU, "slow-cpu", 5000, 30000, "a process runs a hundred times slower")                                 \
     X(LATENCY, "latency", 3000, 20000, "the whole network gets slow, with a long tail")                           \
     X(SLOW_DISK, "slow-disk", 3000, 20000, "syncs of a disk take up to a second")                                 \
-    X(DISK_ERROR, "disk-error", 5000, 40000, "file calls of a process fail now and then")                         \
+    X(DISK_ERROR, "disk-error", 5000, 40000, "reads, writes, syncs or changes of names of a process fail now and then") \
     X(DISK_FULL, "disk-full", 10000, 60000, "no file of a process can grow")                                      \
     X(BIT_FLIP, "bit-flip", 0, 0, "1 to 32 bits of one chunk in some thousands flip; all the chaos long")         \
-    X(DEAD, "dead", 5000, 40000, "a server, mostly one of storage, is gone for 5 to 60 s")                       \
-    X(PAUSE_ROLE, "pause-role", 3000, 20000, "SIGSTOP of all that host one kind of role, for 0.3 to 20 s")       \
+    X(DEAD, "dead", 5000, 40000, "a server, mostly one of storage, is gone for 5 to 60 s")                        \
+    X(PAUSE_ROLE, "pause-role", 3000, 20000, "SIGSTOP of all that host one kind of role, for 0.3 to 20 s")        \
     X(OLD_SIDE, "old-side", 5000, 30000, "the epoch's stateless roles, few logs, some clients: cut off together") \
-    X(CLOCK, "clock", 5000, 30000, "a process's clock drifts by up to 10 %, its wall clock jumps by hours")
+    X(CLOCK, "clock", 5000, 30000, "a process's clock drifts by up to 10 %, its wall clock jumps by hours")       \
+    X(LEADER_ISOLATED, "leader-isolated", 5000, 40000, "the controller is cut off: from all, from coordinators, or one way") \
+    X(REORDER, "reorder", 5000, 40000, "each connection gets a delay of its own: what was sent first arrives last") \
+    X(SLOW_READER, "slow-reader", 5000, 40000, "a process takes a chunk from each connection now and then: senders' queues fill") \
+    X(PARTIAL_WRITE, "partial-write", 5000, 40000, "kernels take a part of what is sent; the rest waits, or dies with its sender") \
+    X(DUPLICATE, "duplicate", 5000, 40000, "one request in some is delivered twice, on two connections")          \
+    X(REPLAY, "replay", 2000, 15000, "frames of minutes and epochs ago, checksummed and valid, sent again")       \
+    X(MIXED_VERSIONS, "mixed-versions", 8000, 60000, "a server of a newer minor version, or one that nobody may talk to") \
+    X(DISK_HUNG, "disk-hung", 8000, 60000, "no sync of a disk comes back for 1 to 40 s")                          \
+    X(LATENT_CORRUPTION, "latent-corruption", 10000, 60000, "bits of old pages of one disk rot; sometimes it restarts then") \
+    X(MISDIRECTED_WRITE, "misdirected-write", 10000, 60000, "a page of a disk lies where another should")         \
+    X(DISK_SWAPPED, "disk-swapped", 15000, 60000, "two machines come back with each other's disks")               \
+    X(DISK_ROLLED_BACK, "disk-rolled-back", 15000, 60000, "a machine comes back with its disk as it was some time ago") \
+    X(DISK_DELETED, "disk-deleted", 15000, 60000, "a machine comes back with an empty disk")                      \
+    X(OUT_OF_MEMORY, "out-of-memory", 5000, 40000, "the n-th allocation of a turn fails: killed in the middle of it") \
+    X(CLOCK_FREEZE, "clock-freeze", 5000, 40000, "a process's clock stands still for 0.1 to 20 s")                \
+    X(CLOCK_JUMP, "clock-jump", 8000, 60000, "a process's clock leaps by up to an hour, its wall clock either way") \
+    X(VERSION_JUMP, "version-jump", 8000, 60000, "the sequencer's clock leaps: versions jump as far as they may") \
+    X(CONFIGURATION, "configuration", 8000, 60000, "the numbers of logs, proxies and resolvers change")           \
+    X(RERECRUITMENT, "rerecruitment", 5000, 40000, "a host of stateless roles goes for 1 to 20 s: others must take over") \
+    X(RECOVERY_STORM, "recovery-storm", 15000, 60000, "whoever is sequencer, controller or log is killed, again and again")
 
 enum sim_fault_class {
 #define X(class, key, pause_min_ms, pause_max_ms, what) FAULT_##class,
@@ -59,11 +79,17 @@ struct sim_faults {
     struct sim_world *world; /* borrowed */
     /* The kinds of roles that live in the process, 1 << enum role_kind each. NULL: nobody knows, nobody hosts any. */
     uint32_t (*role_kinds)(const struct sim_process *process);
+    /* Has a client change the configuration. NULL: nobody can. */
+    void (*configure)(void *ctx);
+    void *configure_ctx;
+    /* How many disks may lose what they held: of zones with logs or storage servers, and of coordinators. Beyond that, loss would
+     * be legal. 0 until somebody says more. */
+    unsigned zones_may_lose, coordinators_may_lose;
     enum sim_switch want[FAULT_CLASSES];
     struct sim_strikes only[FAULT_CLASSES];
     bool on[FAULT_CLASSES];
     uint64_t numbers[FAULT_CLASSES]; /* of the newest strike, or of one that was left out */
-    uint64_t strikes[FAULT_CLASSES]; /* how many there were */
+    uint64_t strikes[FAULT_CLASSES]; /* how many had something to strike */
     struct sim_fault_ticker tickers[FAULT_CLASSES];
     struct list active; /* what mends itself later */
     struct sim_settings healthy;
@@ -78,7 +104,8 @@ void sim_faults_start(struct sim_faults *faults, int64_t duration_us);
 void sim_faults_heal(struct sim_faults *faults);
 /* "kill=3 clog=12 ..", of those that struck; cut to fit. */
 char *sim_faults_print(const struct sim_faults *faults, char *out, size_t out_size);
-/* The class of that key, or FAULT_CLASSES. */
+/* The class of that key, or FAULT_CLASSES; and back. */
 enum sim_fault_class sim_fault_class_of(const char *key);
+const char *sim_fault_key(enum sim_fault_class class);
 /* One strike now, of any class: for tests and scenarios with a plan. */
 void sim_faults_strike(struct sim_faults *faults, enum sim_fault_class class);

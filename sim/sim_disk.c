@@ -68,7 +68,7 @@ void names_set(struct sim_names *names, const char *path, struct sim_inode *inod
         inode_unref(old);
 }
 
-static void names_done(struct sim_names *names)
+void names_done(struct sim_names *names)
 {
     for (size_t i = 0; i < names->count; i++) {
         mem_free(names->names[i].path);
@@ -181,6 +181,12 @@ struct sim_disk *sim_disk_create(struct sim_world *world)
     return disk;
 }
 
+void disk_forget_dirs(struct sim_disk *disk)
+{
+    while (disk->dir_count > 0)
+        mem_free(disk->dirs[--disk->dir_count]);
+}
+
 void sim_disk_destroy(struct sim_disk *disk)
 {
     if (disk == NULL)
@@ -189,8 +195,7 @@ void sim_disk_destroy(struct sim_disk *disk)
         op_done(&disk->ops[i]);
     names_done(&disk->live);
     names_done(&disk->durable);
-    for (size_t i = 0; i < disk->dir_count; i++)
-        mem_free(disk->dirs[i]);
+    disk_forget_dirs(disk);
     mem_free(disk->dirs);
     mem_free(disk->ops);
     mem_free(disk);

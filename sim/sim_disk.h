@@ -43,6 +43,15 @@ struct sim_name_op { /* a change of names that no dir_sync has made durable */
     struct sim_inode *inode;
 };
 
+/* Which calls fail. */
+enum {
+    SIM_DISK_READS = 1,  /* open, read */
+    SIM_DISK_WRITES = 2, /* write, truncate, zero_fill */
+    SIM_DISK_SYNCS = 4,  /* of files and directories */
+    SIM_DISK_NAMES = 8,  /* rename, remove, dir_make */
+    SIM_DISK_ALL_CALLS = 15,
+};
+
 struct sim_disk {
     struct sim_world *world;
     struct sim_names live, durable;
@@ -53,10 +62,12 @@ struct sim_disk {
     uint64_t used_bytes; /* of live pages */
     /* faults */
     int64_t slow_until_us;  /* syncs take up to a second until then */
+    int64_t hung_until_us;  /* no sync comes back until then */
     unsigned error_one_in;  /* file calls fail; 0: never */
+    unsigned error_calls;   /* those; 0: all */
     bool full;
     bool lying; /* syncs of files say that they are done and make nothing durable */
-    uint64_t syncs, failed_syncs, torn_pages, lost_pages, kept_pages, errors;
+    uint64_t syncs, failed_syncs, torn_pages, lost_pages, kept_pages, errors, rotten_pages;
 };
 
 struct sim_disk *sim_disk_create(struct sim_world *world);
@@ -68,6 +79,25 @@ uint64_t sim_disk_digest(const struct sim_disk *disk);
 
 /* True when a name (of a file or directory) begins like that. */
 bool sim_disk_has(const struct sim_disk *disk, const char *prefix);
+
+/* Everything works again; what was lost stays lost. */
+void sim_disk_heal(struct sim_process *process);
+void sim_disk_unhang(struct sim_process *process);
+
+/* ---- harm (sim_disk_harm.c) ---- */
+
+/* What is durable now: names, sizes, pages; shared with the disk until it changes them. */
+struct sim_disk_image;
+struct sim_disk_image *sim_disk_image(const struct sim_disk *disk);
+void sim_disk_image_free(struct sim_disk_image *image); /* accepts NULL */
+/* These three: the processes are down. What LMDB wrote in the scratch directory goes along, but for the image. */
+void sim_disk_put_image(struct sim_disk *disk, const struct sim_disk_image *image);
+void sim_disk_erase(struct sim_process *process);
+void sim_disk_swap(struct sim_process *a, struct sim_process *b);
+/* Flips bits of a page at rest; or puts a page's content where another's belongs, which is lost, and leaves the first empty. Pages
+ * that fewer than three later syncs of the file have followed are spared. False when there is no other. */
+bool sim_disk_rot(struct sim_disk *disk, struct sim_random *random);
+bool sim_disk_misdirect(struct sim_disk *disk, struct sim_random *random);
 
 /* The env_ops of files. */
 int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file);

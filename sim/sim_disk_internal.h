@@ -36,6 +36,12 @@ uint8_t *inode_page_for_writing(struct sim_inode *inode, size_t index);
 const uint8_t *inode_page_data(const struct sim_inode *inode, size_t index);
 /* [from, to) reads as zeros; pages that never had content stay without. */
 void inode_zero(struct sim_inode *inode, uint64_t from, uint64_t to);
+/* Gives the page these images; takes references of its own. */
+void inode_set_page(struct sim_inode *inode, size_t index, struct sim_page_block *live, struct sim_page_block *durable);
+/* A copy of the image, with one reference; NULL is a page of zeros. */
+struct sim_page_block *block_copy(struct sim_pages *pages, const struct sim_page_block *block);
+struct sim_page_block *block_ref(struct sim_page_block *block);
+void block_unref(struct sim_pages *pages, struct sim_page_block *block);
 /* Clean pages that differ from the disk are read from it again. */
 void inode_drop_cache(struct sim_inode *inode);
 /* A sync of pending->inode sees the dirty pages as they are now; they become clean. */
@@ -59,3 +65,5 @@ bool disk_has_parent(const struct sim_disk *disk, const char *path);
 void disk_add_dir(struct sim_disk *disk, const char *path);
 /* 0, ERROR_FILE_NOT_FOUND, or ERROR_FILE_NOT_WRITABLE when it is not empty. */
 int disk_remove_dir(struct sim_disk *disk, const char *path);
+void names_done(struct sim_names *names);
+void disk_forget_dirs(struct sim_disk *disk);

@@ -17,19 +17,28 @@ struct env_file {
     unsigned flags;
 };
 
+enum { HUNG_LOOK_US = 20000 };
+
 /* ---- faults ---- */
 
-static bool call_fails(struct sim_process *process, const char *call)
+static bool call_fails(struct sim_process *process, unsigned calls, const char *call)
 {
     struct sim_disk *disk = process->disk;
 
     if (process->dying)
         return true;
-    if (disk->error_one_in == 0 || !sim_random_one_in(&disk->world->faults, disk->error_one_in))
+    if (disk->error_one_in == 0 || (disk->error_calls != 0 && (disk->error_calls & calls) == 0) || !sim_random_one_in(&disk->world->faults, disk->error_one_in))
         return false;
     disk->errors++;
     sim_note(disk->world, process, call, 0);
     return true;
+}
+
+/* An allocation of this turn has failed: what the process still does until the turn's end never happened, but it must not notice,
+ * for the code that runs is that of a process that lives. */
+static bool process_is_cut_off(const struct sim_process *process)
+{
+    return !process->dying && sim_process_cut_off(process);
 }
 
 static bool has_space(struct sim_process *process, uint64_t more)
@@ -47,6 +56,8 @@ static int64_t sync_us(struct sim_disk *disk)
     struct sim_world *world = disk->world;
     const struct sim_settings *settings = &world->settings;
 
+    if (world->now_us < disk->hung_until_us)
+        return disk->hung_until_us - world->now_us;
     if (world->now_us < disk->slow_until_us)
         return sim_random_range(&world->schedule, 10000, SIM_SECOND_US);
     return sim_draw_us(&world->schedule, settings->sync_us, settings->sync_tail, settings->sync_tail_us);
@@ -61,7 +72,7 @@ int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_
     struct sim_inode *inode = names_find(&disk->live, path);
     struct env_file *file;
 
-    if (call_fails(process, "open-error"))
+    if (call_fails(process, SIM_DISK_READS, "open-error"))
         return ERROR_IO_ERROR;
     if ((flags & ENV_OPEN_EXCLUSIVE) != 0)
         flags |= ENV_OPEN_CREATE;
@@ -69,7 +80,10 @@ int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_
         return ERROR_FILE_NOT_FOUND;
     if (inode != NULL && (flags & ENV_OPEN_EXCLUSIVE) != 0)
         return ERROR_FILE_NOT_WRITABLE;
-    if (inode == NULL) {
+    if (inode == NULL && process_is_cut_off(process)) {
+        inode = inode_create(disk);
+        inode->refs--;
+    } else if (inode == NULL) {
         if (!has_space(process, SIM_PAGE_BYTES))
             return ERROR_IO_ERROR;
         inode = inode_create(disk);
@@ -90,7 +104,7 @@ int sim_file_read(struct env_file *file, uint64_t offset, void *into, size_t len
     struct sim_inode *inode = file->inode;
     uint8_t *out = into;
 
-    if (call_fails(file->process, "read-error"))
+    if (call_fails(file->process, SIM_DISK_READS, "read-error"))
         return ERROR_IO_ERROR;
     if (offset >= inode->live_size)
         len = 0;
@@ -114,8 +128,10 @@ int sim_file_write(struct env_file *file, uint64_t offset, struct bytes data)
     struct sim_inode *inode = file->inode;
 
     assert((file->flags & ENV_OPEN_WRITE) != 0);
-    if (call_fails(file->process, "write-error"))
+    if (call_fails(file->process, SIM_DISK_WRITES, "write-error"))
         return ERROR_IO_ERROR;
+    if (process_is_cut_off(file->process))
+        return 0;
     /* Pages that exist may be written when the disk is full; a growing file may not. */
     if (offset + data.len > inode->live_size && !has_space(file->process, data.len))
         return ERROR_IO_ERROR;
@@ -142,8 +158,10 @@ int sim_file_truncate(struct env_file *file, uint64_t size)
 {
     struct sim_inode *inode = file->inode;
 
-    if (call_fails(file->process, "truncate-error"))
+    if (call_fails(file->process, SIM_DISK_WRITES, "truncate-error"))
         return ERROR_IO_ERROR;
+    if (process_is_cut_off(file->process))
+        return 0;
     if (size < inode->live_size)
         inode_zero(inode, size, inode->live_size);
     inode->live_size = size;
@@ -155,8 +173,10 @@ int sim_file_zero_fill(struct env_file *file, uint64_t offset, uint64_t len)
     struct sim_inode *inode = file->inode;
     uint64_t end = offset + len;
 
-    if (call_fails(file->process, "allocate-error"))
+    if (call_fails(file->process, SIM_DISK_WRITES, "allocate-error"))
         return ERROR_IO_ERROR;
+    if (process_is_cut_off(file->process))
+        return 0;
     if (end > inode->live_size && !has_space(file->process, end - inode->live_size))
         return ERROR_IO_ERROR;
     inode_zero(inode, offset, end < inode->live_size ? end : inode->live_size);
@@ -232,8 +252,12 @@ static void sync_finishes(struct sim_event *event)
     struct sim_pending *pending = container_of(event, struct sim_pending, event);
     struct sim_process *process = pending->process;
 
+    if (process->world->now_us < process->disk->hung_until_us) { /* it began before the disk hung */
+        sim_event_in(process->world, event, HUNG_LOOK_US);
+        return;
+    }
     pending->ran = true;
-    if (call_fails(process, "sync-error"))
+    if (call_fails(process, SIM_DISK_SYNCS, "sync-error"))
         pending->error = ERROR_IO_ERROR;
     sync_count(process->disk, pending->error);
     end_sync(process->disk, pending);
@@ -266,14 +290,44 @@ int sim_file_sync_now(struct env_file *file)
 
     if (process->dying)
         return ERROR_IO_ERROR;
+    if (process_is_cut_off(process))
+        return 0;
     process->blocked_us += sync_us(process->disk);
-    if (call_fails(process, "sync-error"))
+    if (call_fails(process, SIM_DISK_SYNCS, "sync-error"))
         pending.error = ERROR_IO_ERROR;
     sync_count(process->disk, pending.error);
     inode_begin_sync(&pending);
     end_sync(process->disk, &pending);
     mem_free(pending.pages);
     return pending.error;
+}
+
+void sim_disk_unhang(struct sim_process *process)
+{
+    struct sim_world *world = process->world;
+
+    process->disk->hung_until_us = 0;
+    if (process->busy_until_us > world->now_us) { /* it may have blocked in a call until the end of the fault */
+        process->busy_until_us = world->now_us;
+        sim_process_plan(process);
+    }
+    list_each(link, after, &process->syncs) {
+        struct sim_pending *pending = list_entry(link, struct sim_pending, link);
+
+        if (!pending->ran && pending->event.at_us > world->now_us + HUNG_LOOK_US)
+            sim_event_in(world, &pending->event, sim_random_range(&world->schedule, 0, HUNG_LOOK_US));
+    }
+}
+
+void sim_disk_heal(struct sim_process *process)
+{
+    struct sim_disk *disk = process->disk;
+
+    disk->error_one_in = disk->error_calls = 0;
+    disk->full = false;
+    disk->slow_until_us = 0;
+    if (disk->hung_until_us != 0)
+        sim_disk_unhang(process);
 }
 
 void sim_disk_cancel_syncs(struct sim_process *process)
@@ -310,8 +364,10 @@ int sim_rename(struct env *env, const char *from, const char *to)
     struct sim_disk *disk = process->disk;
     struct sim_inode *inode = names_find(&disk->live, from);
 
-    if (call_fails(process, "rename-error"))
+    if (call_fails(process, SIM_DISK_NAMES, "rename-error"))
         return ERROR_IO_ERROR;
+    if (process_is_cut_off(process))
+        return 0;
     if (inode == NULL || !disk_has_parent(disk, to))
         return ERROR_FILE_NOT_FOUND;
     disk_push_op(disk, SIM_NAME_MOVE, from, to, inode);
@@ -325,8 +381,10 @@ int sim_remove(struct env *env, const char *path)
     struct sim_process *process = sim_process_of(env);
     struct sim_disk *disk = process->disk;
 
-    if (call_fails(process, "remove-error"))
+    if (call_fails(process, SIM_DISK_NAMES, "remove-error"))
         return ERROR_IO_ERROR;
+    if (process_is_cut_off(process))
+        return 0;
     if (names_find(&disk->live, path) != NULL) {
         disk_push_op(disk, SIM_NAME_REMOVE, path, NULL, NULL);
         names_set(&disk->live, path, NULL);
@@ -343,8 +401,10 @@ int sim_dir_make(struct env *env, const char *path)
     struct sim_process *process = sim_process_of(env);
     struct sim_disk *disk = process->disk;
 
-    if (call_fails(process, "mkdir-error"))
+    if (call_fails(process, SIM_DISK_NAMES, "mkdir-error"))
         return ERROR_IO_ERROR;
+    if (process_is_cut_off(process))
+        return 0;
     if (disk_has_dir(disk, path))
         return 0;
     if (names_find(&disk->live, path) != NULL || !disk_has_parent(disk, path))
@@ -361,8 +421,10 @@ int sim_dir_sync(struct env *env, const char *path)
     if (!disk_has_dir(disk, path))
         return ERROR_FILE_NOT_FOUND;
     process->blocked_us += sync_us(disk);
-    if (call_fails(process, "dir-sync-error"))
+    if (call_fails(process, SIM_DISK_SYNCS, "dir-sync-error"))
         return ERROR_IO_ERROR;
+    if (process_is_cut_off(process))
+        return 0;
     disk_sync_names(disk, path);
     return 0;
 }

@@ -25,14 +25,21 @@ static struct sim_page_block *block_take(struct sim_pages *pages)
     return block;
 }
 
-static struct sim_page_block *block_ref(struct sim_page_block *block)
+static const uint8_t *block_data(const struct sim_page_block *block)
+{
+    static const uint8_t zeros[SIM_PAGE_BYTES];
+
+    return block == NULL ? zeros : block->data;
+}
+
+struct sim_page_block *block_ref(struct sim_page_block *block)
 {
     if (block != NULL)
         block->refs++;
     return block;
 }
 
-static void block_unref(struct sim_pages *pages, struct sim_page_block *block)
+void block_unref(struct sim_pages *pages, struct sim_page_block *block)
 {
     if (block == NULL || --block->refs != 0)
         return;
@@ -40,18 +47,19 @@ static void block_unref(struct sim_pages *pages, struct sim_page_block *block)
     pages->spare = block;
 }
 
+struct sim_page_block *block_copy(struct sim_pages *pages, const struct sim_page_block *block)
+{
+    struct sim_page_block *copy = block_take(pages);
+
+    memcpy(copy->data, block_data(block), SIM_PAGE_BYTES);
+    return copy;
+}
+
 static void block_set(struct sim_pages *pages, struct sim_page_block **slot, struct sim_page_block *block)
 {
     block_ref(block);
     block_unref(pages, *slot);
     *slot = block;
-}
-
-static const uint8_t *block_data(const struct sim_page_block *block)
-{
-    static const uint8_t zeros[SIM_PAGE_BYTES];
-
-    return block == NULL ? zeros : block->data;
 }
 
 /* ---- inodes ---- */
@@ -117,6 +125,15 @@ static void set_live(struct sim_inode *inode, struct page *page, struct sim_page
     if (page->live != NULL && block == NULL)
         disk->used_bytes -= SIM_PAGE_BYTES;
     block_set(&disk->world->pages, &page->live, block);
+}
+
+void inode_set_page(struct sim_inode *inode, size_t index, struct sim_page_block *live, struct sim_page_block *durable)
+{
+    struct page *page = inode_page(inode, index);
+
+    assert(!page->dirty && page->syncs == 0);
+    set_live(inode, page, live);
+    block_set(&inode->disk->world->pages, &page->durable, durable);
 }
 
 /* The page's live image, ready to be changed in place. */

@@ -8,7 +8,7 @@
  *
  *   sender: conn_send -> [unsent] -> chunks on the way -> end->arrived -> received()
  */
-#include "sim/sim_net.h"
+#include "sim/sim_net_internal.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -16,75 +16,16 @@
 
 #include "net/error.h"
 #include "net/mem.h"
-#include "sim/world.h"
-
-enum chunk_kind { CHUNK_SYN, CHUNK_OPEN, CHUNK_DATA, CHUNK_FIN };
-
-struct chunk {
-    struct list link;
-    enum chunk_kind kind;
-    int error; /* of a FIN */
-    int64_t at_us;
-    struct bytes_buffer data; /* owned */
-    size_t start;             /* bytes of data that were handed over before */
-};
-
-struct pipe {
-    struct sim_event event;
-    struct sim_link *owner;
-    unsigned to;        /* the side it flows to */
-    struct list chunks; /* on the way */
-    struct list unsent; /* behind the window */
-    size_t window_used, unsent_bytes;
-    int64_t last_at_us;
-    bool held;      /* its direction is blocked; the event is off */
-    bool fin;       /* a FIN is on the way or has arrived: nothing follows it */
-    bool swallowed; /* half-open: what is sent here vanishes */
-};
-
-struct env_conn {
-    struct list process_link;
-    struct sim_link *link;
-    unsigned side;
-    struct sim_process *process;
-    const struct env_conn_events *events; /* borrowed; NULL until adopted */
-    void *ctx;
-    struct sim_event readable, drained, accepted;
-    struct list arrived; /* chunks in the kernel */
-    struct env_listener *listener; /* of a connection nobody has accepted yet */
-    bool paused;
-    bool gone;      /* closed; freed when no callback is under way */
-    unsigned holds; /* callbacks under way */
-};
-
-struct sim_link {
-    struct list link;
-    struct env_conn *ends[2];
-    struct sim_process *processes[2]; /* [1] NULL until accepted */
-    unsigned machines[2];
-    struct address to, from;
-    struct pipe pipes[2];
-    struct sim_event late_fin; /* a close that the other side hears of late */
-    unsigned late_fin_to;
-    uint64_t id;
-};
-
-struct env_listener {
-    struct list link; /* in the process */
-    struct sim_process *process;
-    struct address at;
-    const struct env_listener_events *events;
-    void *ctx;
-};
 
 static void arrive_fire(struct sim_event *event);
+static void resume_fire(struct sim_event *event);
 static void readable_fire(struct sim_event *event);
 static void drained_fire(struct sim_event *event);
 static void accepted_fire(struct sim_event *event);
 
 /* ---- chunks ---- */
 
-static struct chunk *chunk_take(struct sim_world *world, enum chunk_kind kind)
+struct chunk *chunk_take(struct sim_world *world, enum chunk_kind kind)
 {
     struct list *spare = list_pop_front(&world->net.spare_chunks);
     struct chunk *chunk = spare != NULL ? list_entry(spare, struct chunk, link) : sim_zalloc(sizeof(*chunk));
@@ -93,7 +34,7 @@ static struct chunk *chunk_take(struct sim_world *world, enum chunk_kind kind)
     return chunk;
 }
 
-static void chunk_free(struct sim_world *world, struct chunk *chunk)
+void chunk_free(struct sim_world *world, struct chunk *chunk)
 {
     list_remove(&chunk->link);
     bytes_buffer_done(&chunk->data);
@@ -106,7 +47,7 @@ static void chunks_free(struct sim_world *world, struct list *chunks)
         chunk_free(world, list_entry(chunks->next, struct chunk, link));
 }
 
-static struct chunk *chunk_first(struct list *chunks)
+struct chunk *chunk_first(struct list *chunks)
 {
     return list_empty(chunks) ? NULL : list_entry(chunks->next, struct chunk, link);
 }
@@ -119,12 +60,7 @@ static size_t chunk_left(const struct chunk *chunk)
 
 /* ---- pipes ---- */
 
-static struct sim_world *world_of(const struct sim_link *link)
-{
-    return link->processes[0]->world;
-}
-
-static bool is_blocked(const struct pipe *pipe)
+bool is_blocked(const struct pipe *pipe)
 {
     const struct sim_link *link = pipe->owner;
 
@@ -142,26 +78,15 @@ static int64_t arrival_us(struct pipe *pipe, size_t len, int64_t extra_us)
         at_us += sim_random_range(&world->schedule, 5, 40);
     else
         at_us += sim_draw_us(&world->schedule, settings->latency_us, settings->latency_tail, settings->latency_tail_us);
+    if (settings->skew_us != 0)
+        at_us += (int64_t)(sim_mix((pipe->owner->id * 2 + pipe->to) ^ settings->skew_salt) % (uint64_t)settings->skew_us);
     if (at_us < pipe->last_at_us)
         at_us = pipe->last_at_us;
     pipe->last_at_us = at_us;
     return at_us;
 }
 
-static void flip_bits(struct sim_world *world, struct bytes_buffer *data)
-{
-    int64_t count = sim_random_range(&world->faults, 1, 32);
-
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t bit = sim_random_below(&world->faults, data->len * 8);
-
-        data->ptr[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-    }
-    world->net.flips++;
-    sim_note(world, NULL, "flip", (uint64_t)count);
-}
-
-static void pipe_append(struct pipe *pipe, struct chunk *chunk, int64_t extra_us)
+void pipe_append(struct pipe *pipe, struct chunk *chunk, int64_t extra_us)
 {
     struct sim_world *world = world_of(pipe->owner);
     bool was_empty = list_empty(&pipe->chunks);
@@ -177,7 +102,7 @@ static void pipe_append(struct pipe *pipe, struct chunk *chunk, int64_t extra_us
         sim_agenda_put(&world->agenda, &pipe->event, chunk->at_us);
 }
 
-static void pipe_append_data(struct pipe *pipe, struct chunk *chunk)
+void pipe_append_data(struct pipe *pipe, struct chunk *chunk)
 {
     struct sim_world *world = world_of(pipe->owner);
     const struct sim_settings *settings = &world->settings;
@@ -187,7 +112,7 @@ static void pipe_append_data(struct pipe *pipe, struct chunk *chunk)
     world->net.chunks++;
     world->net.bytes += chunk->data.len;
     if (settings->flip_one_in != 0 && sim_random_one_in(&world->faults, settings->flip_one_in))
-        flip_bits(world, &chunk->data);
+        net_flip_bits(world, &chunk->data);
     if (settings->split_one_in == 0 || chunk->data.len < 2 || !sim_random_one_in(&world->schedule, settings->split_one_in)) {
         pipe_append(pipe, chunk, 0);
         return;
@@ -201,7 +126,7 @@ static void pipe_append_data(struct pipe *pipe, struct chunk *chunk)
     pipe_append(pipe, rest, 0);
 }
 
-static void pipe_append_fin(struct pipe *pipe, int error, int64_t extra_us)
+void pipe_append_fin(struct pipe *pipe, int error, int64_t extra_us)
 {
     struct chunk *chunk = chunk_take(world_of(pipe->owner), CHUNK_FIN);
 
@@ -209,28 +134,20 @@ static void pipe_append_fin(struct pipe *pipe, int error, int64_t extra_us)
     pipe_append(pipe, chunk, extra_us);
 }
 
-static void pipe_drop_all(struct pipe *pipe)
+void pipe_drop_all(struct pipe *pipe)
 {
     struct sim_world *world = world_of(pipe->owner);
 
     sim_agenda_remove(&world->agenda, &pipe->event);
+    sim_agenda_remove(&world->agenda, &pipe->resume);
     chunks_free(world, &pipe->chunks);
     chunks_free(world, &pipe->unsent);
     pipe->unsent_bytes = 0;
 }
 
-static void pipe_release(struct sim_link *link, struct pipe *pipe)
-{
-    if (!pipe->held || is_blocked(pipe))
-        return;
-    pipe->held = false;
-    if (!list_empty(&pipe->chunks))
-        sim_event_in(world_of(link), &pipe->event, sim_random_range(&world_of(link)->schedule, 10, 500));
-}
-
 /* ---- links and ends ---- */
 
-static struct sim_link *link_create(struct sim_process *process, struct address to)
+struct sim_link *link_create(struct sim_process *process, struct address to)
 {
     struct sim_world *world = process->world;
     struct sim_link *link = sim_zalloc(sizeof(*link));
@@ -247,6 +164,7 @@ static struct sim_link *link_create(struct sim_process *process, struct address 
         pipe->owner = link;
         pipe->to = side;
         pipe->event.fire = arrive_fire;
+        pipe->resume.fire = resume_fire;
         list_init(&pipe->chunks);
         list_init(&pipe->unsent);
     }
@@ -254,13 +172,14 @@ static struct sim_link *link_create(struct sim_process *process, struct address 
     return link;
 }
 
-static void link_free(struct sim_link *link)
+void link_free(struct sim_link *link)
 {
     struct sim_world *world = world_of(link);
 
     for (unsigned side = 0; side < 2; side++)
         pipe_drop_all(&link->pipes[side]);
     sim_agenda_remove(&world->agenda, &link->late_fin);
+    bytes_buffer_done(&link->hello);
     list_remove(&link->link);
     mem_free(link);
 }
@@ -447,9 +366,20 @@ static void take_in(struct pipe *pipe, struct chunk *chunk)
         list_push_back(&end->arrived, &chunk->link);
         return;
     }
-    if (chunk->kind == CHUNK_DATA)
+    if (chunk->kind == CHUNK_DATA && !link->ghost)
         reset(pipe);
     chunk_free(world_of(link), chunk);
+}
+
+/* A copy's connection that nobody has at either end any more. True when it has gone. */
+static bool ghost_ends(struct pipe *pipe)
+{
+    struct sim_link *link = pipe->owner;
+
+    if (!link->ghost || link->ends[1] != NULL || pipe->to != 0 || !list_empty(&pipe->chunks) || !pipe->fin)
+        return false;
+    link_free(link);
+    return true;
 }
 
 static void arrive_fire(struct sim_event *event)
@@ -467,6 +397,8 @@ static void arrive_fire(struct sim_event *event)
         take_in(pipe, chunk);
     if (chunk != NULL)
         sim_agenda_put(&world->agenda, event, chunk->at_us);
+    if (ghost_ends(pipe))
+        return;
     end = pipe->owner->ends[pipe->to];
     /* Last: it may run a turn that frees the link. */
     if (end != NULL && (end->listener != NULL || !list_empty(&end->arrived)))
@@ -489,17 +421,15 @@ static void accepted_fire(struct sim_event *event)
     conn_free_if_idle(conn);
 }
 
-/* The program has taken `len` bytes: the window moves. */
-static void consumed(struct env_conn *conn, size_t len)
+/* What waits goes on its way as far as the window lets it; whoever sent it hears when all of it has. */
+static void send_unsent(struct pipe *pipe)
 {
-    struct pipe *pipe = pipe_in(conn);
-    struct sim_world *world = world_of(conn->link);
-    struct env_conn *sender = conn->link->ends[1 - conn->side];
+    struct sim_link *link = pipe->owner;
+    struct sim_world *world = world_of(link);
+    struct env_conn *sender = link->ends[1 - pipe->to];
     struct chunk *chunk;
 
-    assert(pipe->window_used >= len);
-    pipe->window_used -= len;
-    if (list_empty(&pipe->unsent))
+    if (list_empty(&pipe->unsent) || sim_event_waiting(&pipe->resume))
         return;
     while ((chunk = chunk_first(&pipe->unsent)) != NULL &&
            (pipe->window_used == 0 || pipe->window_used + chunk->data.len <= world->settings.window_bytes)) {
@@ -510,6 +440,21 @@ static void consumed(struct env_conn *conn, size_t len)
     }
     if (list_empty(&pipe->unsent) && sender != NULL && !sim_event_waiting(&sender->drained))
         sim_event_in(world, &sender->drained, world->settings.latency_us);
+}
+
+static void resume_fire(struct sim_event *event)
+{
+    send_unsent(container_of(event, struct pipe, resume));
+}
+
+/* The program has taken `len` bytes: the window moves. */
+static void consumed(struct env_conn *conn, size_t len)
+{
+    struct pipe *pipe = pipe_in(conn);
+
+    assert(pipe->window_used >= len);
+    pipe->window_used -= len;
+    send_unsent(pipe);
 }
 
 static void drained_fire(struct sim_event *event)
@@ -560,6 +505,11 @@ static void readable_fire(struct sim_event *event)
         list_remove(&chunk->link);
         if (chunk->kind == CHUNK_DATA) {
             hand_over(conn, chunk);
+            if (!conn->gone && conn->process->read_pause_us != 0) {
+                sim_event_in(world, &conn->readable, conn->process->read_pause_us);
+                chunk_free(world, chunk);
+                break;
+            }
         } else if (chunk->kind == CHUNK_OPEN) {
             sim_note(world, conn->process, "open", conn->link->id);
             if (conn->events->opened != NULL)
@@ -617,7 +567,7 @@ int sim_connect(struct env *env, struct address to, const struct env_conn_events
     struct sim_link *link;
     struct env_conn *conn;
 
-    if (process->dying || to.port == 0)
+    if (sim_process_cut_off(process) || to.port == 0)
         return ERROR_CONNECTION_FAILED;
     link = link_create(process, to);
     conn = conn_create(link, 0, process);
@@ -635,6 +585,41 @@ void sim_conn_adopt(struct env_conn *conn, const struct env_conn_events *events,
     conn->ctx = ctx;
 }
 
+/* What the trace allocates does not count: a run must be the same without it. */
+static void describe(const struct env_conn *conn, struct bytes data)
+{
+    struct sim_world *world = conn->process->world;
+    uint64_t armed = mem_armed();
+
+    if (world->trace == NULL || world->describe == NULL)
+        return;
+    if (armed != 0)
+        mem_fail_nth(0);
+    world->describe(world, conn->process, conn->side == 0 ? conn->link->to : conn->link->from, data);
+    if (armed != 0)
+        mem_watch_nth(armed);
+}
+
+/* A kernel that takes a part now and the rest later. */
+static void take_part(struct pipe *pipe, struct chunk *chunk)
+{
+    struct sim_world *world = world_of(pipe->owner);
+    const struct sim_settings *settings = &world->settings;
+    struct chunk *rest;
+    size_t keep;
+
+    if (settings->partial_one_in == 0 || chunk->data.len < 2 || !sim_random_one_in(&world->faults, settings->partial_one_in))
+        return;
+    keep = 1 + sim_random_below(&world->faults, chunk->data.len - 1);
+    rest = chunk_take(world, CHUNK_DATA);
+    if (bytes_buffer_append(&rest->data, bytes_of(chunk->data.ptr + keep, chunk->data.len - keep)) != 0)
+        assert(false);
+    chunk->data.len = keep;
+    pipe->unsent_bytes += rest->data.len;
+    list_push_back(&pipe->unsent, &rest->link);
+    sim_event_in(world, &pipe->resume, sim_random_range(&world->faults, 0, settings->partial_us));
+}
+
 void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
 {
     struct sim_world *world = conn->process->world;
@@ -642,7 +627,7 @@ void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
     struct chunk *chunk;
 
     assert(!conn->gone);
-    if (data->len == 0 || conn->process->dying) {
+    if (data->len == 0 || sim_process_cut_off(conn->process)) {
         bytes_buffer_done(data);
         return;
     }
@@ -652,8 +637,12 @@ void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
         bytes_buffer_done(data);
         return;
     }
-    if (world->trace != NULL && world->describe != NULL)
-        world->describe(world, conn->process, conn->side == 0 ? conn->link->to : conn->link->from, bytes_buffer_bytes(data));
+    if (conn->process->newer)
+        net_speak_newer(data);
+    if (conn->process->foreign)
+        net_speak_foreign(data);
+    describe(conn, bytes_buffer_bytes(data));
+    net_sent(conn->link, pipe->to, bytes_buffer_bytes(data));
     chunk = chunk_take(world, CHUNK_DATA);
     chunk->data = *data;
     *data = (struct bytes_buffer){0};
@@ -663,6 +652,7 @@ void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
         list_push_back(&pipe->unsent, &chunk->link);
         return;
     }
+    take_part(pipe, chunk);
     pipe->window_used += chunk->data.len;
     pipe_append_data(pipe, chunk);
 }
@@ -690,7 +680,7 @@ size_t sim_net_sweep(struct sim_process *process)
     return left;
 }
 
-/* ---- the network and its faults ---- */
+/* ---- the network ---- */
 
 void sim_net_init(struct sim_net *net)
 {
@@ -700,70 +690,15 @@ void sim_net_init(struct sim_net *net)
 
 void sim_net_done(struct sim_world *world)
 {
-    assert(list_empty(&world->net.links));
+    list_each(node, after, &world->net.links) {
+        assert(list_entry(node, struct sim_link, link)->ghost);
+        link_free(list_entry(node, struct sim_link, link));
+    }
+    net_recorder_done(world);
     while (!list_empty(&world->net.spare_chunks)) {
         struct chunk *chunk = chunk_first(&world->net.spare_chunks);
 
         list_remove(&chunk->link);
         mem_free(chunk);
-    }
-}
-
-static void release_all(struct sim_world *world)
-{
-    list_each(node, after, &world->net.links) {
-        struct sim_link *link = list_entry(node, struct sim_link, link);
-
-        pipe_release(link, &link->pipes[0]);
-        pipe_release(link, &link->pipes[1]);
-    }
-}
-
-void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int change)
-{
-    uint8_t *count = &world->net.blocked[from][to];
-
-    assert(from < SIM_NET_MACHINES && to < SIM_NET_MACHINES);
-    if (from == to)
-        return;
-    assert(change > 0 ? *count < UINT8_MAX : *count > 0);
-    *count = (uint8_t)(*count + change);
-    if (*count == 0)
-        release_all(world);
-}
-
-void sim_net_heal(struct sim_world *world)
-{
-    memset(world->net.blocked, 0, sizeof(world->net.blocked));
-    release_all(world);
-}
-
-void sim_net_drop(struct sim_world *world, size_t nth, enum sim_drop how)
-{
-    size_t count = 0;
-    unsigned aware;
-    struct sim_link *link = NULL;
-
-    list_each(node, after, &world->net.links)
-        count++;
-    if (count == 0)
-        return;
-    nth %= count;
-    list_each(node, after, &world->net.links) {
-        link = list_entry(node, struct sim_link, link);
-        if (nth-- == 0)
-            break;
-    }
-    sim_note(world, NULL, "drop", link->id);
-    world->net.drops++;
-    aware = (unsigned)sim_random_below(&world->faults, 2);
-    for (unsigned side = 0; side < 2; side++) {
-        struct pipe *pipe = &link->pipes[side];
-
-        if (how == SIM_DROP_BOTH || (how == SIM_DROP_ONE && side == aware))
-            pipe_append_fin(pipe, ERROR_CONNECTION_FAILED, 0);
-        else
-            pipe_drop_all(pipe);
-        pipe->swallowed = true;
     }
 }

@@ -18,13 +18,20 @@ struct sim_net {
     struct list links;        /* every connection */
     struct list spare_chunks;
     size_t link_count;
-    uint64_t chunks, bytes, flips, resets, drops;
+    struct sim_net_recorder *recorder; /* owned; NULL: nothing is recorded */
+    uint64_t chunks, bytes, flips, resets, drops, copies;
 };
 
 void sim_net_init(struct sim_net *net);
 void sim_net_done(struct sim_world *world);
 /* Blocks (+1) or unblocks (-1) one direction; blocks add up. from == to never blocks. */
 void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int change);
+/* The same for every direction a to b whose bit b is set in [a]. */
+void sim_net_block_many(struct sim_world *world, const uint64_t blocks[SIM_NET_MACHINES], int change);
+/* From now on keeps some of the requests that are sent, for sim_net_replay(). */
+void sim_net_record(struct sim_world *world);
+/* Sends one of them again, on a connection of its own; false when there is none. */
+bool sim_net_replay(struct sim_world *world);
 /* Takes every block away. */
 void sim_net_heal(struct sim_world *world);
 /* Breaks the nth connection (modulo their number): both sides hear of it, or only one, or none (half-open). */

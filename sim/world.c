@@ -14,7 +14,7 @@
 #include "sim/buggify.h"
 #include "sim/env_sim.h"
 
-enum { ROUNDS_MAX = 1000 };
+enum { ROUNDS_MAX = 1000, ALLOCATIONS_MAX = 100 };
 
 enum { STREAM_SCHEDULE, STREAM_FAULTS, STREAM_WORKLOAD, STREAM_KNOBS };
 
@@ -158,6 +158,15 @@ void sim_world_fail(struct sim_world *world, const char *format, ...)
     sim_say(world, NULL, "FAILED %s", world->why);
 }
 
+void sim_world_committed(struct sim_world *world)
+{
+    world->commits++;
+    if (world->commit_seconds != 0 && world->now_us - world->commit_second_us < SIM_SECOND_US)
+        return;
+    world->commit_seconds++;
+    world->commit_second_us = world->now_us;
+}
+
 static void hash_in(struct sim_world *world, uint64_t word)
 {
     world->hash = (world->hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
@@ -297,12 +306,26 @@ static void turn_begin(struct sim_process *process)
     process->clock_calls = 0;
     process->blocked_us = 0;
     process->env.turn_us = sim_process_clock_us(process);
+    if (process->out_of_memory)
+        mem_watch_nth(1 + sim_random_below(&process->world->faults, ALLOCATIONS_MAX));
+}
+
+/* An allocation of the turn failed, had it been a real one: the process has ended there. */
+static bool ran_out_of_memory(struct sim_process *process)
+{
+    bool fired = process->out_of_memory && mem_fail_fired();
+
+    if (process->out_of_memory)
+        mem_fail_nth(0);
+    process->out_of_memory &= !fired;
+    return fired;
 }
 
 static void turn_end(struct sim_process *process)
 {
     struct sim_world *world = process->world;
     struct list *link;
+    bool killed;
 
     while ((link = list_pop_front(&process->inbox)) != NULL) {
         struct sim_event *event = list_entry(link, struct sim_event, link);
@@ -311,10 +334,15 @@ static void turn_end(struct sim_process *process)
     }
     env_turn(&process->env);
     process->busy_until_us = world->now_us + turn_cost_us(process);
+    killed = ran_out_of_memory(process);
+    if (process->clock_drift_ppm < -100000) /* a clock that hardly moves: the turn's length does not make up for the calls */
+        process->clock_base_us += process->clock_calls / 8;
     process->running = false;
     world->current = NULL;
     hash_in(world, (uint64_t)world->now_us << 16 ^ process->id);
-    if (process->exiting)
+    if (killed)
+        sim_process_stop(process, SIM_KILL);
+    else if (process->exiting)
         sim_process_stop(process, SIM_EXIT);
     else
         sim_process_plan(process);
@@ -418,7 +446,7 @@ void sim_process_boot(struct sim_process *process)
         return;
     sim_agenda_remove(&world->agenda, &process->restart);
     process->incarnation++;
-    process->exiting = process->paused = false;
+    process->exiting = process->paused = process->out_of_memory = false;
     process->busy_until_us = world->now_us;
     process->random = (struct sim_random){sim_random_u64(&world->schedule)};
     reset_clock(process);
@@ -532,6 +560,15 @@ void sim_process_resume(struct sim_process *process)
         return;
     sim_note(process->world, process, "resume", 0);
     process->paused = false;
+    sim_process_plan(process);
+}
+
+void sim_process_jump_clock(struct sim_process *process, int64_t by_us, int64_t wall_offset_us)
+{
+    assert(by_us >= 0);
+    process->clock_base_us += by_us;
+    process->wall_offset_us = wall_offset_us;
+    sim_note(process->world, process, "clock-jump", (uint64_t)by_us);
     sim_process_plan(process);
 }
 

@@ -23,6 +23,7 @@
 
 #include "net/buggify.h"
 #include "net/env.h"
+#include "net/mem.h"
 #include "sim/event.h"
 #include "sim/random.h"
 #include "sim/sim_disk.h"
@@ -59,6 +60,11 @@ struct sim_settings {
     unsigned split_one_in;       /* chunks split at a random byte; 0: never */
     unsigned merge_one_in;       /* chunks delivered together with what follows */
     unsigned flip_one_in;        /* chunks with 1 to 32 flipped bits; 0: never */
+    unsigned partial_one_in;     /* sends of which a part waits for up to partial_us; 0: never */
+    int64_t partial_us;
+    unsigned duplicate_one_in;   /* sends to a listener that arrive twice, the second time on another connection; 0: never */
+    int64_t skew_us;             /* each direction of each connection is later by up to this, as skew_salt says; 0: none is */
+    uint64_t skew_salt;
     size_t window_bytes;         /* what a connection takes before bytes count as unsent */
     int64_t sync_us;             /* typical sync */
     unsigned sync_tail;          /* one in this many takes up to sync_tail_us */
@@ -87,6 +93,11 @@ struct sim_process {
     bool stay_down;  /* no restart by itself */
     bool given_up;   /* dead for the rest of the run */
     bool server;     /* faults may hit the process and its disk */
+    bool coordinator, keeps_data; /* set by who makes the cluster: what a loss of its disk takes away */
+    bool damaged;    /* its disk was harmed: what it held may be gone, lawfully */
+    bool newer;      /* its frames carry a field that nobody knows yet */
+    bool foreign;    /* it speaks another protocol version */
+    bool out_of_memory; /* an allocation of one of its next turns fails, which kills it */
     bool exiting;
     int exit_status;
     enum sim_stop stopped_by; /* how it went last */
@@ -99,6 +110,7 @@ struct sim_process {
     int64_t blocked_us;       /* what blocking calls of this turn cost */
     unsigned clock_calls;     /* of this turn: each lets a little time pass */
     unsigned slow_cpu;        /* turns cost this many times more; 0 = 1 */
+    int64_t read_pause_us;    /* before it takes the next chunk of a connection; 0: it takes all at once */
 
     int64_t clock_base_us;    /* process clock at clock_at_us of the world */
     int64_t clock_at_us;
@@ -131,6 +143,9 @@ struct sim_world {
     char why[SIM_WHY_MAX];       /* the first failure */
     unsigned errors_allowed;     /* events of severity error that a test expects */
     uint64_t warnings;
+    uint64_t commits;            /* acknowledged to clients */
+    uint64_t commit_seconds;     /* the same, at most one a second */
+    int64_t commit_second_us;    /* when the newest of those was counted */
     char scratch[SIM_PATH_MAX];  /* made by the first env_real_path */
     struct sim_process *current; /* whose turn it is, for crash reports */
     /* Writes what is in a send to the trace, when there is one. May be NULL. */
@@ -176,6 +191,10 @@ void sim_process_pause(struct sim_process *process);
 void sim_process_resume(struct sim_process *process);
 /* Lets the process's clock run faster or slower from now on, and moves its wall clock. */
 void sim_process_set_clock(struct sim_process *process, int64_t drift_ppm, int64_t wall_offset_us);
+/* Its clock leaps forward now, and its wall clock moves. */
+void sim_process_jump_clock(struct sim_process *process, int64_t by_us, int64_t wall_offset_us);
+/* A commit was acknowledged to a client. */
+void sim_world_committed(struct sim_world *world);
 /* Every process of the machine. */
 void sim_machine_stop(struct sim_world *world, unsigned machine, enum sim_stop how);
 
@@ -193,6 +212,12 @@ int64_t sim_draw_us(struct sim_random *random, int64_t typical_us, unsigned tail
 /* mem_* that can't fail: the simulator does not test its own allocation. */
 void *sim_zalloc(size_t size);
 char *sim_strdup(const char *text);
+
+/* Nothing that it does has an effect any more: it is being killed, or will be when this turn ends. */
+static inline bool sim_process_cut_off(const struct sim_process *process)
+{
+    return process->dying || (process->out_of_memory && process->running && mem_fail_fired());
+}
 
 static inline struct sim_process *sim_process_of(struct env *env)
 {

@@ -379,3 +379,125 @@ Test(disk, zero_filled_space_reads_as_zeros_and_can_be_written)
     env_file_close(machine.env, file);
     sim_world_destroy(machine.world);
 }
+
+/* ---- harm ---- */
+
+/* "d/f": pages of 'a', 'b', 'c', 'd', each synced, and enough syncs behind them. */
+static void pages_at_rest(struct machine *machine)
+{
+    struct env_file *file = durable_file(machine);
+
+    for (int i = 0; i < 4; i++) {
+        fill(machine, file, (uint64_t)i * SIM_PAGE_BYTES, SIM_PAGE_BYTES, 'a' + i);
+        cr_assert_eq(env_file_sync_now(machine->env, file), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        fill(machine, file, 4 * SIM_PAGE_BYTES, 1, 'x' + i);
+        cr_assert_eq(env_file_sync_now(machine->env, file), 0);
+    }
+    env_file_close(machine->env, file);
+}
+
+static int pages_that_differ(struct machine *machine)
+{
+    struct env_file *file = open_file(machine, "d/f");
+    uint8_t page[SIM_PAGE_BYTES];
+    int differ = 0;
+    size_t got;
+
+    cr_assert_eq(env_file_drop_cache(machine->env, file), 0);
+    for (int i = 0; i < 4; i++) {
+        bool same = true;
+
+        cr_assert_eq(env_file_read(machine->env, file, (uint64_t)i * SIM_PAGE_BYTES, page, sizeof(page), &got), 0);
+        for (size_t at = 0; at < sizeof(page); at++)
+            same &= page[at] == 'a' + i;
+        differ += !same;
+    }
+    env_file_close(machine->env, file);
+    return differ;
+}
+
+Test(disk, rot_and_misdirected_writes_hit_pages_at_rest_and_never_the_newest)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct sim_random random = sim_random_stream(seed, 7);
+        struct machine machine;
+        struct env_file *file;
+
+        machine_init(&machine, seed);
+        pages_at_rest(&machine);
+        cr_assert(sim_disk_rot(machine.process->disk, &random));
+        cr_assert_eq(pages_that_differ(&machine), 1);
+        while (!sim_disk_misdirect(machine.process->disk, &random))
+            ;
+        cr_assert_geq(pages_that_differ(&machine), 2);
+        file = open_file(&machine, "d/f");
+        cr_assert_eq(byte_at(&machine, file, 4 * SIM_PAGE_BYTES), 'x' + 3);
+        env_file_close(machine.env, file);
+        sim_world_destroy(machine.world);
+    }
+}
+
+Test(disk, an_image_brings_back_what_was_durable_and_an_erased_disk_is_empty)
+{
+    struct sim_disk_image *image;
+    struct machine machine;
+
+    machine_init(&machine, 5);
+    pages_at_rest(&machine);
+    image = sim_disk_image(machine.process->disk);
+    env_file_close(machine.env, open_file(&machine, "d/later"));
+    cr_assert_eq(env_dir_sync(machine.env, "d"), 0);
+    sim_process_stop(machine.process, SIM_POWER_OFF);
+    sim_disk_put_image(machine.process->disk, image);
+    sim_process_boot(machine.process);
+    cr_assert(exists(&machine, "d/f") && !exists(&machine, "d/later"));
+    cr_assert_eq(pages_that_differ(&machine), 0);
+    sim_process_stop(machine.process, SIM_POWER_OFF);
+    sim_disk_erase(machine.process);
+    sim_process_boot(machine.process);
+    cr_assert_not(exists(&machine, "d/f"));
+    cr_assert_eq(machine.process->disk->used_bytes, 0);
+    sim_disk_image_free(image);
+    sim_world_destroy(machine.world);
+}
+
+Test(disk, swapped_disks_keep_their_files)
+{
+    struct machine machine;
+    struct sim_process *other;
+
+    machine_init(&machine, 6);
+    pages_at_rest(&machine);
+    other = sim_process_create(machine.world, "q", 1, 4500, &idle, NULL);
+    sim_process_stop(machine.process, SIM_POWER_OFF);
+    sim_disk_swap(machine.process, other);
+    sim_process_boot(machine.process);
+    sim_process_boot(other);
+    cr_assert_not(exists(&machine, "d/f"));
+    machine.env = &other->env;
+    cr_assert(exists(&machine, "d/f"));
+    cr_assert_eq(pages_that_differ(&machine), 0);
+    sim_world_destroy(machine.world);
+}
+
+Test(disk, a_hung_disk_gives_back_no_sync_until_it_is_mended)
+{
+    struct synced synced = {.sync.done = synced_done, .error = -1};
+    struct machine machine;
+    struct env_file *file;
+
+    machine_init(&machine, 7);
+    file = durable_file(&machine);
+    fill(&machine, file, 0, 1, 'b');
+    env_file_sync(machine.env, file, &synced.sync);
+    machine.process->disk->hung_until_us = SIM_NEVER;
+    cr_assert(sim_world_run_until(machine.world, 100 * SIM_SECOND_US));
+    cr_assert_eq(synced.error, -1);
+    sim_disk_unhang(machine.process);
+    cr_assert(sim_world_run_until(machine.world, 101 * SIM_SECOND_US));
+    cr_assert_eq(synced.error, 0);
+    env_file_close(machine.env, file);
+    sim_world_destroy(machine.world);
+}

@@ -198,9 +198,11 @@ Test(rpc, answers_are_right_and_go_on_after_the_heal_whatever_broke)
 
 Test(rpc, flipped_bits_are_detected_and_counted)
 {
-    struct result result = rough_run(3, SWITCH_ON);
+    uint64_t bad_frames = 0;
 
-    cr_assert_gt(result.tally.bad_frames, 0);
+    for (uint64_t seed = 0; seed < 4; seed++)
+        bad_frames += rough_run(seed, SWITCH_ON).tally.bad_frames;
+    cr_assert_gt(bad_frames, 0);
 }
 
 Test(rpc, the_same_seed_gives_the_same_hash)

@@ -1,0 +1,169 @@
+/* Faults of processes and their clocks. */
+#include "sim/faults_internal.h"
+
+bool strike_kill(struct sim_faults *faults)
+{
+    int64_t count = fault_one_in(faults, 8) ? fault_range(faults, 2, 5) : 1;
+    bool any = false;
+
+    for (; count > 0; count--) {
+        struct sim_process *process = fault_server(faults);
+
+        any |= process->alive;
+        sim_process_stop(process, SIM_KILL);
+    }
+    return any;
+}
+
+bool strike_reboot(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults);
+    bool alive = process->alive;
+
+    sim_machine_stop(faults->world, process->machine, SIM_POWER_OFF);
+    return alive;
+}
+
+bool strike_power_off(struct sim_faults *faults)
+{
+    enum sim_stop how = fault_one_in(faults, 4) ? SIM_KILL : SIM_POWER_OFF;
+
+    for (size_t i = 0; i < faults->world->process_count; i++)
+        if (faults->world->processes[i]->server)
+            sim_process_stop(faults->world->processes[i], how);
+    return true;
+}
+
+static void pause_end(struct sim_active *active)
+{
+    if (fault_same_life(active))
+        sim_process_resume(active->process);
+}
+
+bool strike_pause(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults);
+
+    if (!process->alive || process->paused)
+        return false;
+    sim_process_pause(process);
+    fault_of_process(faults, process, pause_end, fault_long_tail(faults, 100000, 30 * SIM_SECOND_US));
+    return true;
+}
+
+/* A role that sleeps through a recovery wakes up in an epoch that has ended, and must not know how to serve. */
+bool strike_pause_role(struct sim_faults *faults)
+{
+    static const enum role_kind kinds[] = {ROLE_SEQUENCER, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY, ROLE_RESOLVER,
+                                           ROLE_LOG,       ROLE_CONTROLLER,   ROLE_STORAGE};
+    uint32_t kind = KIND(kinds[fault_range(faults, 0, (int64_t)(sizeof(kinds) / sizeof(kinds[0])) - 1)]);
+    int64_t lasts_us = fault_long_tail(faults, 300000, 20 * SIM_SECOND_US);
+    bool with_sequencer = fault_one_in(faults, 3), any = false;
+
+    if (with_sequencer)
+        kind |= KIND(ROLE_SEQUENCER);
+    for (size_t i = 0; i < faults->world->process_count; i++) {
+        struct sim_process *process = faults->world->processes[i];
+
+        if ((fault_role_kinds(faults, process) & kind) == 0 || process->paused)
+            continue;
+        sim_process_pause(process);
+        fault_of_process(faults, process, pause_end, lasts_us);
+        lasts_us += fault_range(faults, 0, 50000);
+        any = true;
+    }
+    return any;
+}
+
+/* Its data waits in the logs for as long. */
+bool strike_dead(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults), *storage = fault_host(faults, KIND(ROLE_STORAGE));
+    enum sim_stop how = fault_coin(faults) ? SIM_KILL : SIM_POWER_OFF;
+    int64_t lasts_us = fault_range(faults, 5 * SIM_SECOND_US, 60 * SIM_SECOND_US);
+
+    if (storage != NULL && !fault_one_in(faults, 4))
+        process = storage;
+    return fault_keep_down(faults, process, how, lasts_us);
+}
+
+static void slow_cpu_end(struct sim_active *active)
+{
+    active->process->slow_cpu = 0;
+}
+
+bool strike_slow_cpu(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults);
+
+    process->slow_cpu = (unsigned)fault_range(faults, 2, 100);
+    fault_of_process(faults, process, slow_cpu_end, fault_long_tail(faults, 100000, 10 * SIM_SECOND_US));
+    return true;
+}
+
+/* ---- clocks ---- */
+
+bool strike_clock(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults);
+    int64_t drift_ppm = fault_range(faults, -100000, 100000);
+    int64_t hours = fault_range(faults, -1, 1);
+    int64_t offset_us = fault_range(faults, 0, SIM_SECOND_US);
+
+    if (!process->alive)
+        return false;
+    sim_process_set_clock(process, drift_ppm, hours * 3600 * SIM_SECOND_US + offset_us);
+    return true;
+}
+
+static void clock_freeze_end(struct sim_active *active)
+{
+    if (fault_same_life(active))
+        sim_process_set_clock(active->process, 0, active->process->wall_offset_us);
+}
+
+/* A microsecond a second: no time limit ends, no lease runs out, no version moves. */
+bool strike_clock_freeze(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults), *sequencer = fault_host(faults, KIND(ROLE_SEQUENCER) | KIND(ROLE_CONTROLLER));
+
+    if (sequencer != NULL && fault_coin(faults))
+        process = sequencer;
+    if (!process->alive)
+        return false;
+    sim_process_set_clock(process, -999999, process->wall_offset_us);
+    fault_of_process(faults, process, clock_freeze_end, fault_long_tail(faults, 100000, 20 * SIM_SECOND_US));
+    return true;
+}
+
+/* As after a machine was moved or slept: every time limit ends at once. */
+bool strike_clock_jump(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults);
+    int64_t leap_us = fault_long_tail(faults, 100000, 3600 * SIM_SECOND_US);
+    int64_t wall_us = fault_range(faults, -3600 * SIM_SECOND_US, 3600 * SIM_SECOND_US);
+
+    if (!process->alive)
+        return false;
+    sim_process_jump_clock(process, fault_coin(faults) ? leap_us : 0, wall_us);
+    return true;
+}
+
+/* ---- memory ---- */
+
+static void out_of_memory_end(struct sim_active *active)
+{
+    active->process->out_of_memory = false;
+}
+
+/* Until one of its turns allocates often enough. */
+bool strike_out_of_memory(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults);
+
+    if (!process->alive || process->out_of_memory)
+        return false;
+    process->out_of_memory = true;
+    fault_of_process(faults, process, out_of_memory_end, 5 * SIM_SECOND_US);
+    return true;
+}

@@ -1,0 +1,103 @@
+/* What breaks connections: blocks, drops, flipped bits. */
+#include <assert.h>
+
+#include "net/error.h"
+#include "sim/sim_net_internal.h"
+
+void net_flip_bits(struct sim_world *world, struct bytes_buffer *data)
+{
+    int64_t count = sim_random_range(&world->faults, 1, 32);
+
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t bit = sim_random_below(&world->faults, data->len * 8);
+
+        data->ptr[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+    world->net.flips++;
+    sim_note(world, NULL, "flip", (uint64_t)count);
+}
+
+/* ---- blocks ---- */
+
+static void pipe_release(struct sim_link *link, struct pipe *pipe)
+{
+    if (!pipe->held || is_blocked(pipe))
+        return;
+    pipe->held = false;
+    if (!list_empty(&pipe->chunks))
+        sim_event_in(world_of(link), &pipe->event, sim_random_range(&world_of(link)->schedule, 10, 500));
+}
+
+static void release_all(struct sim_world *world)
+{
+    list_each(node, after, &world->net.links) {
+        struct sim_link *link = list_entry(node, struct sim_link, link);
+
+        pipe_release(link, &link->pipes[0]);
+        pipe_release(link, &link->pipes[1]);
+    }
+}
+
+static void block(struct sim_world *world, unsigned from, unsigned to, int change)
+{
+    uint8_t *count = &world->net.blocked[from][to];
+
+    assert(from < SIM_NET_MACHINES && to < SIM_NET_MACHINES);
+    if (from == to)
+        return;
+    assert(change > 0 ? *count < UINT8_MAX : *count > 0);
+    *count = (uint8_t)(*count + change);
+}
+
+void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int change)
+{
+    block(world, from, to, change);
+    if (change < 0)
+        release_all(world);
+}
+
+void sim_net_block_many(struct sim_world *world, const uint64_t blocks[SIM_NET_MACHINES], int change)
+{
+    for (unsigned from = 0; from < SIM_NET_MACHINES; from++)
+        for (unsigned to = 0; blocks[from] != 0 && to < SIM_NET_MACHINES; to++)
+            if ((blocks[from] >> to & 1) != 0)
+                block(world, from, to, change);
+    if (change < 0)
+        release_all(world);
+}
+
+void sim_net_heal(struct sim_world *world)
+{
+    memset(world->net.blocked, 0, sizeof(world->net.blocked));
+    release_all(world);
+}
+
+void sim_net_drop(struct sim_world *world, size_t nth, enum sim_drop how)
+{
+    size_t count = 0;
+    unsigned aware;
+    struct sim_link *link = NULL;
+
+    list_each(node, after, &world->net.links)
+        count++;
+    if (count == 0)
+        return;
+    nth %= count;
+    list_each(node, after, &world->net.links) {
+        link = list_entry(node, struct sim_link, link);
+        if (nth-- == 0)
+            break;
+    }
+    sim_note(world, NULL, "drop", link->id);
+    world->net.drops++;
+    aware = (unsigned)sim_random_below(&world->faults, 2);
+    for (unsigned side = 0; side < 2; side++) {
+        struct pipe *pipe = &link->pipes[side];
+
+        if (how == SIM_DROP_BOTH || (how == SIM_DROP_ONE && side == aware))
+            pipe_append_fin(pipe, ERROR_CONNECTION_FAILED, 0);
+        else
+            pipe_drop_all(pipe);
+        pipe->swallowed = true;
+    }
+}

@@ -117,13 +117,16 @@ static void add_server(struct sim_cluster *cluster, enum process_class process_c
     struct sim_world *world = cluster->world;
     unsigned machine = (unsigned)world->process_count;
     struct server *server = sim_zalloc(sizeof(*server));
+    struct sim_process *process;
     char name[32];
 
     server->cluster = cluster;
     server->process_class = process_class;
     list_push_back(&cluster->servers, &server->link);
     snprintf(name, sizeof(name), "%s%u", process_class_name(process_class), nth);
-    sim_process_create(world, name, machine, SERVER_PORT, &server_program, server)->server = true;
+    process = sim_process_create(world, name, machine, SERVER_PORT, &server_program, server);
+    process->server = true;
+    process->keeps_data = process_class != CLASS_COORDINATOR && process_class != CLASS_STATELESS;
 }
 
 static void add_client(struct sim_cluster *cluster, unsigned nth)
@@ -147,6 +150,7 @@ static void choose_coordinators(struct sim_cluster *cluster, unsigned count)
     used = (size_t)snprintf(cluster->connection_string, sizeof(cluster->connection_string), "sim:sim@");
     for (unsigned i = 0; i < count; i++) {
         cluster->coordinators[i] = cluster->world->processes[i]->address;
+        cluster->world->processes[i]->coordinator = true;
         used += (size_t)snprintf(cluster->connection_string + used, sizeof(cluster->connection_string) - used, "%s%s",
                                  i == 0 ? "" : ",", address_print(cluster->coordinators[i], address));
         assert(used < sizeof(cluster->connection_string));

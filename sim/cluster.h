@@ -28,9 +28,14 @@ void sim_cluster_done(struct sim_cluster *cluster);
 uint32_t sim_cluster_role_kinds(const struct sim_process *process);
 enum process_class sim_cluster_class_of(const struct sim_process *server);
 
+/* What goes on that must come to an end in a healthy cluster; NULL: it is quiet. */
+const char *sim_cluster_unrest(const struct sim_cluster *cluster);
+
 /* Actors' mains. arg: the cluster. */
 /* `configure new`: a cluster id for every coordinator, then the database; goes on until it is there. */
 void sim_cluster_configure(struct sim_actor *actor, void *arg);
+/* Draws other numbers of logs, proxies and resolvers and commits them. */
+void sim_cluster_reconfigure(struct sim_actor *actor, void *arg);
 /* The leader that this coordinator names; false when it names none. */
 bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_leader);
 /* All replicas of each shard, key by key, at one version. */

@@ -3,8 +3,9 @@
 #include "sim/cluster.h"
 #include "sim/transaction.h"
 #include "txn/messages.h"
+#include "txn/system_keys.h"
 
-enum { ASK_TIMEOUT_US = 2000000 };
+enum { ASK_TIMEOUT_US = 2000000, OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700 };
 
 bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_leader)
 {
@@ -28,4 +29,31 @@ void sim_cluster_configure(struct sim_actor *actor, void *arg)
 
     if (error != 0)
         sim_world_fail(cluster->world, "configure new: %s", error_name(error));
+}
+
+static void set_number(struct sim_actor *actor, struct sim_transaction *transaction, struct bytes key, uint64_t most)
+{
+    char digit = (char)('1' + sim_actor_random(actor, most));
+
+    sim_set(transaction, key, bytes_of(&digit, 1));
+}
+
+void sim_cluster_reconfigure(struct sim_actor *actor, void *arg)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    struct sim_cluster *cluster = arg;
+    int error;
+
+    sim_option(transaction, OPTION_ACCESS_SYSTEM_KEYS);
+    sim_option(transaction, OPTION_LOCK_AWARE);
+    do {
+        set_number(actor, transaction, KEY_CONF_LOGS, 5);
+        set_number(actor, transaction, KEY_CONF_COMMIT_PROXIES, 3);
+        set_number(actor, transaction, KEY_CONF_GRV_PROXIES, 3);
+        set_number(actor, transaction, KEY_CONF_RESOLVERS, 3);
+        error = sim_commit(transaction);
+    } while (error != 0 && sim_retry(transaction, error));
+    if (error != 0)
+        sim_world_fail(cluster->world, "another configuration: %s", error_name(error));
+    sim_transaction_destroy(transaction);
 }

@@ -13,7 +13,7 @@
 #include "sim/transaction.h"
 #include "sim/workload.h"
 
-enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, DRAIN_LIMIT_S = 120 };
+enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, POLL_US = 10000 };
 
 struct run {
     const struct scenario *scenario;
@@ -22,6 +22,8 @@ struct run {
     struct sim_faults faults;
     struct lies lies;
     struct sim_workload_run workloads[SCENARIO_WORKLOADS_MAX];
+    struct sim_actor *configures; /* the newest that the faults asked for; NULL: none yet */
+    int64_t healed_us;
 };
 
 /* ---- before the world ---- */
@@ -182,6 +184,29 @@ static bool set_up(struct run *run)
     return wait_for_actors(run, SETUP_LIMIT_S * SIM_SECOND_US, "setting up the workloads");
 }
 
+/* For the faults: one change at a time. */
+static void reconfigure(void *ctx)
+{
+    struct run *run = ctx;
+
+    if (run->configures == NULL || run->configures->ended)
+        run->configures = sim_actor_start(&run->cluster.clients[0], 0, sim_cluster_reconfigure, &run->cluster);
+}
+
+/* What the faults may take from this cluster. */
+static void set_faults(struct run *run)
+{
+    struct sim_faults *faults = &run->faults;
+
+    faults->zones_may_lose = run->cluster.redundancy - 1;
+    faults->coordinators_may_lose = (unsigned)(run->cluster.coordinator_count - 1) / 2;
+    faults->configure = reconfigure;
+    faults->configure_ctx = run;
+    for (size_t i = 0; i < run->scenario->workload_count; i++)
+        if (run->workloads[i].type == &sim_workload_configure) /* which checks that nobody else does it */
+            faults->configure = NULL;
+}
+
 static void start_workloads(struct run *run)
 {
     for (size_t i = 0; i < run->scenario->workload_count; i++) {
@@ -199,6 +224,7 @@ static bool chaos(struct run *run)
     struct sim_world *world = run->world;
 
     sim_say(world, NULL, "phase: chaos");
+    set_faults(run);
     sim_faults_start(&run->faults, run->scenario->duration_us);
     start_workloads(run);
     lies_begin(&run->lies);
@@ -218,12 +244,29 @@ static bool heal(struct run *run)
     struct sim_world *world = run->world;
     int64_t limit_us = world->now_us + run->scenario->recovery_limit_us;
 
+    run->healed_us = world->now_us;
     run->cluster.stopping = true;
     while (!actor->ended && !world->failed && world->now_us < limit_us)
-        sim_world_run_until(world, world->now_us + 10000);
+        sim_world_run_until(world, world->now_us + POLL_US);
     if (!actor->ended)
         sim_world_fail(world, "no commit within %d s after the heal", (int)(run->scenario->recovery_limit_us / SIM_SECOND_US));
-    return wait_for_actors(run, DRAIN_LIMIT_S * SIM_SECOND_US, "ending the workloads");
+    return !world->failed;
+}
+
+static bool become_quiet(struct run *run)
+{
+    struct sim_world *world = run->world;
+    int64_t limit_us = run->healed_us + run->scenario->quiet_limit_us;
+    const char *why = NULL;
+
+    if (!wait_for_actors(run, limit_us - world->now_us, "ending the workloads"))
+        return false;
+    while (!world->failed && world->now_us < limit_us && (why = sim_cluster_unrest(&run->cluster)) != NULL)
+        sim_world_run_until(world, world->now_us + POLL_US);
+    if (why != NULL)
+        sim_world_fail(world, "not quiet within %d s after the heal: %s",
+                       (int)(run->scenario->quiet_limit_us / SIM_SECOND_US), why);
+    return !world->failed;
 }
 
 static bool check(struct run *run)
@@ -250,7 +293,7 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
         options->watch(world);
     sim_cluster_start(&run.cluster, world, scenario);
     lies_init(&run.lies, &scenario->lie, &run.cluster);
-    if (set_up(&run) && chaos(&run) && heal(&run))
+    if (set_up(&run) && chaos(&run) && heal(&run) && become_quiet(&run))
         check(&run);
     well = lies_judge(&run.lies);
     if (world->buggify != NULL && options->report != NULL)

@@ -2,8 +2,9 @@
  *
  *   set up       boot, configure new, every workload's setup()
  *   chaos        faults strike, workloads run
- *   heal         everything mended, or all but what is not needed; commits must go on within the scenario's limit
- *   quiet        workloads end; their checks; the consistency check
+ *   heal         everything mended, or all but what is not needed; a commit must succeed within the scenario's recovery-limit
+ *   quiet        workloads end, and nothing recovers, moves or waits any more, within the scenario's quiet-limit
+ *   check        the workloads' checks; the consistency check
  *
  * Reaching the scenario's time limit in any phase is a failure: it hangs. So is any event of severity error. */
 #pragma once
@@ -24,7 +25,7 @@ struct sim_run_result {
     uint64_t hash;
     double simulated_s;
     uint64_t events, turns;
-    char faults[SIM_WHY_MAX];
+    char faults[2 * SIM_WHY_MAX];
 };
 
 void sim_run(const struct scenario *scenario, const struct sim_run_options *options, struct sim_run_result *ret_result);

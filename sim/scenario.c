@@ -122,6 +122,8 @@ static bool parse_test(struct parser *parser, const char *key, const char *value
         return parse_seconds(parser, value, &scenario->duration_us);
     if (strcmp(key, "recovery-limit") == 0)
         return parse_seconds(parser, value, &scenario->recovery_limit_us);
+    if (strcmp(key, "quiet-limit") == 0)
+        return parse_seconds(parser, value, &scenario->quiet_limit_us);
     if (strcmp(key, "time-limit") == 0)
         return parse_seconds(parser, value, &scenario->time_limit_us);
     if (strcmp(key, "buggify") == 0)
@@ -260,7 +262,8 @@ int scenario_parse(const char *text, struct scenario *ret_scenario, char *ret_wh
 {
     struct scenario scenario = {
         .duration_us = 60 * SIM_SECOND_US,
-        .recovery_limit_us = 30 * SIM_SECOND_US,
+        .recovery_limit_us = 10 * SIM_SECOND_US,
+        .quiet_limit_us = 120 * SIM_SECOND_US,
         .time_limit_us = 900 * SIM_SECOND_US,
         .coordinators = 3,
         .logs = 3,

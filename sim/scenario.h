@@ -4,7 +4,8 @@
  *   title = what it shows
  *   workloads = Cycle Increment      ; names of sim/workload.h, each with an optional section of its own
  *   duration = 60                    ; seconds of chaos
- *   recovery-limit = 30              ; seconds after the heal within which commits must go on
+ *   recovery-limit = 10              ; seconds after the heal within which a commit must succeed
+ *   quiet-limit = 120                ; and within which workloads have ended and nothing recovers or waits any more
  *   time-limit = 600                 ; seconds of virtual time after which the run hangs
  *   buggify = draw                   ; on, off, draw
  *   survivors = draw                 ; on: the heal leaves dead what is not needed; off, draw
@@ -52,7 +53,7 @@ struct scenario {
     char title[SCENARIO_TEXT_MAX];
     struct scenario_workload workloads[SCENARIO_WORKLOADS_MAX];
     size_t workload_count;
-    int64_t duration_us, recovery_limit_us, time_limit_us;
+    int64_t duration_us, recovery_limit_us, quiet_limit_us, time_limit_us;
     enum sim_switch buggify, survivors;
     int64_t seed; /* it is bound to; 0: none */
     enum scenario_topology topology;

@@ -78,12 +78,12 @@ static bool spare(struct sim_process *process, struct left *left)
     struct left without = *left;
 
     without.spared |= UINT64_C(1) << process->machine;
-    if (is_coordinator(cluster, process))
-        without.coordinators--;
-    if (may_host_logs(sim_cluster_class_of(process)))
-        without.log_hosts--;
-    without.logs_dead += has_logs;
-    without.storage_dead += sim_disk_has(process->disk, "data/storage-");
+    if (!process->damaged) {
+        without.coordinators -= is_coordinator(cluster, process);
+        without.log_hosts -= may_host_logs(sim_cluster_class_of(process));
+        without.logs_dead += has_logs;
+        without.storage_dead += sim_disk_has(process->disk, "data/storage-");
+    }
     if (without.coordinators <= cluster->coordinator_count / 2 || without.log_hosts < cluster->redundancy ||
         without.logs_dead >= cluster->redundancy || without.storage_dead >= cluster->redundancy)
         return false;
@@ -91,6 +91,17 @@ static bool spare(struct sim_process *process, struct left *left)
         return false;
     *left = without;
     return true;
+}
+
+/* What a damaged disk held counts as dead already, whatever of it is left. */
+static void count_damaged(const struct sim_process *process, struct left *left)
+{
+    if (!process->damaged)
+        return;
+    left->coordinators -= is_coordinator(left->cluster, process);
+    left->logs_dead += process->keeps_data;
+    left->storage_dead += process->keeps_data;
+    left->spared |= UINT64_C(1) << process->machine;
 }
 
 static void give_up(struct sim_process *process)
@@ -105,7 +116,8 @@ static void look_at(struct left *left, const struct sim_process *process)
 {
     const struct description *description;
 
-    left->log_hosts += may_host_logs(sim_cluster_class_of(process));
+    count_damaged(process, left);
+    left->log_hosts += may_host_logs(sim_cluster_class_of(process)) && !process->damaged;
     if (!process->alive || process->instance == NULL)
         return;
     description = worker_description(process->instance);

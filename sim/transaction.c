@@ -272,6 +272,8 @@ int sim_commit(struct sim_transaction *transaction)
     belongs_to(&transaction->commit, transaction->actor);
     transaction_commit_start(&transaction->commit, NULL, transaction->txn);
     sim_actor_wait(transaction->actor);
+    if (transaction->commit.error == 0)
+        sim_world_committed(transaction->actor->client->world);
     return transaction->commit.error;
 }
 

@@ -1,0 +1,47 @@
+/* When a cluster is quiet: one controller, which accepts commits, and no generation that storage has yet to drain. */
+#include "roles/worker/worker.h"
+#include "sim/cluster.h"
+
+static const struct worker *worker_in(const struct sim_process *process)
+{
+    return process->server && process->alive && !process->exiting ? process->instance : NULL;
+}
+
+/* Some storage server will never drain what an ended generation holds for it. */
+static bool some_storage_is_lost(const struct sim_world *world)
+{
+    for (size_t i = 0; i < world->process_count; i++)
+        if (world->processes[i]->keeps_data && (world->processes[i]->given_up || world->processes[i]->damaged))
+            return true;
+    return false;
+}
+
+const char *sim_cluster_unrest(const struct sim_cluster *cluster)
+{
+    const struct sim_world *world = cluster->world;
+    const struct description *description = NULL;
+
+    for (size_t i = 0; i < world->process_count; i++) {
+        const struct sim_process *process = world->processes[i];
+        const struct worker *worker = worker_in(process);
+
+        if (process->server && worker == NULL && !process->given_up && !process->damaged)
+            return "a server is down";
+        if (worker == NULL)
+            continue;
+        if (worker_recovers(worker))
+            return "an epoch ends";
+        if ((worker_role_kinds(worker) >> ROLE_CONTROLLER & 1) == 0)
+            continue;
+        if (description != NULL)
+            return "two controllers";
+        description = worker_description(worker);
+        if (description == NULL)
+            return "a controller without a description";
+    }
+    if (description == NULL)
+        return "no controller";
+    if (description->generations_count > 1 && !some_storage_is_lost(world))
+        return "storage has not drained the ended generations";
+    return NULL;
+}

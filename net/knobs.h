@@ -33,24 +33,24 @@
     X(grv_queue_max, 100000, 100, 100000, "read-version requests waiting at a proxy beyond this get 1078")                \
     X(log_segment_bytes, 16777216, 262144, 16777216, "disk queue segments: preallocated, zero-filled, recycled")          \
     X(log_memory_bytes_max, 134217728, 65536, 134217728, "versions kept in memory; older ones are peeked from disk")      \
-    X(log_disk_reserve_bytes, 67108864, 0, 0, "free disk below which a log takes no more pushes")                         \
+    X(log_disk_reserve_bytes, 67108864, 0, 1048576, "free disk below which a log takes no more pushes")                         \
     X(log_peek_bytes_max, 2097152, 1000, 4194304, "a peek reply ends after the version that reaches this")                \
     X(storage_memory_bytes_max, 268435456, 262144, 268435456, "multi-version window; beyond it old versions go early")    \
     X(storage_commit_interval_us, 1000000, 50000, 3000000, "how often the engine commits")                                \
     X(storage_commit_bytes_max, 33554432, 100000, 33554432, "or when this much is waiting for it")                        \
     X(storage_future_version_wait_us, 1000000, 100000, 1000000, "a read ahead of the server waits this long, then 1009")  \
     X(storage_range_bytes_max, 1048576, 100, 1048576, "a range reply ends after the pair that reaches this")              \
-    X(storage_engine_map_bytes, 1099511627776, 1073741824, 1073741824, "address space of the LMDB map")                   \
-    X(storage_engine_nosync, 0, 1, 1, "1: LMDB commits without syncs (the simulator tears no LMDB file)")                    \
+    X(storage_engine_map_bytes, 1099511627776, 1073741824, 4294967296, "address space of the LMDB map")                   \
+    X(storage_engine_nosync, 0, 0, 1, "1: LMDB commits without syncs (the simulator tears no LMDB file)")                    \
     X(storage_read_job_bytes, 1073741824, 1048576, 1073741824, "an engine file above this is read off the loop")          \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
     X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \
     X(client_location_cache_max, 100000, 2, 100000, "shard locations remembered")                                         \
     X(client_grv_batch_max, 10000, 1, 10000, "read-version requests that travel in one message")                          \
-    X(trace_roll_bytes, 10485760, 10485760, 10485760, "a trace file ends at this size")                                   \
-    X(trace_files_max, 10, 10, 10, "and the oldest beyond this many go")                                                  \
-    X(slow_op_us, 1000000, 1000000, 1000000, "an op older than this when it ends leaves a trace line")                    \
-    X(loop_spin_us, 0, 0, 0, "how long the loop may spin before it sleeps")
+    X(trace_roll_bytes, 10485760, 65536, 10485760, "a trace file ends at this size")                                   \
+    X(trace_files_max, 10, 1, 10, "and the oldest beyond this many go")                                                  \
+    X(slow_op_us, 1000000, 100000, 10000000, "an op older than this when it ends leaves a trace line")                    \
+    X(loop_spin_us, 0, 0, 50, "how long the loop may spin before it sleeps")
 
 struct knobs {
 #define X(name, value, sim_min, sim_max, why) int64_t name;

@@ -213,6 +213,12 @@ static enum op_result send(struct op *op)
     return send_to_proxy(op, message, SEND, ANSWERED);
 }
 
+/* The connection's errors, of a request that has not left: the process is not there, or is not one to talk to. */
+static bool was_never_sent(int error)
+{
+    return error == ERROR_CONNECTION_FAILED || error == ERROR_INCOMPATIBLE_PROTOCOL_VERSION || error == ERROR_INVALID_CLUSTER_ID;
+}
+
 /* The proxy's word on the transaction itself. */
 static bool is_verdict(int error)
 {
@@ -263,13 +269,13 @@ static enum op_result answered(struct op *op)
     commit->in_flight = false;
     if (error == 0)
         return op_finish(op, take_result(txn, MESSAGE_BODY(commit_reply, commit->rpc.reply)));
-    if (is_verdict(error))
-        return op_finish(op, error);
-    if (error == ERROR_CONNECTION_FAILED) { /* never sent */
+    if (was_never_sent(error)) {
         PROBE(op->env, "a commit that was not delivered is sent to another proxy");
         wait_timer_start(&commit->timer, op, next_delay(commit));
         return op_wait(op, PAUSED);
     }
+    if (is_verdict(error)) /* after the connection's: their numbers lie among those of a proxy's verdicts */
+        return op_finish(op, error);
     PROBE(op->env, "the answer to a commit is lost: its result is unknown");
     if (commit->fence.len == 0)
         return op_finish(op, ERROR_COMMIT_UNKNOWN_RESULT);

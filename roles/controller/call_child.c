@@ -17,9 +17,11 @@ static enum op_result run_call(struct op *op)
     return op_wait(op, ANSWERED);
 }
 
+/* A process of another version is started again, sooner or later, with the right one: its disk has what we need. */
 static bool is_transient(int error)
 {
-    return error == ERROR_CONNECTION_FAILED || error == ERROR_REQUEST_MAYBE_DELIVERED || error == ERROR_TIMED_OUT;
+    return error == ERROR_CONNECTION_FAILED || error == ERROR_REQUEST_MAYBE_DELIVERED || error == ERROR_TIMED_OUT ||
+           error == ERROR_INCOMPATIBLE_PROTOCOL_VERSION;
 }
 
 static enum op_result run_answered(struct op *op)

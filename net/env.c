@@ -14,6 +14,7 @@
 
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/observe.h"
 
 enum {
     TIMERS_MIN = 64,
@@ -46,6 +47,12 @@ static void wake_between_turns(struct env *env)
         env->ops->wake_at(env);
 }
 
+static void keep_cause(const struct env *env, uint64_t *cause)
+{
+    if (__builtin_expect(env->observer != NULL, 0))
+        *cause = env->observer->cause;
+}
+
 /* ---- ready queues and turn hooks ---- */
 
 void env_ready(struct env *env, struct ready *ready, enum ready_queue queue)
@@ -54,6 +61,7 @@ void env_ready(struct env *env, struct ready *ready, enum ready_queue queue)
     if (list_linked(&ready->link))
         return;
     list_push_back(&env->ready[queue], &ready->link);
+    keep_cause(env, &ready->cause);
     wake_between_turns(env);
 }
 
@@ -68,10 +76,11 @@ void env_turn_end(struct env *env, struct ready *hook)
     if (list_linked(&hook->link))
         return;
     list_push_back(&env->turn_end, &hook->link);
+    keep_cause(env, &hook->cause);
     wake_between_turns(env);
 }
 
-static bool run_next(struct list *queue)
+static bool run_next(struct env *env, struct list *queue)
 {
     struct list *link = list_pop_front(queue);
     struct ready *ready;
@@ -79,6 +88,7 @@ static bool run_next(struct list *queue)
     if (link == NULL)
         return false;
     ready = list_entry(link, struct ready, link);
+    observed_set_cause(env, ready->cause);
     ready->run(ready); /* may free it */
     return true;
 }
@@ -93,8 +103,8 @@ static void drain_ready(struct env *env)
     unsigned handlers = 0, reads = 0;
 
     for (;;) {
-        if (!run_next(&env->ready[READY_COMMIT])) {
-            if (!run_next(&env->ready[READY_READ]))
+        if (!run_next(env, &env->ready[READY_COMMIT])) {
+            if (!run_next(env, &env->ready[READY_READ]))
                 return;
             reads++;
         }
@@ -103,7 +113,7 @@ static void drain_ready(struct env *env)
         if (handlers >= TURN_HANDLERS_MAX || BUGGIFY_ONE_IN(env, 32, "a turn ends although more is ready"))
             break;
     }
-    while (reads < READS_MIN && run_next(&env->ready[READY_READ]))
+    while (reads < READS_MIN && run_next(env, &env->ready[READY_READ]))
         reads++;
 }
 
@@ -179,6 +189,7 @@ void env_timer_start(struct env *env, struct env_timer *timer, int64_t at_us)
     if (env->in_turn && at_us <= env->turn_us)
         at_us = env->turn_us + 1;
     timer->at_us = at_us;
+    keep_cause(env, &timer->cause);
     if (timer->heap_index_plus_1 != 0) {
         assert(env->timers[timer->heap_index_plus_1 - 1] == timer);
         heap_place(env, timer->heap_index_plus_1 - 1, timer);
@@ -215,6 +226,7 @@ static void fire_due_timers(struct env *env)
         struct env_timer *timer = env->timers[0];
 
         env_timer_cancel(env, timer);
+        observed_set_cause(env, timer->cause);
         timer->fire(timer); /* may free it */
     }
 }
@@ -229,7 +241,7 @@ bool env_turn(struct env *env)
     env->turns++;
     fire_due_timers(env);
     drain_ready(env);
-    while (run_next(&env->turn_end))
+    while (run_next(env, &env->turn_end))
         ;
     env->in_turn = false;
     return ready_left(env);

@@ -48,6 +48,7 @@ enum ready_queue { READY_COMMIT, READY_READ, READY_QUEUES };
 struct ready {
     struct list link;
     void (*run)(struct ready *ready);
+    uint64_t cause; /* the env's, for its observer */
 };
 
 /* Queues `ready` once; a second call while it is queued is a no-op. */
@@ -62,6 +63,7 @@ struct env_timer {
     int64_t at_us; /* env clock */
     void (*fire)(struct env_timer *timer);
     size_t heap_index_plus_1; /* 0 = not armed */
+    uint64_t cause;           /* the env's, for its observer */
 };
 
 /* Arms (or moves) the timer to fire in the first turn at or after at_us. */
@@ -167,13 +169,15 @@ struct env_ops {
     void (*exit)(struct env *env, int status, const char *why);
 };
 
-struct buggify; /* net/buggify.h; NULL outside the simulator */
+struct buggify;  /* net/buggify.h; NULL outside the simulator */
+struct observer; /* net/observe.h; NULL outside its traces */
 struct rpc;
 
 struct env {
     const struct env_ops *ops;
     struct knobs knobs;
     struct buggify *buggify; /* shared with the simulator; NULL in production */
+    struct observer *observer; /* the same */
     int64_t turn_us;         /* the clock when the turn began: cheap, use it for latencies */
     struct list ready[READY_QUEUES];
     struct list turn_end;

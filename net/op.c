@@ -10,9 +10,12 @@
 #include "net/op.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/observe.h"
 #include "net/trace.h"
 
 enum { DELAY_US_MAX = 2000 };
@@ -20,6 +23,16 @@ enum { DELAY_US_MAX = 2000 };
 static int64_t turn_clock_us(struct env *env)
 {
     return env->in_turn ? env->turn_us : env_now_us(env);
+}
+
+/* ---- what the observer sees ---- */
+
+static void observe(const struct op *op, enum observed_op what)
+{
+    struct observer *observer = op->env->observer;
+
+    if (__builtin_expect(observer != NULL, 0))
+        observer->op(observer, op, what);
 }
 
 static void check_type(const struct op_type *type)
@@ -47,7 +60,7 @@ static void cancel_quietly(struct wait *wait)
 {
     list_remove(&wait->link);
     wait->gather = NULL;
-    wait->cancel(wait);
+    wait->type->cancel(wait);
 }
 
 static void leave_stage(struct op *op)
@@ -79,6 +92,7 @@ static void end(struct op *op, int error)
     op->waiting = false;
     op->running = false;
     trace_if_slow(op);
+    observe(op, OBSERVED_ENDED);
     list_remove(&op->link);
     assert(op->owner->count > 0);
     op->owner->count--;
@@ -88,6 +102,7 @@ static void end(struct op *op, int error)
 
 static enum op_result run_stage(struct op *op)
 {
+    observe(op, OBSERVED_STAGE);
     op->running = true;
     return op->type->stages[op->stage].run(op);
 }
@@ -200,26 +215,39 @@ static void begin(struct op *op, const struct op_type *type, struct op_list *own
     op->link = (struct list){0};
     list_push_back(&owner->ops, &op->link);
     owner->count++;
+    observe(op, OBSERVED_STARTED);
 }
 
 void op_start(struct op *op, const struct op_type *type, struct op_list *owner)
 {
+    uint64_t cause = observed_cause(owner->env);
+
     begin(op, type, owner);
     env_ready(op->env, &op->ready, type->queue);
+    observed_set_cause(op->env, cause);
 }
 
 void op_start_now(struct op *op, const struct op_type *type, struct op_list *owner)
 {
+    struct env *env = owner->env;
+    uint64_t cause = observed_cause(env);
+
     begin(op, type, owner);
     go(op);
+    observed_set_cause(env, cause);
 }
 
 void op_cancel(struct op *op)
 {
+    struct env *env = op->env;
+    uint64_t cause;
+
     if (op->owner == NULL)
         return;
     assert(!op->running);
+    cause = observed_cause(env);
     end(op, ERROR_OPERATION_CANCELLED);
+    observed_set_cause(env, cause);
 }
 
 void op_resume(struct op *op)
@@ -259,12 +287,12 @@ enum op_result op_finish(struct op *op, int error)
 
 /* ---- waits ---- */
 
-void wait_begin(struct wait *wait, struct op *op, void (*cancel)(struct wait *wait))
+void wait_begin(struct wait *wait, struct op *op, const struct wait_type *type)
 {
     assert(!wait_under_way(wait));
     assert(op->owner != NULL && (op->running || op->waiting));
     wait->op = op;
-    wait->cancel = cancel;
+    wait->type = type;
     list_push_back(&op->waits, &wait->link);
 }
 
@@ -359,9 +387,18 @@ static void timer_cancel(struct wait *wait)
     env_timer_cancel(wait->op->env, &container_of(wait, struct wait_timer, wait)->timer);
 }
 
+static void timer_print(const struct wait *wait, char *out, size_t out_size)
+{
+    const struct wait_timer *self = container_of(wait, struct wait_timer, wait);
+
+    snprintf(out, out_size, "%.6f s more", (double)(self->timer.at_us - wait->op->env->turn_us) / 1e6);
+}
+
+static const struct wait_type timer_type = {"timer", timer_cancel, timer_print};
+
 void wait_timer_start(struct wait_timer *timer, struct op *op, int64_t delay_us)
 {
-    wait_begin(&timer->wait, op, timer_cancel);
+    wait_begin(&timer->wait, op, &timer_type);
     timer->timer.fire = timer_fired;
     if (BUGGIFY(op->env, "a timer rings late by up to a quarter"))
         delay_us += (int64_t)env_random_below(op->env, (uint64_t)(delay_us < 0 ? 0 : delay_us) / 4 + DELAY_US_MAX);
@@ -381,6 +418,15 @@ static void turn_cancel(struct wait *wait)
 {
     list_remove(&container_of(wait, struct wait_turn, wait)->link);
 }
+
+static void turn_print(const struct wait *wait, char *out, size_t out_size)
+{
+    const struct wait_turn *self = container_of(wait, struct wait_turn, wait);
+
+    snprintf(out, out_size, "%" PRId64 ", which stands at %" PRId64, self->number, self->turnstile->now);
+}
+
+static const struct wait_type turn_type = {"turnstile", turn_cancel, turn_print};
 
 /* Numbers mostly come in order, so the place is looked for from the end. Equal numbers keep their order of arrival. */
 static void insert_turn(struct turnstile *turnstile, struct wait_turn *turn)
@@ -403,7 +449,7 @@ bool turnstile_enter(struct turnstile *turnstile, struct wait_turn *turn, struct
             gather_count(gather, true);
         return true;
     }
-    wait_begin(&turn->wait, op, turn_cancel);
+    wait_begin(&turn->wait, op, &turn_type);
     turn->turnstile = turnstile;
     turn->number = number;
     insert_turn(turnstile, turn);
@@ -454,10 +500,12 @@ static void job_detach(struct wait *wait)
     self->shared = NULL;
 }
 
+static const struct wait_type job_type = {"job", job_detach, NULL};
+
 void wait_job_start(struct wait_job *job, struct op *op, struct wait_job_shared *shared, enum env_job_priority priority)
 {
     assert(job->shared == NULL);
-    wait_begin(&job->wait, op, job_detach);
+    wait_begin(&job->wait, op, &job_type);
     job->shared = shared;
     shared->wait = job;
     shared->job = (struct env_job){.run = job_run, .done = job_done, .priority = priority};
@@ -503,9 +551,11 @@ static void sync_detach(struct wait *wait)
     self->shared = NULL;
 }
 
+static const struct wait_type sync_type = {"sync", sync_detach, NULL};
+
 void wait_sync_start(struct wait_sync *sync, struct op *op, struct env_file *file)
 {
-    wait_begin(&sync->wait, op, sync_detach);
+    wait_begin(&sync->wait, op, &sync_type);
     sync->error = 0;
     sync->shared = mem_alloc(sizeof(*sync->shared));
     if (sync->shared == NULL) {

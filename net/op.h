@@ -97,17 +97,26 @@ static inline const char *op_stage_name(const struct op *op)
 
 /* ---- waits ---- */
 
+struct wait;
+
+struct wait_type {
+    const char *name;                  /* "call" */
+    void (*cancel)(struct wait *wait); /* stop it; it will not complete any more */
+    /* What it waits for, for people: "push to 10.0.0.3:4500". May be NULL. */
+    void (*print)(const struct wait *wait, char *out, size_t out_size);
+};
+
 /* The base of all waits; embedded first. Zeroed is idle. */
 struct wait {
     struct list link;       /* in op->waits while under way */
     struct op *op;
     struct gather *gather;  /* NULL, or who counts it */
-    void (*cancel)(struct wait *wait); /* stop it; it will not complete any more */
+    const struct wait_type *type; /* borrowed */
 };
 
 /* For implementers of waits: begin links it to the op's present stage; complete unlinks it and resumes the op or tells the
  * gather whether it went well. */
-void wait_begin(struct wait *wait, struct op *op, void (*cancel)(struct wait *wait));
+void wait_begin(struct wait *wait, struct op *op, const struct wait_type *type);
 void wait_complete(struct wait *wait, bool ok);
 /* Cancels one wait early; accepts an idle or completed one. */
 void wait_cancel(struct wait *wait);

@@ -264,6 +264,12 @@ void rpc_unregister(struct rpc *rpc, uint64_t endpoint_id)
 
 /* ---- requests ---- */
 
+void rpc_observe_local(struct rpc *rpc, const struct observed_message *message)
+{
+    if (__builtin_expect(rpc->env->observer != NULL, 0))
+        rpc->env->observer->handed_over(rpc->env->observer, rpc->env, message);
+}
+
 static void hand_over(struct ready *ready)
 {
     struct rpc_request *request = container_of(ready, struct rpc_request, ready);
@@ -323,8 +329,13 @@ bool rpc_request_alive(const struct rpc_request *request)
 static void answer_local(struct rpc_request *request, int error, struct message *reply)
 {
     struct rpc_call *call = request->local_call;
+    struct env *env = request->rpc->env;
+    uint64_t cause = observed_cause(env);
     struct message *copy;
 
+    rpc_observe_local(request->rpc, &(struct observed_message){.type = reply == NULL ? NULL : reply->type,
+                                                               .body = reply == NULL ? NULL : reply->body,
+                                                               .call = call, .reply = true, .error = error});
     request->local_call = NULL;
     call->local_request = NULL;
     if (reply != NULL && request->rpc->env->knobs.rpc_encode_local) {
@@ -333,6 +344,7 @@ static void answer_local(struct rpc_request *request, int error, struct message 
         reply = error == 0 ? copy : NULL;
     }
     rpc_call_complete(call, error, reply);
+    observed_set_cause(env, cause);
 }
 
 /* Out of memory (in a client library alone) leaves the caller without an answer; closing is what it can notice. */

@@ -4,6 +4,8 @@
  * A call that fails while it is started goes to rpc->failed, from where the ready queue completes it: the caller may still be
  * adding it to a gather. */
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "net/buggify.h"
 #include "net/mem.h"
@@ -90,6 +92,19 @@ static void call_cancel(struct wait *wait)
     detach(container_of(wait, struct rpc_call, wait));
 }
 
+static void call_print(const struct wait *wait, char *out, size_t out_size)
+{
+    const struct rpc_call *call = container_of(wait, struct rpc_call, wait);
+    char to[ADDRESS_TEXT_MAX] = "itself";
+
+    if (call->peer != NULL)
+        address_print(call->peer->address, to);
+    snprintf(out, out_size, "%s from %s request=%" PRIu64 "%s", call->reply_type->name, to, call->request_id,
+             call->sent || call->local_request != NULL ? "" : ", not sent yet");
+}
+
+static const struct wait_type call_type = {"call", call_cancel, call_print};
+
 void rpc_call_complete(struct rpc_call *call, int error, struct message *reply)
 {
     assert((error == 0) == (reply != NULL));
@@ -143,8 +158,12 @@ static void call_local(struct rpc_call *call)
 {
     struct rpc *rpc = call->rpc;
     struct message *seen = NULL;
+    uint64_t cause = observed_cause(rpc->env);
     int error = local_message(rpc, call->request, &seen);
 
+    if (error == 0)
+        rpc_observe_local(rpc, &(struct observed_message){
+                                   .type = seen->type, .body = seen->body, .endpoint_id = call->endpoint_id, .call = call});
     call->request = NULL;
     rpc->counters.local++;
     if (error == 0)
@@ -153,6 +172,7 @@ static void call_local(struct rpc_call *call)
         call->local_request->local_call = call;
     else
         fail_later(call, error != 0 ? error : ERROR_OUT_OF_MEMORY);
+    observed_set_cause(rpc->env, cause);
 }
 
 /* ---- to a peer ---- */
@@ -231,7 +251,7 @@ void rpc_call_start(struct rpc_call *call, struct op *op, struct rpc *rpc, const
 {
     assert(request->type->reply != NULL);
     message_unref(call->reply);
-    wait_begin(&call->wait, op, call_cancel);
+    wait_begin(&call->wait, op, &call_type);
     call->rpc = rpc;
     call->error = 0;
     call->reply = NULL;
@@ -292,20 +312,30 @@ lost:
     message_unref(message);
 }
 
+static void send_local(struct rpc *rpc, uint64_t endpoint_id, struct message *message)
+{
+    uint64_t cause = observed_cause(rpc->env);
+    struct message *seen;
+
+    rpc->counters.local++;
+    if (local_message(rpc, message, &seen) != 0)
+        return;
+    rpc_observe_local(rpc, &(struct observed_message){.type = seen->type, .body = seen->body, .endpoint_id = endpoint_id});
+    (void)rpc_request_queue(rpc, seen, NULL, endpoint_id, 0);
+    observed_set_cause(rpc->env, cause);
+}
+
 void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *message)
 {
     struct frame head = {.type = message->type->id, .what = FRAME_REQUEST, .endpoint_id = to->id};
     struct rpc_peer *peer;
-    struct message *seen;
 
     if (BUGGIFY_ONE_IN(rpc->env, 64, "a one-way message is lost on its way")) {
         message_unref(message);
         return;
     }
     if (is_local(rpc, to->address)) {
-        rpc->counters.local++;
-        if (local_message(rpc, message, &seen) == 0)
-            (void)rpc_request_queue(rpc, seen, NULL, to->id, 0);
+        send_local(rpc, to->id, message);
         return;
     }
     peer = peer_obtain(rpc, to->address);

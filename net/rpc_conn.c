@@ -13,6 +13,7 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/observe.h"
 #include "net/rpc_internal.h"
 #include "net/trace.h"
 
@@ -138,10 +139,14 @@ static void on_closed(void *ctx, int error)
 int conn_frame(struct rpc_conn *conn, const struct frame *head, const struct schema *schema, const void *body)
 {
     struct rpc *rpc = conn->rpc;
+    struct observer *observer = rpc->env->observer;
+    size_t start = conn->out.len;
     int error = frame_append(&conn->out, head, schema, body);
 
     if (error != 0)
         return error;
+    if (__builtin_expect(observer != NULL, 0))
+        observer->frame_out(observer, rpc->env, bytes_of(conn->out.ptr + start, conn->out.len - start));
     rpc->counters.frames_out++;
     if (rpc->env->turn_us > conn->used_us)
         conn->used_us = rpc->env->turn_us;
@@ -472,6 +477,8 @@ static bool take_frame(struct rpc_conn *conn, struct bytes whole)
         return true;
     if (!frame_parse(whole, &frame))
         return reject(conn, &conn->rpc->counters.bad_hash, "hash");
+    if (__builtin_expect(conn->rpc->env->observer != NULL, 0))
+        conn->rpc->env->observer->frame_in(conn->rpc->env->observer, conn->rpc->env, whole);
     conn->rpc->counters.frames_in++;
     heard(conn);
     return conn->state == CONN_LIVE ? take_live_frame(conn, &frame) : take_hello(conn, &frame);

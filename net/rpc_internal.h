@@ -8,6 +8,7 @@
  * their own `ready`. So a connection may be torn down at any point without somebody acting on it half way. */
 #pragma once
 
+#include "net/observe.h"
 #include "net/rpc.h"
 
 enum {
@@ -40,6 +41,9 @@ enum {
 SCHEMA_DECLARE(rpc_hello)
 SCHEMA_DECLARE(rpc_error)
 SCHEMA_DECLARE(rpc_nothing)
+
+/* Shows a message that stays in the process to the observer. Sets the cause: who calls goes back to his own. */
+void rpc_observe_local(struct rpc *rpc, const struct observed_message *message);
 
 /* ---- frames (frame.c) ---- */
 

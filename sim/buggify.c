@@ -110,7 +110,7 @@ static bool fire(struct buggify *face, struct env *env, const char *file, const 
     if (!site->active || buggify->quiet || process->dying || !sim_random_one_in(&buggify->random, one_in))
         return false;
     site->fired++;
-    sim_note(process->world, process, what, 0);
+    sim_note_as(process->world, process, what, 0, "buggify: %s", what);
     return !site->muted;
 }
 

@@ -21,6 +21,8 @@ void sim_actor_resume(struct sim_actor *actor)
 
 void sim_actor_wait(struct sim_actor *actor)
 {
+    actor->wait_since_us = actor->client->world->now_us;
+    actor->wait_line = sim_cause(actor->client->world);
     sim_fiber_wait(actor->fiber);
 }
 

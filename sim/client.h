@@ -33,6 +33,8 @@ struct sim_actor {
     void *arg;
     unsigned index;
     bool ended;
+    int64_t wait_since_us; /* and where in the trace that was */
+    uint64_t wait_line;
     struct env_timer timer;
     struct ready ready;
 };

@@ -1,7 +1,11 @@
-/* Messages as lines of the trace. */
+/* Messages as words of the trace. */
 #pragma once
 
-#include "sim/world.h"
+#include "sim/cluster.h"
 
-/* One line a frame: who sends what to whom. `data` is what one send hands over: whole frames, or the end of one. */
-void sim_describe_frames(struct sim_world *world, const struct sim_process *from, struct address to, struct bytes data);
+/* "reply push_reply(31) endpoint=0 request=77 {...}" of one whole frame; the body only on demand. */
+void sim_describe_frame(struct bytes frame, bool with_body, char *out, size_t out_size);
+/* " log storage": the kinds of roles that live in the process. */
+void sim_describe_roles(const struct sim_process *process, char *out, size_t out_size);
+/* Lines for the actors that have not returned. */
+void sim_describe_actors(struct sim_cluster *cluster);

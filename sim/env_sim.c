@@ -97,7 +97,7 @@ static void job_done_arrives(struct sim_event *event)
 static void job_run(struct sim_pending *pending)
 {
     pending->ran = true;
-    sim_note(pending->process->world, pending->process, "job", 0);
+    sim_set_cause(pending->process->world, sim_note(pending->process->world, pending->process, "job", 0));
     pending->job->run(pending->job);
 }
 
@@ -156,8 +156,7 @@ static void trace(struct env *env, enum severity severity, struct bytes line)
     struct sim_world *world = process->world;
     bool wanted;
 
-    sim_note(world, process, "trace", XXH3_64bits(line.ptr, line.len));
-    sim_say(world, process, "%.*s", (int)line.len, (const char *)line.ptr);
+    sim_note_as(world, process, "trace", XXH3_64bits(line.ptr, line.len), "%.*s", (int)line.len, (const char *)line.ptr);
     if (severity >= SEVERITY_WARN)
         world->warnings++;
     wanted = world->traced != NULL && world->traced(world, process, severity, line);
@@ -177,8 +176,7 @@ static void process_exit(struct env *env, int status, const char *why)
         return;
     process->exiting = true;
     process->exit_status = status;
-    sim_note(process->world, process, "exit", (uint64_t)status);
-    sim_say(process->world, process, "exits: %s", why);
+    process->exit_line = sim_note_as(process->world, process, "exit", (uint64_t)status, "exits: %s", why);
     sim_process_plan(process);
 }
 

@@ -69,6 +69,7 @@ void sim_agenda_put(struct sim_agenda *agenda, struct sim_event *event, int64_t 
         grow(agenda);
     event->at_us = at_us;
     event->sequence = ++agenda->sequence;
+    event->cause = agenda->cause == NULL ? 0 : *agenda->cause;
     sift_up(agenda, agenda->count++, event);
 }
 

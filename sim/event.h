@@ -14,6 +14,7 @@ struct sim_process;
 struct sim_event {
     int64_t at_us;
     uint64_t sequence;
+    uint64_t cause;              /* what it follows from (sim/sim_trace.h) */
     size_t heap_index_plus_1;    /* 0: not on the agenda */
     struct sim_process *process; /* whose turn it makes; NULL: the world's own. A process's event waits while it is busy */
     struct list link;            /* in the process's inbox while it waits there */
@@ -24,6 +25,7 @@ struct sim_agenda {
     struct sim_event **heap; /* owned array of borrowed events */
     size_t count, capacity;
     uint64_t sequence;
+    const uint64_t *cause; /* borrowed; goes with what is put. NULL: nothing is traced */
 };
 
 void sim_agenda_done(struct sim_agenda *agenda);

@@ -178,6 +178,7 @@ struct sim_active *fault_of_process(struct sim_faults *faults, struct sim_proces
 
     active->process = process;
     active->incarnation = process->incarnation;
+    process->disk->fault_line = sim_cause(faults->world);
     return active;
 }
 
@@ -220,14 +221,17 @@ void sim_faults_strike(struct sim_faults *faults, enum sim_fault_class class)
     struct sim_world *world = faults->world;
     uint64_t number = ++faults->numbers[class];
     struct sim_random kept = world->faults;
+    uint64_t outer;
 
     assert(class < FAULT_CLASSES);
     if (!sim_strikes_has(&faults->only[class], number))
         return;
     world->faults = stream_of(faults, class, number);
     if (fault_server(faults) != NULL) {
-        sim_note(world, NULL, classes[class].key, number);
+        outer = sim_set_cause(world, sim_note_as(world, NULL, classes[class].key, number, "strike %s %" PRIu64,
+                                                 classes[class].key, number));
         faults->strikes[class] += functions[class](faults);
+        sim_set_cause(world, outer);
     }
     world->faults = kept;
 }
@@ -297,8 +301,8 @@ static void heal_process(struct sim_process *process)
 void sim_faults_heal(struct sim_faults *faults)
 {
     struct sim_world *world = faults->world;
+    uint64_t outer = sim_set_cause(world, sim_note(world, NULL, "heal", 0));
 
-    sim_note(world, NULL, "heal", 0);
     for (int class = 0; class < FAULT_CLASSES; class++)
         sim_agenda_remove(&world->agenda, &faults->tickers[class].event);
     while (!list_empty(&faults->active)) {
@@ -316,6 +320,7 @@ void sim_faults_heal(struct sim_faults *faults)
         world->buggify->quiet = true;
     for (size_t i = 0; i < world->process_count; i++)
         heal_process(world->processes[i]);
+    sim_set_cause(world, outer);
 }
 
 char *sim_faults_print(const struct sim_faults *faults, char *out, size_t out_size)

@@ -10,6 +10,7 @@ bool strike_slow_disk(struct sim_faults *faults)
 {
     struct sim_disk *disk = fault_server(faults)->disk;
 
+    disk->fault_line = sim_cause(faults->world);
     disk->slow_until_us = faults->world->now_us + fault_long_tail(faults, 200000, 20 * SIM_SECOND_US);
     return true;
 }

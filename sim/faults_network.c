@@ -32,10 +32,32 @@ static uint64_t draw_half(struct sim_faults *faults, uint64_t set)
     return set & sim_random_u64(&faults->world->faults);
 }
 
+/* "machines 0>1 0>2", for the trace. */
+static void say_blocks(const struct sim_active *active)
+{
+    char text[400] = "";
+    size_t used = 0;
+
+    if (active->faults->world->trace == NULL)
+        return;
+    for (unsigned from = 0; from < SIM_MACHINES_MAX; from++) {
+        if (active->blocks[from] == 0)
+            continue;
+        for (unsigned to = 0; to < SIM_MACHINES_MAX; to++)
+            if (in_set(active->blocks[from], to) && used + 20 < sizeof(text))
+                used += (size_t)snprintf(text + used, sizeof(text) - used, " %u>%u", from, to);
+    }
+    sim_say(active->faults->world, NULL, "machines%s", text);
+}
+
 static void blocks_change(struct sim_active *active, int change)
 {
-    sim_net_block_many(active->faults->world, active->blocks, change);
-    sim_note(active->faults->world, NULL, change > 0 ? "block" : "unblock", active->blocks[0]);
+    struct sim_world *world = active->faults->world;
+    uint64_t outer = sim_set_cause(world, sim_note(world, NULL, change > 0 ? "block" : "unblock", active->blocks[0]));
+
+    say_blocks(active);
+    sim_net_block_many(world, active->blocks, change);
+    sim_set_cause(world, outer);
 }
 
 static void block_begin(struct sim_active *active)

@@ -74,8 +74,10 @@ static void set_world(struct run *run)
 static void run_init(struct run *run, const struct scenario *scenario, const struct sim_run_options *options)
 {
     *run = (struct run){.scenario = scenario, .world = sim_world_create(options->seed)};
-    run->world->trace = options->trace;
-    run->world->describe = sim_describe_frames;
+    if (options->trace != NULL)
+        sim_trace_start(run->world, options->trace);
+    run->world->describe = sim_describe_frame;
+    run->world->describe_process = sim_describe_roles;
     set_knobs(run);
     set_world(run);
     if (decide(run->world, scenario->buggify))
@@ -123,6 +125,7 @@ static bool wait_for_actors(struct run *run, int64_t limit_us, const char *what)
         limit_us = run->scenario->time_limit_us - began_us;
     sim_say(world, NULL, "phase: %s", what);
     sim_world_run_while(world, actors_busy, run, began_us + limit_us);
+    sim_set_cause(world, 0);
     if (!world->failed && actors_busy(run))
         sim_world_fail(world, "it hangs: %s took longer than %d s", what, (int)((world->now_us - began_us) / SIM_SECOND_US));
     return !world->failed;
@@ -248,6 +251,7 @@ static bool heal(struct run *run)
     run->cluster.stopping = true;
     while (!actor->ended && !world->failed && world->now_us < limit_us)
         sim_world_run_until(world, world->now_us + POLL_US);
+    sim_set_cause(world, 0);
     if (!actor->ended)
         sim_world_fail(world, "no commit within %d s after the heal", (int)(run->scenario->recovery_limit_us / SIM_SECOND_US));
     return !world->failed;
@@ -263,6 +267,7 @@ static bool become_quiet(struct run *run)
         return false;
     while (!world->failed && world->now_us < limit_us && (why = sim_cluster_unrest(&run->cluster)) != NULL)
         sim_world_run_until(world, world->now_us + POLL_US);
+    sim_set_cause(world, 0);
     if (why != NULL)
         sim_world_fail(world, "not quiet within %d s after the heal: %s",
                        (int)(run->scenario->quiet_limit_us / SIM_SECOND_US), why);
@@ -296,6 +301,10 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
     if (set_up(&run) && chaos(&run) && heal(&run) && become_quiet(&run))
         check(&run);
     well = lies_judge(&run.lies);
+    if (!well && world->trace != NULL) {
+        sim_describe_actors(&run.cluster);
+        sim_trace_end(world);
+    }
     if (world->buggify != NULL && options->report != NULL)
         sim_buggify_report(world->buggify, options->report);
     *ret_result = (struct sim_run_result){

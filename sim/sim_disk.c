@@ -2,6 +2,7 @@
 #include "sim/sim_disk_internal.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <xxhash.h>
 
 #include "net/error.h"
@@ -271,7 +272,9 @@ void sim_disk_power_off(struct sim_disk *disk, struct sim_random *random)
     names_copy(&disk->live, &disk->durable);
     for (size_t i = 0; i < disk->live.count; i++)
         inode_power_off(disk->live.names[i].inode, fate, random);
-    sim_note(disk->world, NULL, "disk-after-power-off", sim_disk_digest(disk));
+    sim_note_as(disk->world, NULL, "disk-after-power-off", sim_disk_digest(disk),
+                "power-off of a disk, in all: %" PRIu64 " pages torn, %" PRIu64 " lost, %" PRIu64 " kept; %zu changes of names kept",
+                disk->torn_pages, disk->lost_pages, disk->kept_pages, kept);
 }
 
 bool sim_disk_has(const struct sim_disk *disk, const char *prefix)

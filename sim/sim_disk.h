@@ -67,6 +67,7 @@ struct sim_disk {
     unsigned error_calls;   /* those; 0: all */
     bool full;
     bool lying; /* syncs of files say that they are done and make nothing durable */
+    uint64_t fault_line; /* of the trace: the strike behind the last of these */
     uint64_t syncs, failed_syncs, torn_pages, lost_pages, kept_pages, errors, rotten_pages;
 };
 

@@ -4,6 +4,7 @@
 #include "sim/sim_disk_internal.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
 #include "net/error.h"
 #include "net/mem.h"
@@ -30,6 +31,7 @@ static bool call_fails(struct sim_process *process, unsigned calls, const char *
     if (disk->error_one_in == 0 || (disk->error_calls != 0 && (disk->error_calls & calls) == 0) || !sim_random_one_in(&disk->world->faults, disk->error_one_in))
         return false;
     disk->errors++;
+    sim_also(disk->world, disk->fault_line);
     sim_note(disk->world, process, call, 0);
     return true;
 }
@@ -61,6 +63,23 @@ static int64_t sync_us(struct sim_disk *disk)
     if (world->now_us < disk->slow_until_us)
         return sim_random_range(&world->schedule, 10000, SIM_SECOND_US);
     return sim_draw_us(&world->schedule, settings->sync_us, settings->sync_tail, settings->sync_tail_us);
+}
+
+/* ---- the trace ---- */
+
+static const char *path_of(const struct sim_process *process, const struct sim_inode *inode)
+{
+    const struct sim_names *names = &process->disk->live;
+
+    for (size_t i = 0; i < names->count; i++)
+        if (names->names[i].inode == inode)
+            return names->names[i].path;
+    return "a removed file";
+}
+
+static bool is_traced(const struct sim_process *process)
+{
+    return process->world->trace != NULL;
 }
 
 /* ---- files ---- */
@@ -135,6 +154,9 @@ int sim_file_write(struct env_file *file, uint64_t offset, struct bytes data)
     /* Pages that exist may be written when the disk is full; a growing file may not. */
     if (offset + data.len > inode->live_size && !has_space(file->process, data.len))
         return ERROR_IO_ERROR;
+    if (is_traced(file->process))
+        sim_say(file->process->world, file->process, "write %s at %" PRIu64 ": %zu bytes", path_of(file->process, inode), offset,
+                data.len);
     if (offset + data.len > inode->live_size)
         inode->live_size = offset + data.len;
     while (data.len > 0) {
@@ -162,6 +184,8 @@ int sim_file_truncate(struct env_file *file, uint64_t size)
         return ERROR_IO_ERROR;
     if (process_is_cut_off(file->process))
         return 0;
+    if (is_traced(file->process))
+        sim_say(file->process->world, file->process, "truncate %s to %" PRIu64, path_of(file->process, inode), size);
     if (size < inode->live_size)
         inode_zero(inode, size, inode->live_size);
     inode->live_size = size;
@@ -261,7 +285,11 @@ static void sync_finishes(struct sim_event *event)
         pending->error = ERROR_IO_ERROR;
     sync_count(process->disk, pending->error);
     end_sync(process->disk, pending);
-    sim_note(process->world, process, "synced", pending->size);
+    sim_set_cause(process->world,
+                  sim_note_as(process->world, process, "synced", pending->size, "synced %s: %s%s",
+                              is_traced(process) ? path_of(process, pending->inode) : "",
+                              pending->error == 0 ? "ok" : error_name(pending->error),
+                              process->disk->lying ? ", and that is a lie" : ""));
     event->fire = sync_heard;
     event->process = process;
     sim_dispatch(process->world, event);
@@ -271,6 +299,7 @@ void sim_file_sync(struct env_file *file, struct env_sync *sync)
 {
     struct sim_process *process = file->process;
     struct sim_pending *pending = sim_pending_take(process, &process->syncs);
+    uint64_t outer = sim_cause(process->world);
 
     assert(sync->done != NULL && !process->dying);
     sync->file = file;
@@ -280,7 +309,12 @@ void sim_file_sync(struct env_file *file, struct env_sync *sync)
     file->inode->refs++;
     inode_begin_sync(pending);
     pending->event.fire = sync_finishes;
+    if (is_traced(process)) {
+        sim_also(process->world, process->world->now_us < process->disk->slow_until_us ? process->disk->fault_line : 0);
+        outer = sim_set_cause(process->world, sim_say(process->world, process, "sync %s", path_of(process, file->inode)));
+    }
     sim_event_in(process->world, &pending->event, sync_us(process->disk));
+    sim_set_cause(process->world, outer);
 }
 
 int sim_file_sync_now(struct env_file *file)
@@ -296,6 +330,9 @@ int sim_file_sync_now(struct env_file *file)
     if (call_fails(process, SIM_DISK_SYNCS, "sync-error"))
         pending.error = ERROR_IO_ERROR;
     sync_count(process->disk, pending.error);
+    if (is_traced(process))
+        sim_say(process->world, process, "synced at once %s: %s", path_of(process, file->inode),
+                pending.error == 0 ? "ok" : error_name(pending.error));
     inode_begin_sync(&pending);
     end_sync(process->disk, &pending);
     mem_free(pending.pages);
@@ -370,6 +407,7 @@ int sim_rename(struct env *env, const char *from, const char *to)
         return 0;
     if (inode == NULL || !disk_has_parent(disk, to))
         return ERROR_FILE_NOT_FOUND;
+    sim_say(disk->world, process, "rename %s to %s", from, to);
     disk_push_op(disk, SIM_NAME_MOVE, from, to, inode);
     names_set(&disk->live, to, inode);
     names_set(&disk->live, from, NULL);
@@ -386,6 +424,7 @@ int sim_remove(struct env *env, const char *path)
     if (process_is_cut_off(process))
         return 0;
     if (names_find(&disk->live, path) != NULL) {
+        sim_say(disk->world, process, "remove %s", path);
         disk_push_op(disk, SIM_NAME_REMOVE, path, NULL, NULL);
         names_set(&disk->live, path, NULL);
         return 0;
@@ -425,6 +464,7 @@ int sim_dir_sync(struct env *env, const char *path)
         return ERROR_IO_ERROR;
     if (process_is_cut_off(process))
         return 0;
+    sim_say(disk->world, process, "synced the names in %s", path);
     disk_sync_names(disk, path);
     return 0;
 }

@@ -30,7 +30,7 @@ struct chunk *chunk_take(struct sim_world *world, enum chunk_kind kind)
     struct list *spare = list_pop_front(&world->net.spare_chunks);
     struct chunk *chunk = spare != NULL ? list_entry(spare, struct chunk, link) : sim_zalloc(sizeof(*chunk));
 
-    *chunk = (struct chunk){.kind = kind};
+    *chunk = (struct chunk){.kind = kind, .cause = sim_cause(world)};
     return chunk;
 }
 
@@ -112,13 +112,15 @@ void pipe_append_data(struct pipe *pipe, struct chunk *chunk)
     world->net.chunks++;
     world->net.bytes += chunk->data.len;
     if (settings->flip_one_in != 0 && sim_random_one_in(&world->faults, settings->flip_one_in))
-        net_flip_bits(world, &chunk->data);
+        chunk->also = net_flip_bits(world, &chunk->data);
     if (settings->split_one_in == 0 || chunk->data.len < 2 || !sim_random_one_in(&world->schedule, settings->split_one_in)) {
         pipe_append(pipe, chunk, 0);
         return;
     }
     keep = 1 + sim_random_below(&world->schedule, chunk->data.len - 1);
     rest = chunk_take(world, CHUNK_DATA);
+    rest->cause = chunk->cause;
+    rest->also = chunk->also;
     if (bytes_buffer_append(&rest->data, bytes_of(chunk->data.ptr + keep, chunk->data.len - keep)) != 0)
         assert(false);
     chunk->data.len = keep;
@@ -356,6 +358,9 @@ static void take_in(struct pipe *pipe, struct chunk *chunk)
     struct env_conn *end;
 
     list_remove(&chunk->link);
+    sim_set_cause(world_of(link), chunk->cause);
+    if (chunk->also == 0)
+        chunk->also = pipe->held_line;
     if (chunk->kind == CHUNK_SYN) {
         chunk_free(world_of(link), chunk);
         syn_arrives(link);
@@ -382,6 +387,21 @@ static bool ghost_ends(struct pipe *pipe)
     return true;
 }
 
+static void hold(struct pipe *pipe)
+{
+    struct sim_link *link = pipe->owner;
+    struct sim_world *world = world_of(link);
+    const struct chunk *first = chunk_first(&pipe->chunks);
+    const struct sim_process *from = link->processes[1 - pipe->to], *to = link->processes[pipe->to];
+
+    pipe->held = true;
+    if (first == NULL)
+        return;
+    sim_set_cause(world, first->cause);
+    sim_also(world, world->net.blocked_by[link->machines[1 - pipe->to]][link->machines[pipe->to]]);
+    pipe->held_line = sim_say(world, from, "held: what is on its way to %s", to == NULL ? "its machine" : to->name);
+}
+
 static void arrive_fire(struct sim_event *event)
 {
     struct pipe *pipe = container_of(event, struct pipe, event);
@@ -390,11 +410,12 @@ static void arrive_fire(struct sim_event *event)
     struct env_conn *end;
 
     if (is_blocked(pipe)) {
-        pipe->held = true;
+        hold(pipe);
         return;
     }
     while ((chunk = chunk_first(&pipe->chunks)) != NULL && chunk->at_us <= world->now_us)
         take_in(pipe, chunk);
+    pipe->held_line = 0;
     if (chunk != NULL)
         sim_agenda_put(&world->agenda, event, chunk->at_us);
     if (ghost_ends(pipe))
@@ -412,7 +433,7 @@ static void accepted_fire(struct sim_event *event)
 
     conn->listener = NULL;
     conn->holds++;
-    sim_note(conn->process->world, conn->process, "accept", conn->link->id);
+    sim_set_cause(conn->process->world, sim_note(conn->process->world, conn->process, "accept", conn->link->id));
     listener->events->accepted(listener->ctx, conn, conn->link->from);
     conn->holds--;
     assert(conn->gone || conn->events != NULL);
@@ -482,6 +503,28 @@ static void merge_next(struct env_conn *conn, struct chunk *chunk)
     chunk_free(world, next);
 }
 
+static struct address other_address(const struct env_conn *conn)
+{
+    return conn->side == 0 ? conn->link->to : conn->link->from;
+}
+
+/* Names the connection and the side that sends, for the trace. */
+static uint64_t link_side(const struct env_conn *conn, unsigned sender)
+{
+    return conn->link->id * 2 + sender;
+}
+
+/* What happens next follows from the chunk; also from the end of a pause that it waited for. */
+static void chunk_is_cause(const struct env_conn *conn, struct chunk *chunk)
+{
+    const struct sim_process *process = conn->process;
+
+    if (chunk->also == 0 && chunk->at_us < process->resumed_us)
+        chunk->also = process->resume_line;
+    sim_set_cause(process->world, chunk->cause);
+    sim_also(process->world, chunk->also);
+}
+
 static void hand_over(struct env_conn *conn, struct chunk *chunk)
 {
     struct sim_world *world = world_of(conn->link);
@@ -490,7 +533,9 @@ static void hand_over(struct env_conn *conn, struct chunk *chunk)
     merge_next(conn, chunk);
     data = bytes_of(chunk->data.ptr + chunk->start, chunk_left(chunk));
     consumed(conn, data.len);
-    sim_note(world, conn->process, "receive", XXH3_64bits_withSeed(data.ptr, data.len, conn->link->id));
+    chunk_is_cause(conn, chunk);
+    sim_set_cause(world, sim_note(world, conn->process, "receive", XXH3_64bits_withSeed(data.ptr, data.len, conn->link->id)));
+    sim_trace_receiving(world, other_address(conn), link_side(conn, 1 - conn->side), chunk->also);
     conn->events->received(conn->ctx, data);
 }
 
@@ -511,13 +556,15 @@ static void readable_fire(struct sim_event *event)
                 break;
             }
         } else if (chunk->kind == CHUNK_OPEN) {
-            sim_note(world, conn->process, "open", conn->link->id);
+            chunk_is_cause(conn, chunk);
+            sim_set_cause(world, sim_note(world, conn->process, "open", conn->link->id));
             if (conn->events->opened != NULL)
                 conn->events->opened(conn->ctx);
         } else {
             int error = chunk->error;
 
-            sim_note(world, conn->process, "closed", conn->link->id);
+            chunk_is_cause(conn, chunk);
+            sim_set_cause(world, sim_note(world, conn->process, "closed", conn->link->id));
             conn_detach(conn);
             conn->events->closed(conn->ctx, error);
         }
@@ -585,21 +632,6 @@ void sim_conn_adopt(struct env_conn *conn, const struct env_conn_events *events,
     conn->ctx = ctx;
 }
 
-/* What the trace allocates does not count: a run must be the same without it. */
-static void describe(const struct env_conn *conn, struct bytes data)
-{
-    struct sim_world *world = conn->process->world;
-    uint64_t armed = mem_armed();
-
-    if (world->trace == NULL || world->describe == NULL)
-        return;
-    if (armed != 0)
-        mem_fail_nth(0);
-    world->describe(world, conn->process, conn->side == 0 ? conn->link->to : conn->link->from, data);
-    if (armed != 0)
-        mem_watch_nth(armed);
-}
-
 /* A kernel that takes a part now and the rest later. */
 static void take_part(struct pipe *pipe, struct chunk *chunk)
 {
@@ -632,7 +664,7 @@ void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
         return;
     }
     if (world->tamper != NULL)
-        world->tamper(world, conn->process, conn->side == 0 ? conn->link->to : conn->link->from, data);
+        world->tamper(world, conn->process, other_address(conn), data);
     if (data->len == 0) {
         bytes_buffer_done(data);
         return;
@@ -641,9 +673,10 @@ void sim_conn_send(struct env_conn *conn, struct bytes_buffer *data)
         net_speak_newer(data);
     if (conn->process->foreign)
         net_speak_foreign(data);
-    describe(conn, bytes_buffer_bytes(data));
-    net_sent(conn->link, pipe->to, bytes_buffer_bytes(data));
     chunk = chunk_take(world, CHUNK_DATA);
+    chunk->cause = sim_trace_send(world, conn->process, other_address(conn), link_side(conn, conn->side),
+                                  bytes_buffer_bytes(data));
+    net_sent(conn->link, pipe->to, bytes_buffer_bytes(data));
     chunk->data = *data;
     *data = (struct bytes_buffer){0};
     if (!list_empty(&pipe->unsent) ||

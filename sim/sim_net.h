@@ -15,6 +15,7 @@ enum { SIM_NET_MACHINES = 64 };
 
 struct sim_net {
     uint8_t blocked[SIM_NET_MACHINES][SIM_NET_MACHINES]; /* [from][to]: how many faults block it */
+    uint64_t blocked_by[SIM_NET_MACHINES][SIM_NET_MACHINES]; /* the line of the trace that did it last */
     struct list links;        /* every connection */
     struct list spare_chunks;
     size_t link_count;

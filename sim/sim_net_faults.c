@@ -1,10 +1,11 @@
 /* What breaks connections: blocks, drops, flipped bits. */
 #include <assert.h>
+#include <inttypes.h>
 
 #include "net/error.h"
 #include "sim/sim_net_internal.h"
 
-void net_flip_bits(struct sim_world *world, struct bytes_buffer *data)
+uint64_t net_flip_bits(struct sim_world *world, struct bytes_buffer *data)
 {
     int64_t count = sim_random_range(&world->faults, 1, 32);
 
@@ -14,7 +15,7 @@ void net_flip_bits(struct sim_world *world, struct bytes_buffer *data)
         data->ptr[bit / 8] ^= (uint8_t)(1u << (bit % 8));
     }
     world->net.flips++;
-    sim_note(world, NULL, "flip", (uint64_t)count);
+    return sim_note_as(world, NULL, "flip", (uint64_t)count, "flip %" PRId64 " bits of what is just sent", count);
 }
 
 /* ---- blocks ---- */
@@ -45,6 +46,8 @@ static void block(struct sim_world *world, unsigned from, unsigned to, int chang
     assert(from < SIM_NET_MACHINES && to < SIM_NET_MACHINES);
     if (from == to)
         return;
+    if (change > 0)
+        world->net.blocked_by[from][to] = sim_cause(world);
     assert(change > 0 ? *count < UINT8_MAX : *count > 0);
     *count = (uint8_t)(*count + change);
 }
@@ -75,6 +78,7 @@ void sim_net_heal(struct sim_world *world)
 void sim_net_drop(struct sim_world *world, size_t nth, enum sim_drop how)
 {
     size_t count = 0;
+    uint64_t outer;
     unsigned aware;
     struct sim_link *link = NULL;
 
@@ -88,7 +92,9 @@ void sim_net_drop(struct sim_world *world, size_t nth, enum sim_drop how)
         if (nth-- == 0)
             break;
     }
-    sim_note(world, NULL, "drop", link->id);
+    outer = sim_set_cause(world, sim_note_as(world, NULL, "drop", link->id, "drop connection %" PRIx64 " of %s to %s",
+                                             link->id, link->processes[0]->name,
+                                             link->processes[1] == NULL ? "?" : link->processes[1]->name));
     world->net.drops++;
     aware = (unsigned)sim_random_below(&world->faults, 2);
     for (unsigned side = 0; side < 2; side++) {
@@ -100,4 +106,5 @@ void sim_net_drop(struct sim_world *world, size_t nth, enum sim_drop how)
             pipe_drop_all(pipe);
         pipe->swallowed = true;
     }
+    sim_set_cause(world, outer);
 }

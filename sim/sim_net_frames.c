@@ -76,7 +76,8 @@ static void send_copy(struct sim_process *from, struct address to, struct bytes 
     pipe_append(&link->pipes[1], chunk, 0);
     pipe_append_fin(&link->pipes[1], ERROR_CONNECTION_FAILED, SIM_SECOND_US);
     world->net.copies++;
-    sim_note(world, from, "copy", XXH3_64bits(bytes.ptr, bytes.len));
+    chunk->cause = sim_note_as(world, from, "copy", XXH3_64bits(bytes.ptr, bytes.len), "copy of %zu bytes that it once sent",
+                               bytes.len);
 }
 
 /* Where somebody listens for what flows this way, and who sends it. */

@@ -15,6 +15,7 @@ struct chunk {
     int64_t at_us;
     struct bytes_buffer data; /* owned */
     size_t start;             /* bytes of data that were handed over before */
+    uint64_t cause, also;     /* of the trace: the send, and what held it up or damaged it */
 };
 
 struct pipe {
@@ -26,6 +27,7 @@ struct pipe {
     size_t window_used, unsent_bytes;
     struct sim_event resume; /* of unsent, when a kernel took a part of a send */
     int64_t last_at_us;
+    uint64_t held_line; /* of the trace: why it was held */
     bool held;      /* its direction is blocked; the event is off */
     bool fin;       /* a FIN is on the way or has arrived: nothing follows it */
     bool swallowed; /* half-open: what is sent here vanishes */
@@ -90,7 +92,8 @@ void link_free(struct sim_link *link);
 
 /* ---- sim_net_faults.c ---- */
 
-void net_flip_bits(struct sim_world *world, struct bytes_buffer *data);
+/* Returns the number of its line in the trace. */
+uint64_t net_flip_bits(struct sim_world *world, struct bytes_buffer *data);
 
 /* ---- sim_net_frames.c ---- */
 

@@ -123,26 +123,9 @@ void sim_world_destroy(struct sim_world *world)
     free_spare_events(world);
     sim_agenda_done(&world->agenda);
     sim_buggify_destroy(world->buggify);
+    sim_trace_destroy(world->trace);
     sim_scratch_remove(world);
     mem_free(world);
-}
-
-static void say_va(struct sim_world *world, const struct sim_process *process, const char *format, va_list arguments)
-{
-    fprintf(world->trace, "[%13.6f] %-12s ", (double)world->now_us / 1e6, process == NULL ? "world" : process->name);
-    vfprintf(world->trace, format, arguments);
-    fputc('\n', world->trace);
-}
-
-void sim_say(struct sim_world *world, const struct sim_process *process, const char *format, ...)
-{
-    va_list arguments;
-
-    if (world->trace == NULL)
-        return;
-    va_start(arguments, format);
-    say_va(world, process, format, arguments);
-    va_end(arguments);
 }
 
 void sim_world_fail(struct sim_world *world, const char *format, ...)
@@ -173,7 +156,7 @@ static void hash_in(struct sim_world *world, uint64_t word)
     world->hash ^= world->hash >> 32;
 }
 
-void sim_note(struct sim_world *world, const struct sim_process *process, const char *what, uint64_t detail)
+static void hash_note(struct sim_world *world, const struct sim_process *process, const char *what, uint64_t detail)
 {
     uint64_t word = 0;
 
@@ -182,8 +165,27 @@ void sim_note(struct sim_world *world, const struct sim_process *process, const 
     hash_in(world, (uint64_t)world->now_us);
     hash_in(world, word << 16 ^ (process == NULL ? 0xffff : process->id));
     hash_in(world, detail);
-    if (world->trace != NULL)
-        sim_say(world, process, "%s %" PRIx64, what, detail);
+}
+
+uint64_t sim_note(struct sim_world *world, const struct sim_process *process, const char *what, uint64_t detail)
+{
+    hash_note(world, process, what, detail);
+    return world->trace == NULL ? 0 : sim_say(world, process, "%s %" PRIx64, what, detail);
+}
+
+uint64_t sim_note_as(struct sim_world *world, const struct sim_process *process, const char *what, uint64_t detail,
+                     const char *format, ...)
+{
+    va_list arguments;
+    uint64_t number;
+
+    hash_note(world, process, what, detail);
+    if (world->trace == NULL)
+        return 0;
+    va_start(arguments, format);
+    number = sim_say_va(world, process, format, arguments);
+    va_end(arguments);
+    return number;
 }
 
 static void step(struct sim_world *world, struct sim_event *event)
@@ -192,6 +194,7 @@ static void step(struct sim_world *world, struct sim_event *event)
     sim_agenda_remove(&world->agenda, event);
     world->now_us = event->at_us;
     world->events++;
+    sim_set_cause(world, event->cause);
     sim_dispatch(world, event);
 }
 
@@ -330,6 +333,7 @@ static void turn_end(struct sim_process *process)
     while ((link = list_pop_front(&process->inbox)) != NULL) {
         struct sim_event *event = list_entry(link, struct sim_event, link);
 
+        sim_set_cause(world, event->cause);
         event->fire(event);
     }
     env_turn(&process->env);
@@ -340,12 +344,14 @@ static void turn_end(struct sim_process *process)
     process->running = false;
     world->current = NULL;
     hash_in(world, (uint64_t)world->now_us << 16 ^ process->id);
-    if (killed)
+    if (killed) {
         sim_process_stop(process, SIM_KILL);
-    else if (process->exiting)
+    } else if (process->exiting) {
+        sim_set_cause(world, process->exit_line);
         sim_process_stop(process, SIM_EXIT);
-    else
+    } else {
         sim_process_plan(process);
+    }
 }
 
 static bool is_free(const struct sim_process *process)
@@ -357,7 +363,7 @@ void sim_dispatch(struct sim_world *world, struct sim_event *event)
 {
     struct sim_process *process = event->process;
 
-    (void)world;
+    event->cause = sim_cause(world); /* for when it waits in the inbox */
     if (process == NULL) {
         event->fire(event);
         return;
@@ -427,6 +433,7 @@ struct sim_process *sim_process_create(struct sim_world *world, const char *name
     list_init(&process->syncs);
     list_init(&process->jobs);
     add_process(world, process);
+    sim_say(world, process, "is 10.0.0.%u:%u on machine %u", machine + 1, port, machine);
     return process;
 }
 
@@ -440,6 +447,7 @@ static void reset_clock(struct sim_process *process)
 void sim_process_boot(struct sim_process *process)
 {
     struct sim_world *world = process->world;
+    uint64_t outer;
     int error;
 
     if (process->alive)
@@ -453,15 +461,17 @@ void sim_process_boot(struct sim_process *process)
     env_init(&process->env, &sim_env_ops);
     process->env.knobs = world->knobs;
     process->env.buggify = world->buggify == NULL ? NULL : &world->buggify->face;
+    process->env.observer = sim_trace_observer(world);
     process->alive = true;
-    sim_note(world, process, "boot", process->incarnation);
+    outer = sim_set_cause(world, sim_note(world, process, "boot", process->incarnation));
     turn_begin(process);
     error = process->program->start(process, process->ctx);
     if (error != 0) {
-        sim_note(world, process, "start-failed", (uint64_t)error);
+        process->exit_line = sim_note_as(world, process, "start-failed", (uint64_t)error, "start-failed %d", error);
         process->exiting = true;
     }
     turn_end(process);
+    sim_set_cause(world, outer);
 }
 
 static void empty_inbox(struct sim_process *process)
@@ -507,13 +517,16 @@ static void plan_restart(struct sim_process *process)
 
 void sim_process_stop(struct sim_process *process, enum sim_stop how)
 {
+    static const char *const names[] = {"kill", "power-off", "exit", "end of the run"};
     struct sim_world *world = process->world;
     struct sim_process *current = world->current;
+    uint64_t outer;
 
     if (!process->alive || process->dying)
         return;
     assert(!process->running);
-    sim_note(world, process, "stop", (uint64_t)how);
+    process->stop_line = sim_note_as(world, process, "stop", (uint64_t)how, "stop: %s", names[how]);
+    outer = sim_set_cause(world, process->stop_line);
     process->dying = true;
     process->paused = false;
     process->stopped_by = how;
@@ -535,6 +548,7 @@ void sim_process_stop(struct sim_process *process, enum sim_stop how)
         sim_disk_power_off(process->disk, &world->schedule);
     if (how != SIM_END)
         plan_restart(process);
+    sim_set_cause(world, outer);
 }
 
 void sim_machine_stop(struct sim_world *world, unsigned machine, enum sim_stop how)
@@ -549,7 +563,7 @@ void sim_process_pause(struct sim_process *process)
     if (!process->alive || process->paused)
         return;
     assert(!process->running);
-    sim_note(process->world, process, "pause", 0);
+    process->pause_line = sim_note(process->world, process, "pause", 0);
     process->paused = true;
     sim_agenda_remove(&process->world->agenda, &process->wake);
 }
@@ -558,7 +572,9 @@ void sim_process_resume(struct sim_process *process)
 {
     if (!process->paused)
         return;
-    sim_note(process->world, process, "resume", 0);
+    sim_also(process->world, process->pause_line);
+    process->resume_line = sim_note(process->world, process, "resume", 0);
+    process->resumed_us = process->world->now_us;
     process->paused = false;
     sim_process_plan(process);
 }
@@ -579,6 +595,7 @@ void sim_process_set_clock(struct sim_process *process, int64_t drift_ppm, int64
     process->clock_at_us = process->world->now_us;
     process->clock_drift_ppm = drift_ppm;
     process->wall_offset_us = wall_offset_us;
-    sim_note(process->world, process, "clock", (uint64_t)drift_ppm);
+    sim_note_as(process->world, process, "clock", (uint64_t)drift_ppm, "clock: drift %" PRId64 " ppm, wall clock %+" PRId64 " s",
+                drift_ppm, wall_offset_us / SIM_SECOND_US);
     sim_process_plan(process);
 }

@@ -28,6 +28,7 @@
 #include "sim/random.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_net.h"
+#include "sim/sim_trace.h"
 
 enum { SIM_MACHINES_MAX = 64, SIM_WHY_MAX = 512, SIM_PATH_MAX = 256 };
 
@@ -102,6 +103,8 @@ struct sim_process {
     int exit_status;
     enum sim_stop stopped_by; /* how it went last */
     uint64_t incarnation;
+    uint64_t stop_line, exit_line, pause_line, resume_line; /* of the trace: what did that last */
+    int64_t resumed_us;
 
     struct sim_event wake;    /* the next turn without an event of its own */
     struct sim_event restart;
@@ -138,7 +141,7 @@ struct sim_world {
     struct sim_buggify *buggify; /* owned; NULL: off */
     struct list spare_events;    /* pools of sim/env_sim.c */
 
-    FILE *trace;                 /* borrowed; NULL: none */
+    struct sim_trace *trace;     /* owned; NULL: none */
     bool failed;
     char why[SIM_WHY_MAX];       /* the first failure */
     unsigned errors_allowed;     /* events of severity error that a test expects */
@@ -148,8 +151,10 @@ struct sim_world {
     int64_t commit_second_us;    /* when the newest of those was counted */
     char scratch[SIM_PATH_MAX];  /* made by the first env_real_path */
     struct sim_process *current; /* whose turn it is, for crash reports */
-    /* Writes what is in a send to the trace, when there is one. May be NULL. */
-    void (*describe)(struct sim_world *world, const struct sim_process *from, struct address to, struct bytes data);
+    /* What a whole frame says, for the trace. May be NULL. */
+    void (*describe)(struct bytes frame, bool with_body, char *out, size_t out_size);
+    /* The same of what lives in a process. */
+    void (*describe_process)(const struct sim_process *process, char *out, size_t out_size);
     /* Of a run with a lie (sim/lies/lies.h); NULL in all others. tamper() may change or empty what a process sends. traced()
      * sees every line; true: an event of severity error that is wanted. */
     void (*tamper)(struct sim_world *world, struct sim_process *from, struct address to, struct bytes_buffer *data);
@@ -170,11 +175,11 @@ bool sim_world_run_while(struct sim_world *world, bool (*go_on)(void *ctx), void
 /* The run has failed; the first reason is kept. */
 __attribute__((format(printf, 2, 3))) void sim_world_fail(struct sim_world *world, const char *format, ...);
 
-/* Something happened: goes into the hash and, when asked for, the trace. `what` is a word of the trace. */
-void sim_note(struct sim_world *world, const struct sim_process *process, const char *what, uint64_t detail);
-/* A line of the trace alone, for people. */
-__attribute__((format(printf, 3, 4))) void sim_say(struct sim_world *world, const struct sim_process *process,
-                                                   const char *format, ...);
+/* Something happened: goes into the hash and, when asked for, the trace, as "what detail" or as the text. Returns the number of
+ * the line (sim/sim_trace.h); the current cause stays. */
+uint64_t sim_note(struct sim_world *world, const struct sim_process *process, const char *what, uint64_t detail);
+__attribute__((format(printf, 5, 6))) uint64_t sim_note_as(struct sim_world *world, const struct sim_process *process,
+                                                           const char *what, uint64_t detail, const char *format, ...);
 
 /* ---- processes ---- */
 

@@ -35,6 +35,8 @@
 #include "storage/diskqueue.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "net/buggify.h"
 #include "net/error.h"
@@ -399,12 +401,19 @@ static void commit_cancel(struct wait *wait)
     list_remove(&container_of(wait, struct diskqueue_commit, wait)->link);
 }
 
+static void commit_print(const struct wait *wait, char *out, size_t out_size)
+{
+    snprintf(out, out_size, "position %" PRIu64, container_of(wait, struct diskqueue_commit, wait)->end);
+}
+
+static const struct wait_type commit_type = {"disk queue", commit_cancel, commit_print};
+
 void diskqueue_commit(struct diskqueue *queue, struct diskqueue_commit *commit, struct op *op)
 {
     assert(!list_linked(&commit->link));
     commit->error = 0;
     commit->end = queue->end;
-    wait_begin(&commit->wait, op, commit_cancel);
+    wait_begin(&commit->wait, op, &commit_type);
     list_push_back(&queue->waiting, &commit->link);
     queue->commits++;
     if (queue->error != 0 || commit->end <= queue->durable_end)

@@ -240,6 +240,8 @@ static void sync_cancel(struct wait *wait)
     sync->shared = NULL;
 }
 
+static const struct wait_type sync_type = {"sync of a slot", sync_cancel, NULL};
+
 int slots_write(struct slots *slots, struct bytes record, struct wait_sync *sync, struct op *op)
 {
     struct slots_sync *shared;
@@ -262,7 +264,7 @@ int slots_write(struct slots *slots, struct bytes record, struct wait_sync *sync
     slots->under_way = shared;
     sync->error = 0;
     sync->shared = (struct wait_sync_shared *)(void *)shared;
-    wait_begin(&sync->wait, op, sync_cancel);
+    wait_begin(&sync->wait, op, &sync_type);
     env_file_sync(slots->env, slots->file, &shared->sync);
     return 0;
 }

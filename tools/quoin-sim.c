@@ -48,15 +48,17 @@ static void watch(struct sim_world *world)
 /* Not safe in every state of a crashed process; the process ends either way. */
 static void crashed(int number)
 {
-    const struct sim_world *world = current_world;
+    struct sim_world *world = current_world;
 
     signal(number, SIG_DFL);
     fprintf(stderr, "FAILED seed=%" PRIu64 ": %s at %.6f s in %s\n", current_seed,
             number == SIGALRM ? "it takes too long" : strsignal(number), world == NULL ? 0.0 : (double)world->now_us / 1e6,
             world == NULL || world->current == NULL ? "the world" : world->current->name);
     print_repeat(stderr, current_seed);
-    if (world != NULL && world->trace != NULL)
-        fflush(world->trace);
+    if (world != NULL) {
+        sim_world_fail(world, "%s", number == SIGALRM ? "it takes too long" : strsignal(number));
+        sim_trace_end(world);
+    }
     raise(number);
 }
 

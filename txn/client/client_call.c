@@ -21,6 +21,8 @@ static void run_done(struct ready *ready)
     call->done(call);
 }
 
+static const struct wait_type wait_type = {"client call", wait_cancelled, NULL};
+
 void client_call_begin(struct client_call *call, struct op *op, struct env *env, void (*cancel)(struct client_call *call))
 {
     assert(!call->under_way && !list_linked(&call->ready.link));
@@ -33,7 +35,7 @@ void client_call_begin(struct client_call *call, struct op *op, struct env *env,
     call->under_way = true;
     call->ready.run = run_done;
     if (op != NULL)
-        wait_begin(&call->wait, op, wait_cancelled);
+        wait_begin(&call->wait, op, &wait_type);
 }
 
 void client_call_end(struct client_call *call, int error)

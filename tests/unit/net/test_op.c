@@ -160,11 +160,13 @@ static void manual_cancel(struct wait *wait)
     container_of(wait, struct manual, wait)->cancelled++;
 }
 
+static const struct wait_type manual_type = {"manual", manual_cancel, NULL};
+
 static void begin_gather(struct tester *self, unsigned needed)
 {
     gather_init(&self->gather, &self->op, needed);
     for (int i = 0; i < 3; i++) {
-        wait_begin(&self->manual[i].wait, &self->op, manual_cancel);
+        wait_begin(&self->manual[i].wait, &self->op, &manual_type);
         gather_add(&self->gather, &self->manual[i].wait);
     }
 }
@@ -228,11 +230,11 @@ static enum op_result stage_begin(struct op *op)
         op_cancel(op);
         break;
     case PLAN_MOVE_WITH_WAITS:
-        wait_begin(&self->manual[0].wait, op, manual_cancel);
+        wait_begin(&self->manual[0].wait, op, &manual_type);
         return op_move(op, AFTER);
     case PLAN_START_IN_END:
     case PLAN_BARE:
-        wait_begin(&self->manual[0].wait, op, manual_cancel);
+        wait_begin(&self->manual[0].wait, op, &manual_type);
         break;
     }
     return op_wait(op, AFTER);

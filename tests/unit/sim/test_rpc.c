@@ -156,12 +156,14 @@ struct result {
     uint64_t answered_after_heal, hash;
 };
 
-static struct result rough_run(uint64_t seed, enum sim_switch faults_wanted)
+static struct result traced_run(uint64_t seed, enum sim_switch faults_wanted, FILE *trace)
 {
     struct sim_world *world = sim_world_create(seed);
     struct result result = {0};
     struct sim_faults faults;
 
+    if (trace != NULL)
+        sim_trace_start(world, trace);
     sim_faults_init(&faults, world);
     for (int class = 0; class < FAULT_CLASSES; class++)
         faults.want[class] = faults_wanted;
@@ -183,8 +185,14 @@ static struct result rough_run(uint64_t seed, enum sim_switch faults_wanted)
     result.answered_after_heal = result.tally.answered - result.answered_after_heal;
     cr_assert_not(world->failed, "seed %d at %f s: %s", (int)seed, (double)world->now_us / 1e6, world->why);
     result.hash = world->hash;
+    sim_trace_end(world);
     sim_world_destroy(world);
     return result;
+}
+
+static struct result rough_run(uint64_t seed, enum sim_switch faults_wanted)
+{
+    return traced_run(seed, faults_wanted, NULL);
 }
 
 Test(rpc, answers_are_right_and_go_on_after_the_heal_whatever_broke)
@@ -216,4 +224,41 @@ Test(rpc, nothing_fails_in_a_healthy_world)
 
     cr_assert_eq(result.tally.failed, 0);
     cr_assert_gt(result.tally.answered, 50000);
+}
+
+/* Words of the lines of a trace by their numbers: '>' a send, '<' a receipt, and so on. */
+enum { TRACE_LINES_MAX = 1000000 };
+
+static size_t read_trace(FILE *in, char *words)
+{
+    static char line[4096];
+    size_t count = 0;
+
+    rewind(in);
+    while (fgets(line, sizeof(line), in) != NULL) {
+        unsigned long number, cause;
+        char name[32], word;
+
+        cr_assert_eq(sscanf(line, "[%*f] #%lu <%lu%*[,0-9] %31s %c", &number, &cause, name, &word) == 4 ||
+                         sscanf(line, "[%*f] #%lu <%lu %31s %c", &number, &cause, name, &word) == 4, true, "%s", line);
+        cr_assert_eq(number, ++count);
+        cr_assert_lt(cause, number, "%s", line);
+        cr_assert_lt(count, TRACE_LINES_MAX);
+        words[count] = word;
+        /* A hello may be damaged, a frame may be split over a broken connection; what is taken for a frame was sent as one. */
+        if (word == '<')
+            cr_assert_eq(words[cause], '>', "%s", line);
+    }
+    return count;
+}
+
+Test(rpc, a_trace_changes_nothing_and_each_line_follows_from_an_earlier_one)
+{
+    char *words = mem_zalloc(TRACE_LINES_MAX);
+    FILE *trace = tmpfile();
+
+    cr_assert_eq(traced_run(6, SWITCH_ON, trace).hash, rough_run(6, SWITCH_ON).hash);
+    cr_assert_gt(read_trace(trace, words), 10000);
+    fclose(trace);
+    mem_free(words);
 }

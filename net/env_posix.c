@@ -114,7 +114,7 @@ void env_posix_event(struct env_posix *posix)
     if (posix->awake)
         return;
     posix->awake = true;
-    posix->env.turn_us = clock_us(CLOCK_MONOTONIC);
+    posix->env.turn_us = env_now_us(&posix->env);
 }
 
 static void woken(evutil_socket_t fd, short what, void *ctx)

@@ -1,22 +1,28 @@
 /* malloc with two additions: a server dies of the first failure, a test chooses it. */
 #include "net/mem.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Process-wide on purpose: allocation has no context to hang these from. Set before threads start. */
+/* Process-wide on purpose: allocation has no context to hang these from. `fatal` is set before threads start; the rest may change
+ * while they run, as the client library's do in a test. */
 static bool fatal;
-static uint64_t countdown;
-static bool fired, watches;
+static _Atomic uint64_t countdown;
+static atomic_bool fired, watches;
 
 static bool must_fail(void)
 {
-    if (__builtin_expect(countdown == 0, 1))
+    uint64_t left = atomic_load_explicit(&countdown, memory_order_relaxed);
+
+    if (__builtin_expect(left == 0, 1))
         return false;
-    if (--countdown != 0)
+    while (left != 0 && !atomic_compare_exchange_weak(&countdown, &left, left - 1))
+        ;
+    if (left != 1)
         return false;
-    fired = true;
-    return !watches;
+    atomic_store(&fired, true);
+    return !atomic_load(&watches);
 }
 
 static void *checked(void *ptr, size_t size)
@@ -55,22 +61,24 @@ void mem_set_fatal(bool value)
 
 void mem_fail_nth(uint64_t nth)
 {
-    countdown = nth;
-    fired = watches = false;
+    atomic_store(&watches, false);
+    atomic_store(&fired, false);
+    atomic_store(&countdown, nth);
 }
 
 void mem_watch_nth(uint64_t nth)
 {
-    mem_fail_nth(nth);
-    watches = true;
+    mem_fail_nth(0);
+    atomic_store(&watches, true);
+    atomic_store(&countdown, nth);
 }
 
 uint64_t mem_armed(void)
 {
-    return countdown;
+    return atomic_load(&countdown);
 }
 
 bool mem_fail_fired(void)
 {
-    return fired;
+    return atomic_load(&fired);
 }

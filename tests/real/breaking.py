@@ -2,7 +2,7 @@
 
 quoin-history's clients record every read, write and answer; at the end two oracles say whether that can have been. Meanwhile a
 Broken cluster is struck by STRIKES: kill -9, pauses, rolling restarts, what a relay does to connections (relay.py) and what a
-preloaded library does to file calls (faulty_files.c). Every strike heals what it broke; then commits must go on.
+preloaded library does to file calls (tests/faulty_files.c). Every strike heals what it broke; then commits must go on.
 """
 import json
 import math

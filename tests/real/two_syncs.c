@@ -1,6 +1,6 @@
 /* quoin-two-syncs FILE: syncs it on the loop while the syncer's thread syncs it, and prints what both say.
  *
- * For the preloaded faulty_files.c, whose `sync * EIO slow=.. count=1` does what the kernel does: of two fdatasyncs of a
+ * For the preloaded tests/faulty_files.c, whose `sync * EIO slow=.. count=1` does what the kernel does: of two fdatasyncs of a
  * descriptor that are under way, one hears of the failure. Both must say io_error. */
 #include "net/env_posix.h"
 #include "net/error.h"

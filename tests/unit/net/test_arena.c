@@ -3,6 +3,7 @@
 #include "net/arena.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "tests/unit/nth.h"
 
 Test(arena, a_zeroed_arena_is_empty_and_valid)
 {
@@ -84,21 +85,17 @@ Test(arena, an_absurd_size_is_refused)
 
 Test(arena, every_failing_allocation_is_an_error_and_nothing_leaks)
 {
-    for (uint64_t nth = 1;; nth++) {
+    FAIL_EACH(nth, nth_allocation) {
         struct arena arena;
         struct bytes copy = bytes_none();
         int error = 0;
 
         arena_init(&arena);
-        mem_fail_nth(nth);
+        nth_begin(&nth, NULL);
         for (int i = 0; i < 20 && error == 0; i++)
             error = arena_copy(&arena, BYTES_LITERAL("0123456789012345678901234567890123456789"
                                                      "0123456789012345678901234567890123456789"), &copy);
-        cr_assert_eq(error, mem_fail_fired() ? ERROR_OUT_OF_MEMORY : 0);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
         arena_done(&arena);
-        if (!mem_fail_fired())
-            break;
-        cr_assert_lt(nth, 20);
     }
-    mem_fail_nth(0);
 }

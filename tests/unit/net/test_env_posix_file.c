@@ -1,6 +1,7 @@
 /* Files, syncs, jobs and trace files on a real disk. */
 #include "posix_fixture.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/trace.h"
+#include "tests/unit/nth_files.h"
 
 static struct env_file *open_new(struct fixture *fixture, const char *name)
 {
@@ -405,18 +407,99 @@ Test(env_posix_file, creating_an_env_survives_every_failed_allocation)
 {
     struct env_posix_options options = {.trace_dir = "/tmp"};
 
-    for (uint64_t nth = 1;; nth++) {
+    FAIL_EACH(nth, nth_allocation) {
         struct env *env = NULL;
         int error;
 
-        mem_fail_nth(nth);
+        nth_begin(&nth, NULL);
         error = env_posix_create(&options, &env);
-        cr_assert_eq(error, mem_fail_fired() ? ERROR_OUT_OF_MEMORY : 0);
-        if (error == 0) {
-            mem_fail_nth(0);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
+        cr_assert_eq(env == NULL, error != 0);
+        if (env != NULL)
             env_posix_destroy(env);
-            break;
-        }
-        cr_assert_null(env);
+    }
+}
+
+/* ---- each file call fails once ---- */
+
+static int count_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void ignore_name(void *ctx, const char *name)
+{
+    (void)ctx, (void)name;
+}
+
+static int use_file(struct env *env, struct env_file *file)
+{
+    uint8_t bytes[8];
+    uint64_t size;
+    size_t got;
+    int error = env_file_zero_fill(env, file, 0, 200000);
+
+    if (error == 0)
+        error = env_file_write(env, file, 4096, BYTES_LITERAL("kept"));
+    if (error == 0)
+        error = env_file_sync_now(env, file);
+    if (error == 0)
+        error = env_file_truncate(env, file, 8192);
+    if (error == 0)
+        error = env_file_size(env, file, &size);
+    if (error == 0)
+        error = env_file_drop_cache(env, file);
+    if (error == 0)
+        error = env_file_read(env, file, 4096, bytes, 4, &got);
+    return error;
+}
+
+/* Everything that can be done to files and names, until the first error. */
+static int use_directory(struct env *env, const char *directory)
+{
+    char one[256], two[256];
+    struct env_file *file;
+    int error = env_dir_make(env, directory);
+
+    snprintf(one, sizeof(one), "%s/one", directory);
+    snprintf(two, sizeof(two), "%s/two", directory);
+    if (error == 0)
+        error = env_file_open(env, one, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file);
+    if (error != 0)
+        return error;
+    error = use_file(env, file);
+    env_file_close(env, file);
+    if (error == 0)
+        error = env_rename(env, one, two);
+    if (error == 0)
+        error = env_dir_sync(env, directory);
+    if (error == 0)
+        error = env_dir_list(env, directory, ignore_name, NULL);
+    if (error == 0)
+        error = env_remove(env, two);
+    return error;
+}
+
+Test(env_posix_file, any_failing_call_is_an_io_error_and_leaves_no_descriptor)
+{
+    FAIL_EACH(nth, nth_file_call) {
+        struct fixture fixture;
+        char directory[128];
+        int before, error;
+
+        fixture_init(&fixture, NULL);
+        fixture_path(&fixture, "d", directory);
+        before = count_descriptors();
+        nth_begin(&nth, directory);
+        error = use_directory(fixture.env, directory);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_IO_ERROR : 0);
+        cr_assert_eq(count_descriptors(), before);
+        fixture_done(&fixture);
     }
 }

@@ -5,6 +5,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/message.h"
+#include "tests/unit/nth.h"
 
 #define FIELDS_leaf(F, S, A, L) F(bytes, key) F(i64, version) F(boolean, on)
 #define FIELDS_tree(F, S, A, L) \
@@ -454,14 +455,11 @@ static int allocate_everything(void)
 
 Test(message, a_failed_allocation_is_an_error_and_leaks_nothing)
 {
-    uint64_t nth = 0;
-    int error;
+    FAIL_EACH(nth, nth_allocation) {
+        int error;
 
-    do {
-        mem_fail_nth(++nth);
+        nth_begin(&nth, NULL);
         error = allocate_everything();
-        cr_assert_eq(error, mem_fail_fired() ? ERROR_OUT_OF_MEMORY : 0);
-    } while (mem_fail_fired());
-    mem_fail_nth(0);
-    cr_assert_gt(nth, 4);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
+    }
 }

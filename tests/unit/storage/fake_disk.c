@@ -436,3 +436,19 @@ void fake_disk_fork(struct fake_disk *to, const struct fake_disk *from)
     for (int i = 0; i < FAKE_FILES_MAX; i++)
         content_set(&to->inodes[i].durable, &from->inodes[i].durable);
 }
+
+static void fail_nth_call(void *ctx, uint64_t n)
+{
+    struct fake_disk *disk = ctx;
+
+    disk->fail_at = n == 0 ? 0 : disk->calls + n;
+}
+
+static bool call_failed(void *ctx)
+{
+    const struct fake_disk *disk = ctx;
+
+    return disk->fail_at != 0 && disk->calls >= disk->fail_at;
+}
+
+const struct nth_door fake_disk_calls = {fail_nth_call, call_failed};

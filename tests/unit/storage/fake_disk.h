@@ -5,6 +5,7 @@
 #pragma once
 
 #include "net/env.h"
+#include "tests/unit/nth.h"
 
 enum { FAKE_FILES_MAX = 1024, FAKE_NAME_MAX = 200, FAKE_SECTOR = 64, FAKE_CHANGES_MAX = 64 };
 
@@ -55,3 +56,5 @@ struct fake_content *fake_disk_content(struct fake_disk *disk, const char *name)
 void fake_disk_copy(struct fake_disk *to, const struct fake_disk *from);
 /* The same with all that a crash of `from` would lose at this moment; `from` may be in use. */
 void fake_disk_fork(struct fake_disk *to, const struct fake_disk *from);
+/* The n-th file call of a disk, which is the loop's ctx, fails. */
+extern const struct nth_door fake_disk_calls;

@@ -5,6 +5,7 @@
 #include "net/mem.h"
 #include "storage/diskqueue.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 #include "tests/unit/storage/fake_disk.h"
 
 /* A frame's data says its number, so that what is replayed can be checked without a model of bytes. */
@@ -598,17 +599,14 @@ Test(diskqueue, random_appends_pops_and_crashes_agree_with_a_model, .timeout = 2
 /* The n-th call fails, n = 1, 2, ..: an error, never a wrong acknowledgement, and the next life has all that was promised. */
 Test(diskqueue, any_failing_call_is_an_error_and_loses_nothing, .timeout = 120)
 {
-    bool fired = true;
-
-    for (uint64_t n = 1; fired; n++) {
+    FAIL_EACH(nth, fake_disk_calls) {
         struct bench bench;
-        uint64_t acknowledged = 0, position, random = n;
+        uint64_t acknowledged = 0, position, random = nth.n;
         int opened;
 
         bench_init(&bench, 8192, 8192);
         bench_close(&bench);
-        bench.disk->calls = 0;
-        bench.disk->fail_at = n;
+        nth_begin(&nth, bench.disk);
         opened = bench_open(&bench);
         for (uint64_t i = 1; opened == 0 && i <= 45; i++) {
             struct waiter waiter;
@@ -622,18 +620,16 @@ Test(diskqueue, any_failing_call_is_an_error_and_loses_nothing, .timeout = 120)
             if (error == 0 && waiter.error == 0)
                 acknowledged = i;
         }
-        fired = bench.disk->calls >= n;
         if (opened == 0)
             bench_close(&bench);
         cr_assert_eq(bench.disk->open_files, 0);
-        bench.disk->fail_at = 0;
+        nth_end(&nth);
         fake_disk_crash(bench.disk, FAKE_KEEP_SOME, &random);
         cr_assert_eq(bench_open(&bench), 0);
         cr_assert(!bench.replayed.bad);
         cr_assert(acknowledged == 0 || bench.replayed.last >= acknowledged);
-        cr_assert(fired || acknowledged == 45);
+        cr_assert(nth.fired || acknowledged == 45);
         bench_done(&bench);
-        cr_assert_lt(n, 1000);
     }
 }
 
@@ -641,17 +637,14 @@ Test(diskqueue, any_failing_call_of_a_recovery_is_an_error_and_loses_nothing)
 {
     struct bench bench, torn;
     uint64_t end, synced = make_torn_case(&bench, &end);
-    bool fired = true;
 
     bench_init(&torn, 8192, 8192);
     bench_close(&torn);
-    for (uint64_t n = 1; fired; n++) {
+    FAIL_EACH(nth, fake_disk_calls) {
         fake_disk_copy(torn.disk, bench.disk);
         damage_from(torn.disk, 4096 + synced + 10, 4, DAMAGE_FLIP);
-        torn.disk->fail_at = n;
-        cr_assert_eq(bench_open(&torn) == 0, torn.disk->calls < n);
-        fired = torn.disk->calls >= n;
-        torn.disk->fail_at = 0;
+        nth_begin(&nth, torn.disk);
+        cr_assert_eq(bench_open(&torn) == 0, !nth_end(&nth));
         if (torn.queue != NULL)
             bench_close(&torn);
         cr_assert_eq(torn.disk->open_files, 0);
@@ -663,24 +656,20 @@ Test(diskqueue, any_failing_call_of_a_recovery_is_an_error_and_loses_nothing)
 
 Test(diskqueue, a_failed_allocation_is_an_error)
 {
-    bool fired = true;
-
-    for (uint64_t n = 1; fired; n++) {
+    FAIL_EACH(nth, nth_allocation) {
         struct bench bench;
         uint64_t position;
         struct waiter waiter = {0};
 
         bench_init(&bench, 8192, 8192);
         bench_close(&bench);
-        mem_fail_nth(n);
+        nth_begin(&nth, NULL);
         if (bench_open(&bench) == 0 && append(&bench, 1, 9000, &position) == 0 && append(&bench, 2, 9000, &position) == 0) {
             start(&bench, &waiter);
             fake_disk_run(bench.disk, 5, true);
             cr_assert(waiter.ended);
         }
-        fired = mem_fail_fired();
-        mem_fail_nth(0);
-        cr_assert(fired || (waiter.ended && waiter.error == 0));
+        cr_assert(nth_end(&nth) || (waiter.ended && waiter.error == 0));
         bench_done(&bench);
     }
 }

@@ -11,6 +11,7 @@
 #include "net/mem.h"
 #include "storage/engine.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 #include "txn/kv_map.h"
 
 /* Both engines against an ordered map, on real files in a directory of the test's own. */
@@ -649,21 +650,16 @@ static void run_without_memory(struct bench *bench)
     static uint8_t key[2000];
     struct engine_change changes[2] = {{ENGINE_SET, bytes_of(key, sizeof(key)), BYTES_LITERAL("long")},
                                        {ENGINE_SET, BYTES_LITERAL("short"), BYTES_LITERAL("1")}};
-    bool fired = true;
 
     bench_close(bench);
-    for (uint64_t n = 1; fired; n++) {
+    FAIL_EACH(nth, nth_allocation) {
         int error;
 
-        mem_fail_nth(n);
+        nth_begin(&nth, NULL);
         error = use_all(bench, changes, 2);
-        fired = mem_fail_fired();
-        mem_fail_nth(0);
-        cr_assert(error == 0 || error == ERROR_OUT_OF_MEMORY);
-        cr_assert(fired || error == 0);
+        cr_assert(nth_end(&nth) ? error == 0 || error == ERROR_OUT_OF_MEMORY : error == 0);
         if (bench->engine != NULL)
             bench_close(bench);
-        cr_assert_lt(n, 1000);
     }
     cr_assert_eq(engine_open(bench->env, bench->kind, bench->directory, &bench->engine), 0);
     cr_assert(get_is(bench, bytes_of(key, sizeof(key)), BYTES_LITERAL("long")));

@@ -189,12 +189,12 @@ Test(engine_crash, memory_reports_any_failing_call_and_loses_nothing, .timeout =
 {
     static struct world world;
 
-    for (uint64_t n = 1; n < 120; n += 1 + n / 20) {
+    FAIL_EACH(nth, fake_disk_calls) {
         bool failed = false;
 
-        world_init(&world, n);
-        world.disk->fail_at = world.disk->calls + n;
-        for (unsigned round = 0; round < 120 && !failed; round++) {
+        world_init(&world, nth.n);
+        nth_begin(&nth, world.disk);
+        for (unsigned round = 0; round < 60 && !failed; round++) {
             draw_commit(&world.pending, ++world.number, &world.random);
             apply_to(world.next, &world.pending);
             engine_commit_start(world.engine, &world.pending.commit);
@@ -206,7 +206,7 @@ Test(engine_crash, memory_reports_any_failing_call_and_loses_nothing, .timeout =
                 apply_to(world.now, &world.pending);
         }
         close_engine(world.disk, world.engine);
-        world.disk->fail_at = 0;
+        nth_end(&nth);
         fake_disk_crash(world.disk, FAKE_KEEP_SOME, &world.random);
         cr_assert_eq(engine_open(&world.disk->env, ENGINE_MEMORY, "m", &world.engine), 0);
         cr_assert(holds(world.engine, world.now) || (failed && holds(world.engine, world.next)));

@@ -9,6 +9,7 @@
 #include "net/mem.h"
 #include "storage/window.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 
 #define L BYTES_LITERAL
 
@@ -462,25 +463,26 @@ static int mutate_by_script(struct window *window, uint32_t i)
 }
 
 /* Runs the script; a step that fails must leave the window as it was, and succeeds when it is tried again. */
-static struct bytes_buffer run_script(uint64_t nth, bool *ret_fired)
+static struct bytes_buffer run_script(struct nth *nth)
 {
     struct window *window = NULL;
     struct bytes_buffer state;
 
-    mem_fail_nth(nth);
+    if (nth != NULL)
+        nth_begin(nth, NULL);
     if (window_create(0, 1, &window) != 0)
         cr_assert_eq(window_create(0, 1, &window), 0);
     for (uint32_t i = 0; i < 400; i++) {
         int error = mutate_by_script(window, i);
 
-        cr_assert(error == 0 || (mem_fail_fired() && error == ERROR_OUT_OF_MEMORY));
+        cr_assert(error == 0 || (nth != NULL && nth_fired(nth) && error == ERROR_OUT_OF_MEMORY));
         if (error == 0)
             continue;
         cr_assert_leq(window_newest(window), 1 + i * 3000);
         cr_assert_eq(mutate_by_script(window, i), 0);
     }
-    *ret_fired = mem_fail_fired();
-    mem_fail_nth(0);
+    if (nth != NULL)
+        nth_end(nth);
     window_forget(window, 300000);
     state = state_of(window, window_newest(window));
     window_destroy(window);
@@ -489,18 +491,15 @@ static struct bytes_buffer run_script(uint64_t nth, bool *ret_fired)
 
 Test(window, every_failed_allocation_is_an_error_and_changes_nothing)
 {
-    bool fired = true;
-    struct bytes_buffer expected = run_script(0, &fired);
-    uint64_t nth = 0;
+    struct bytes_buffer expected = run_script(NULL);
 
     cr_assert_gt(expected.len, 100);
-    for (fired = true; fired;) {
-        struct bytes_buffer state = run_script(++nth, &fired);
+    FAIL_EACH(nth, nth_allocation) {
+        struct bytes_buffer state = run_script(&nth);
 
         cr_assert(bytes_equal(bytes_buffer_bytes(&state), bytes_buffer_bytes(&expected)));
         bytes_buffer_done(&state);
     }
-    cr_assert_gt(nth, 15);
     bytes_buffer_done(&expected);
 }
 

@@ -3,6 +3,7 @@
 
 #include "net/error.h"
 #include "net/mem.h"
+#include "tests/unit/nth.h"
 #include "txn/mutation.h"
 
 #define V(s) {(const uint8_t *)(s), sizeof(s) - 1}
@@ -127,16 +128,18 @@ Test(atomic, other_types_are_refused)
 
 Test(atomic, a_failed_allocation_is_an_error)
 {
-    for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
-        struct arena arena = {0};
-        struct bytes value;
-        bool exists;
-        int error;
+    FAIL_EACH(nth, nth_allocation) {
+        int error = 0;
 
-        mem_fail_nth(1);
-        error = apply(&arena, &vectors[i], &exists, &value);
-        cr_assert_eq(error, mem_fail_fired() ? ERROR_OUT_OF_MEMORY : 0);
-        mem_fail_nth(0);
-        arena_done(&arena);
+        nth_begin(&nth, NULL);
+        for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]) && error == 0; i++) {
+            struct arena arena = {0};
+            struct bytes value;
+            bool exists;
+
+            error = apply(&arena, &vectors[i], &exists, &value);
+            arena_done(&arena);
+        }
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
     }
 }

@@ -8,6 +8,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 #include "txn/conflict_range.h"
 #include "txn/conflict_set.h"
 
@@ -351,27 +352,22 @@ Test(conflict_set, every_failed_allocation_is_an_error_that_stays)
 {
     struct script script = {{0}, {0}, {0}};
     uint8_t key[8];
-    uint64_t nth = 0;
-    bool fired = true;
 
     for (uint32_t i = 0; i < 600; i++)
         conflict_range_append_point(&script.points, number_key(i, key));
     conflict_range_append(&script.range, L("a"), L("b"));
     conflict_range_append(&script.everything, bytes_none(), L("\xff\xff"));
-    while (fired) {
+    FAIL_EACH(nth, nth_allocation) {
         struct conflict_set *set = NULL;
         struct arena arena = {0};
         int error;
 
-        mem_fail_nth(++nth);
+        nth_begin(&nth, NULL);
         error = run_script(&script, &arena, &set);
-        fired = mem_fail_fired();
-        mem_fail_nth(0);
-        cr_assert(error == 0 || (fired && error == ERROR_OUT_OF_MEMORY));
+        cr_assert(nth_end(&nth) ? error == 0 || error == ERROR_OUT_OF_MEMORY : error == 0);
         conflict_set_destroy(set);
         arena_done(&arena);
     }
-    cr_assert_gt(nth, 10);
     bytes_buffer_done(&script.points);
     bytes_buffer_done(&script.range);
     bytes_buffer_done(&script.everything);

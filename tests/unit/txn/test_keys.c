@@ -2,6 +2,7 @@
 
 #include "net/error.h"
 #include "net/mem.h"
+#include "tests/unit/nth.h"
 #include "txn/keys.h"
 
 static void expect_strinc(struct bytes prefix, struct bytes expected)
@@ -49,15 +50,19 @@ Test(keys, after_is_the_next_key)
 
 Test(keys, a_failed_allocation_is_an_error)
 {
-    struct arena arena = {0};
-    struct bytes after;
+    FAIL_EACH(nth, nth_allocation) {
+        struct arena after = {0}, strinc = {0};
+        struct bytes key;
+        int error;
 
-    mem_fail_nth(1);
-    cr_assert_eq(key_after(&arena, BYTES_LITERAL("k"), &after), ERROR_OUT_OF_MEMORY);
-    mem_fail_nth(1);
-    cr_assert_eq(key_strinc(&arena, BYTES_LITERAL("k"), &after), ERROR_OUT_OF_MEMORY);
-    mem_fail_nth(0);
-    arena_done(&arena);
+        nth_begin(&nth, NULL);
+        error = key_after(&after, BYTES_LITERAL("k"), &key);
+        if (error == 0)
+            error = key_strinc(&strinc, BYTES_LITERAL("k"), &key);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
+        arena_done(&after);
+        arena_done(&strinc);
+    }
 }
 
 Test(keys, ranges_meet_only_where_they_share_a_key)

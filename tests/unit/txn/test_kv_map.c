@@ -4,6 +4,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 #include "txn/kv_map.h"
 #include "txn/mutation.h"
 
@@ -189,23 +190,21 @@ Test(kv_map, a_dump_makes_an_equal_map)
 
 Test(kv_map, a_failed_allocation_changes_nothing)
 {
-    for (uint64_t nth = 1;; nth++) {
+    FAIL_EACH(nth, nth_allocation) {
         struct kv_map *map;
         struct bytes value;
         int error = 0;
 
-        mem_fail_nth(nth);
+        nth_begin(&nth, NULL);
         map = kv_map_create();
         if (map != NULL)
             error = kv_map_set(map, BYTES_LITERAL("k"), BYTES_LITERAL("one"));
         if (map != NULL && error == 0)
             error = kv_map_set(map, BYTES_LITERAL("k"), BYTES_LITERAL("longer"));
-        if (map != NULL && nth > 2)
+        nth_end(&nth);
+        if (map != NULL && nth.n > 2)
             cr_assert(kv_map_get(map, BYTES_LITERAL("k"), &value) && value.len == (error == 0 ? 6 : 3));
         kv_map_destroy(map);
-        if (!mem_fail_fired())
-            break;
-        cr_assert(map == NULL || error == ERROR_OUT_OF_MEMORY);
+        cr_assert(nth.fired ? map == NULL || error == ERROR_OUT_OF_MEMORY : error == 0);
     }
-    mem_fail_nth(0);
 }

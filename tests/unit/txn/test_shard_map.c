@@ -4,6 +4,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 #include "txn/shard_map.h"
 
 enum { KEYS = 40, SERVERS = 6, TEAM_MAX = 3, STEPS = 300000 };
@@ -226,7 +227,7 @@ Test(shard_map, a_value_that_is_not_of_its_format_changes_nothing)
 
 Test(shard_map, a_failed_allocation_leaks_nothing_and_keeps_the_old_shard)
 {
-    for (uint64_t nth = 1;; nth++) {
+    FAIL_EACH(nth, nth_allocation) {
         struct model_shard one = {.source = {1}, .source_count = 1}, two = {.source = {2}, .source_count = 1};
         struct shard_map *map = shard_map_create();
         struct shard shard;
@@ -234,16 +235,13 @@ Test(shard_map, a_failed_allocation_leaks_nothing_and_keeps_the_old_shard)
 
         apply_server(map, 1, 1);
         apply_shard(map, bytes_none(), &one);
-        mem_fail_nth(nth);
+        nth_begin(&nth, NULL);
         error = apply_shard(map, BYTES_LITERAL("b"), &two);
         if (error == 0)
             error = apply_server(map, 2, 2);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
         shard_map_at(map, BYTES_LITERAL("a"), &shard);
         cr_assert(shard.team->tag_count == 1 && shard.team->tags[0] == 1);
         shard_map_destroy(map);
-        if (!mem_fail_fired())
-            break;
-        cr_assert_eq(error, ERROR_OUT_OF_MEMORY);
     }
-    mem_fail_nth(0);
 }

@@ -3,6 +3,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 #include "txn/kv_map.h"
 #include "txn/system_keys.h"
 
@@ -123,22 +124,19 @@ Test(system_keys, a_failed_allocation_leaves_the_buffer_as_it_was)
 {
     uint8_t begin[600] = {0};
 
-    for (uint64_t nth = 1;; nth++) {
+    FAIL_EACH(nth, nth_allocation) {
         struct bytes_buffer buffer = {0};
         struct configuration configuration = {1, 1, 1, 1, 1, 1};
         int error;
 
-        mem_fail_nth(nth);
+        nth_begin(&nth, NULL);
         error = configuration_write(&buffer, &configuration);
         cr_assert_eq(buffer.len == 0, error != 0);
         buffer.len = 0;
         if (error == 0)
             error = system_key_server_keys(&buffer, 1, bytes_of(begin, sizeof(begin)));
         cr_assert_eq(buffer.len == 0, error != 0);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
         bytes_buffer_done(&buffer);
-        if (!mem_fail_fired())
-            break;
-        cr_assert_eq(error, ERROR_OUT_OF_MEMORY);
     }
-    mem_fail_nth(0);
 }

@@ -8,6 +8,7 @@
 #include "net/bytes.h"
 #include "net/mem.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 
 static struct bytes packed_of(const struct quoin_tuple *t)
 {
@@ -273,22 +274,22 @@ Test(tuple, wrong_calls_are_remembered)
 
 Test(tuple, a_failed_allocation_is_an_error_and_loses_nothing)
 {
-    struct quoin_tuple t = {0};
-    struct quoin_key_range range = {0};
-    struct quoin_unpacked *u = NULL;
+    FAIL_EACH(nth, nth_allocation) {
+        struct quoin_tuple t = {0};
+        struct quoin_key_range range = {0};
+        struct quoin_unpacked *u = NULL;
+        int error;
 
-    mem_fail_nth(1);
-    quoin_tuple_add_int(&t, 5);
-    cr_assert_eq(error_of(&t), QUOIN_ERROR_OUT_OF_MEMORY);
-    quoin_tuple_add_int(&t, 5);
-    for (int nth = 1; nth <= 2; nth++) {
-        mem_fail_nth((uint64_t)nth);
-        cr_assert_eq(quoin_tuple_range(&t, &range), QUOIN_ERROR_OUT_OF_MEMORY);
+        nth_begin(&nth, NULL);
+        quoin_tuple_add_int(&t, 5);
+        error = quoin_tuple_range(&t, &range); /* also says what adding met */
+        if (error == 0)
+            error = quoin_tuple_unpack("\x14", 1, &u);
+        cr_assert_eq(error, nth_end(&nth) ? QUOIN_ERROR_OUT_OF_MEMORY : 0);
+        quoin_unpacked_destroy(u);
+        quoin_key_range_done(&range);
+        quoin_tuple_done(&t);
     }
-    mem_fail_nth(1);
-    cr_assert_eq(quoin_tuple_unpack("\x14", 1, &u), QUOIN_ERROR_OUT_OF_MEMORY);
-    mem_fail_nth(0);
-    quoin_tuple_done(&t);
 }
 
 /* ---- at random ---- */

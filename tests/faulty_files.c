@@ -1,4 +1,6 @@
-/* A library to preload: makes file calls of a real program fail, as a plan says that may change while it runs.
+/* Makes file calls fail: in the place of libc's functions, which do what was asked for otherwise.
+ *
+ * Preloaded into a real program, a plan says which, and may change while it runs:
  *
  *   QUOIN_FILE_FAULTS=/tmp/plan LD_PRELOAD=.../libquoin-faulty-files.so quoind ...
  *
@@ -9,13 +11,18 @@
  *   sync   *  EIO  count=1
  *   sync,write  data/4506/  slow=300
  *
- * CALLS: open read write sync grow rename remove, with commas between. A path of * is every path. WHAT: EIO, ENOSPC, EDQUOT or
+ * CALLS: open read write sync grow rename remove make (a directory), with commas between. A path of * is every path. WHAT: EIO, ENOSPC, EDQUOT or
  * EROFS (the call fails with it and does nothing), short (half of the bytes are written or read), slow=MS (it takes so much longer), and of
  * the matching calls of each process: skip=N (the first N are left alone), count=N (then N are hit), one-in=N (at random). The first line
  * that hits decides. Each hit is a line of PLAN.hits: pid, call, path, what.
  *
- * It reaches whatever calls libc by name, so LMDB too; not under a sanitizer, which has its own. */
+ * Linked into a test, faulty_files.h fails the n-th call.
+ *
+ * It reaches whatever calls libc by name, so LMDB too. Preloading does not work under a sanitizer, which has its own. */
 #undef _FILE_OFFSET_BITS /* else the headers would rename what is defined here under both of its names */
+#include "tests/faulty_files.h"
+
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,8 +40,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum call { CALL_OPEN, CALL_READ, CALL_WRITE, CALL_SYNC, CALL_GROW, CALL_RENAME, CALL_REMOVE, CALLS };
-static const char *const call_names[CALLS] = {"open", "read", "write", "sync", "grow", "rename", "remove"};
+enum call { CALL_OPEN, CALL_READ, CALL_WRITE, CALL_SYNC, CALL_GROW, CALL_RENAME, CALL_REMOVE, CALL_MAKE, CALLS };
+static const char *const call_names[CALLS] = {"open", "read", "write", "sync", "grow", "rename", "remove", "make"};
 
 enum { RULES_MAX = 32, PLAN_BYTES_MAX = 8192, PATH_PART_MAX = 256 };
 
@@ -54,6 +61,11 @@ static struct timespec plan_time;
 static ino_t plan_inode;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t random_state;
+
+/* Of faulty_files_fail_nth, under the lock. */
+static const char *nth_part = "";
+static uint64_t nth_left;
+static bool nth_fired;
 
 /* What a call is to do. */
 struct verdict {
@@ -218,7 +230,10 @@ static struct verdict judge(enum call call, const char *path)
     int saved = errno;
 
     pthread_mutex_lock(&lock);
-    if (refresh_plan()) {
+    if (nth_left > 0 && strstr(path, nth_part) != NULL && --nth_left == 0) {
+        nth_fired = true;
+        verdict.error = EIO;
+    } else if (refresh_plan()) {
         struct rule *rule = rule_for(call, path);
 
         if (rule != NULL) {
@@ -251,6 +266,25 @@ static struct verdict judge_fd(enum call call, int fd)
     if (path[0] != '/')
         return (struct verdict){0}; /* a socket, a pipe */
     return judge(call, path);
+}
+
+void faulty_files_fail_nth(const char *part, uint64_t n)
+{
+    pthread_mutex_lock(&lock);
+    nth_part = part;
+    nth_left = n;
+    nth_fired = false;
+    pthread_mutex_unlock(&lock);
+}
+
+bool faulty_files_fired(void)
+{
+    bool fired;
+
+    pthread_mutex_lock(&lock);
+    fired = nth_fired;
+    pthread_mutex_unlock(&lock);
+    return fired;
 }
 
 /* ---- the calls ---- */
@@ -308,6 +342,19 @@ MOVE(pread64, CALL_READ, void *)
     }
 MOVE_PIECES(pwritev)
 MOVE_PIECES(pwritev64)
+
+/* At the file's own position. Short: the first half of its pieces. */
+ssize_t writev(int fd, const struct iovec *pieces, int count)
+{
+    struct verdict verdict = judge_fd(CALL_WRITE, fd);
+    REAL(ssize_t, "writev", int, const struct iovec *, int);
+
+    if (verdict.error != 0) {
+        errno = verdict.error;
+        return -1;
+    }
+    return real(fd, pieces, verdict.cut && count > 1 ? count / 2 : count);
+}
 
 #define OPEN(name)                                             \
     int name(const char *path, int flags, ...);                \
@@ -382,3 +429,27 @@ int rename(const char *from, const char *to)
     }
 REMOVE(remove)
 REMOVE(unlink)
+
+int mkdir(const char *path, mode_t mode)
+{
+    struct verdict verdict = judge(CALL_MAKE, path);
+    REAL(int, "mkdir", const char *, mode_t);
+
+    if (verdict.error != 0) {
+        errno = verdict.error;
+        return -1;
+    }
+    return real(path, mode);
+}
+
+DIR *opendir(const char *path)
+{
+    struct verdict verdict = judge(CALL_OPEN, path);
+    REAL(DIR *, "opendir", const char *);
+
+    if (verdict.error != 0) {
+        errno = verdict.error;
+        return NULL;
+    }
+    return real(path);
+}

@@ -381,6 +381,13 @@ static void finish_work(struct env_posix *posix)
     } while (more || !list_empty(&posix->unsynced) || posix->jobs_out > 0 || posix->syncs_out > 0);
 }
 
+bool env_posix_is_quiet(struct env *env)
+{
+    struct env_posix *posix = env_posix_of(env);
+
+    return list_empty(&posix->unsynced) && posix->jobs_out == 0 && posix->syncs_out == 0;
+}
+
 void env_posix_destroy(struct env *env)
 {
     struct env_posix *posix;

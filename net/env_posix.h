@@ -32,6 +32,9 @@ struct env_posix_options {
 /* 0, ERROR_OUT_OF_MEMORY, or ERROR_OPERATION_FAILED (the OS refused: no file descriptors left). */
 int env_posix_create(const struct env_posix_options *options, struct env **ret_env);
 
+/* True when no job and no sync is under way: what was closed is really closed. On the env's thread. */
+bool env_posix_is_quiet(struct env *env);
+
 /* Waits for jobs and syncs under way, delivers their completions (their owners may have detached), closes what is left open
  * without calling anybody. Accepts NULL. */
 void env_posix_destroy(struct env *env);

@@ -12,6 +12,8 @@
 
 #include "net/env_posix.h"
 #include "net/error.h"
+#include "roles/embedded/embedded.h"
+#include "txn/client/client_hosting.h"
 #include "txn/messages.h"
 
 enum { TICK_US = 20000, DOUBT_US = 500000, NOTICE_US = 4000000, PROBE_TIMEOUT_US = 600000 };
@@ -370,6 +372,19 @@ int cli_session_status(struct cli_session *session, int64_t limit_us, struct byt
 
 /* ---- life ---- */
 
+static int open_embedded(struct cli_session *session)
+{
+    int error = embedded_open(session->env, &session->hosts, session->path, &session->embedded, session->why, sizeof(session->why));
+    struct client_options options;
+
+    if (error != 0)
+        return error;
+    options = embedded_client_options(session->embedded);
+    session->file.coordinators[0] = options.coordinators[0];
+    session->file.coordinator_count = 1;
+    return 0;
+}
+
 int cli_session_open(struct cli_session *session, const char *path, bool interactive)
 {
     struct env_posix_options options = {.trace_stderr = false, .on_signal = interactive ? on_signal : NULL, .ctx = session};
@@ -379,15 +394,18 @@ int cli_session_open(struct cli_session *session, const char *path, bool interac
 
     *session = (struct cli_session){.interactive = interactive, .tick = {.fire = tick_fired}};
     snprintf(session->path, sizeof(session->path), "%s", found);
-    error = read_cluster_file(session, path != NULL);
+    list_init(&session->hosts);
+    error = client_name_is_hosted(found) ? 0 : read_cluster_file(session, path != NULL);
     if (error != 0)
         return error;
     error = env_posix_create(&options, &session->env);
-    if (error == 0) {
-        client_options = (struct client_options){session->file.coordinators, session->file.coordinator_count, NULL};
+    if (error == 0 && client_name_is_hosted(found))
+        error = open_embedded(session);
+    client_options = (struct client_options){session->file.coordinators, session->file.coordinator_count,
+                                             session->embedded == NULL ? NULL : embedded_client_options(session->embedded).rpc};
+    if (error == 0)
         error = client_create(session->env, &client_options, &session->client);
-    }
-    if (error != 0)
+    if (error != 0 && session->why[0] == '\0')
         snprintf(session->why, sizeof(session->why), "%s", error_text(error));
     return error;
 }
@@ -397,6 +415,10 @@ void cli_session_close(struct cli_session *session)
     if (session->env == NULL)
         return;
     client_destroy(session->client);
+    embedded_close(session->embedded);
+    while (embedded_any_closing(&session->hosts))
+        cli_session_idle(session);
+    session->embedded = NULL;
     env_posix_destroy(session->env);
     session->client = NULL;
     session->env = NULL;

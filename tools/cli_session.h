@@ -25,6 +25,8 @@ struct cli_session {
     struct cluster_file file;
     struct env *env;       /* owned */
     struct client *client; /* owned */
+    struct list hosts;         /* clusters in this process: that of `embedded`, until its files are closed */
+    struct embedded *embedded; /* owned; NULL: the cluster is elsewhere */
     bool interactive;      /* a person waits: says every few seconds what it waits for; Ctrl-C ends a wait */
     int64_t deadline_us;   /* env clock; 0: none. The user's to set */
     bool interrupted;      /* Ctrl-C; the user's to clear */
@@ -37,7 +39,7 @@ struct cli_session {
     int verdict;
 };
 
-/* Finds and reads the cluster file: `path`, or NULL for QUOIN_CLUSTER_FILE, ./quoin.cluster, /etc/quoin/quoin.cluster. Returns at
+/* Finds and reads the cluster file (or starts the cluster of "embedded:DIR" or "memory:"): `path`, or NULL for QUOIN_CLUSTER_FILE, ./quoin.cluster, /etc/quoin/quoin.cluster. Returns at
  * once: nobody has been reached. On failure session->why says file, line and reason; cli_session_close() is fine after it. */
 int cli_session_open(struct cli_session *session, const char *path, bool interactive);
 void cli_session_close(struct cli_session *session);

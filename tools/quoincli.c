@@ -18,7 +18,7 @@ static const char usage[] =
     "usage: quoincli [-C FILE] [--exec COMMANDS] [--json] [--timeout SECONDS]\n"
     "\n"
     "  -C, --cluster_file FILE   where the coordinators are (default: $QUOIN_CLUSTER_FILE, ./quoin.cluster,\n"
-    "                            /etc/quoin/quoin.cluster)\n"
+    "                            /etc/quoin/quoin.cluster); or embedded:DIR or memory:, a cluster in this process\n"
     "      --exec COMMANDS       runs commands, separated by `;', and exits; with 1 at the first that fails\n"
     "      --json                one JSON object a command, one a line: command, ok, result or error\n"
     "      --timeout SECONDS     with --exec: for all commands together (default 5; 0: none); else for each (default none)\n"
@@ -31,7 +31,8 @@ static const char usage[] =
     "  quoincli -C quoin.cluster --exec 'configure new single lmdb'\n"
     "  quoincli -C quoin.cluster --exec 'writemode on; set hello world; get hello'\n"
     "  quoincli -C quoin.cluster --exec 'getrange a b 100' --json\n"
-    "  quoincli -C quoin.cluster --exec status\n";
+    "  quoincli -C quoin.cluster --exec status\n"
+    "  quoincli -C embedded:./data --exec 'writemode on; set hello world; get hello'\n";
 
 struct arguments {
     const char *cluster_file, *exec;

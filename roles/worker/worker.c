@@ -389,11 +389,16 @@ static int start_rpc(struct worker *worker, char *ret_why, size_t why_size)
         .type_count = MESSAGE_ID_END,
     };
     char text[ADDRESS_TEXT_MAX];
-    int error = rpc_create(worker->env, &options, &worker->rpc);
+    int error = 0;
 
+    worker->rpc = worker->options.rpc;
+    if (worker->rpc != NULL)
+        rpc_set_cluster_id(worker->rpc, worker->cluster_id);
+    else
+        error = rpc_create(worker->env, &options, &worker->rpc);
     if (error == 0) {
         worker->context.rpc = worker->rpc;
-        error = rpc_listen(worker->rpc);
+        error = worker->options.rpc != NULL ? 0 : rpc_listen(worker->rpc);
     }
     if (error == 0)
         rpc_register(worker->rpc, ENDPOINT_WORKER, on_request, worker);
@@ -462,7 +467,8 @@ void worker_destroy(struct worker *worker)
     coordinator_destroy(worker->coordinator);
     if (worker->rpc != NULL) {
         rpc_unregister(worker->rpc, ENDPOINT_WORKER);
-        rpc_destroy(worker->rpc);
+        if (worker->options.rpc == NULL)
+            rpc_destroy(worker->rpc);
     }
     message_unref(worker->description);
     slots_close(worker->identity);

@@ -15,6 +15,7 @@ struct worker_options {
     const char *data_directory;       /* exists; borrowed for the worker's life */
     struct address public_address;
     struct address listen_address;    /* none: public_address */
+    struct rpc *rpc;                  /* under public_address; borrowed for the worker's life. NULL: it makes its own, and listens */
     enum process_class process_class;
     struct bytes zone;                /* empty: the machine's */
     struct bytes machine;

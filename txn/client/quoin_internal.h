@@ -6,6 +6,7 @@
 
 #include "net/env_posix.h"
 #include "txn/client/client_admin.h"
+#include "txn/client/client_hosting.h"
 #include "txn/client/client_internal.h"
 #include "txn/client/cluster_file.h"
 #include "txn/client/include/quoin/quoin.h"
@@ -22,7 +23,9 @@ struct quoin_database {
     struct quoin_network *network; /* borrowed: outlives it */
     struct client *client;         /* the network thread's */
     char *path;                    /* owned */
-    struct cluster_file file;
+    struct cluster_file file; /* none of a hosted one */
+    bool hosted;              /* path is the name of a cluster in this process */
+    void *host;               /* the network thread's */
     pthread_mutex_t lock;
     struct transaction_settings settings; /* of new transactions, if has_settings; under the lock */
     bool has_settings;

@@ -25,7 +25,8 @@ struct quoin_network {
     _Atomic(struct submission *) submitted;
     struct quoin_future *completed, **completed_tail; /* the thread's */
     struct ready publish;
-    uint32_t databases; /* the thread's */
+    uint32_t databases;      /* the thread's */
+    struct list hosts;       /* clusters in this process; the thread's */
 };
 
 /* One network a process: the interface has no handle for it. */
@@ -182,6 +183,7 @@ static int make_network(bool borrowed, struct quoin_network **ret_network)
         return ERROR_OUT_OF_MEMORY;
     network->completed_tail = &network->completed;
     network->publish.run = publish;
+    list_init(&network->hosts);
     network->borrowed = borrowed;
     pthread_mutex_init(&network->driving, NULL);
     error = env_posix_create(&options, &network->env);
@@ -373,6 +375,7 @@ struct open_call {
     struct network_call call; /* first */
     struct quoin_database *db;
     int error;
+    char why[sizeof(open_why)];
 };
 
 static void open_client(struct network_call *call)
@@ -381,9 +384,15 @@ static void open_client(struct network_call *call)
     struct quoin_database *db = open->db;
     struct client_options options = {db->file.coordinators, db->file.coordinator_count, NULL};
 
-    open->error = client_create(db->network->env, &options, &db->client);
+    open->error = 0;
+    if (db->hosted)
+        open->error = client_hosting()->open(db->network->env, &db->network->hosts, db->path, &options, &db->host, open->why, sizeof(open->why));
+    if (open->error == 0)
+        open->error = client_create(db->network->env, &options, &db->client);
     if (open->error == 0)
         db->network->databases++;
+    else if (db->host != NULL)
+        client_hosting()->close(db->host);
 }
 
 static void free_database(struct quoin_database *db)
@@ -398,6 +407,8 @@ static void destroy_database(struct submission *submission)
     struct quoin_database *db = container_of(submission, struct quoin_database, destroy);
 
     client_destroy(db->client);
+    if (db->host != NULL)
+        client_hosting()->close(db->host);
     db->network->databases--;
     free_database(db);
 }
@@ -410,35 +421,51 @@ void database_unref(struct quoin_database *db)
     network_submit(db->network, &db->destroy);
 }
 
-static int make_database(const char *path, const struct cluster_file *file, struct quoin_database **ret_db)
+/* file NULL: `path` names a cluster in this process. */
+static int prepare_database(const char *path, const struct cluster_file *file, struct quoin_database **ret_db)
 {
     struct quoin_database *db = mem_zalloc(sizeof(*db));
-    struct open_call open = {.call.run = open_client, .db = db};
     size_t size = strlen(path) + 1;
-    int error = quoin_network_start();
 
-    if (db == NULL || error != 0) {
-        mem_free(db);
-        return error != 0 ? error : ERROR_OUT_OF_MEMORY;
-    }
-    db->network = network_get();
-    db->file = *file;
-    atomic_init(&db->refs, 1);
+    if (db == NULL)
+        return ERROR_OUT_OF_MEMORY;
     pthread_mutex_init(&db->lock, NULL);
+    atomic_init(&db->refs, 1);
+    db->network = network_get();
+    db->hosted = file == NULL;
+    if (file != NULL)
+        db->file = *file;
     db->path = mem_alloc(size);
     if (db->path == NULL) {
         free_database(db);
         return ERROR_OUT_OF_MEMORY;
     }
     memcpy(db->path, path, size);
+    *ret_db = db;
+    return 0;
+}
+
+static int make_database(const char *path, const struct cluster_file *file, struct quoin_database **ret_db)
+{
+    struct quoin_database *db;
+    struct open_call open = {.call.run = open_client};
+    int error = quoin_network_start();
+
+    if (error == 0)
+        error = prepare_database(path, file, &db);
+    if (error != 0)
+        return error;
+    open.db = db;
     if (network_is_this_thread(db->network))
         open_client(&open.call);
     else
         network_run(db->network, &open.call);
-    if (open.error != 0)
+    if (open.error != 0) {
+        snprintf(open_why, sizeof(open_why), "%s", open.why);
         free_database(db);
-    else
+    } else {
         *ret_db = db;
+    }
     return open.error;
 }
 
@@ -454,6 +481,26 @@ static int open_parsed(const char *path, struct bytes text, struct quoin_databas
     return make_database(path, &file, ret_db);
 }
 
+/* One that this process has just closed still waits for its files. */
+static int open_hosted(const char *name, struct quoin_database **ret_db)
+{
+    enum { PAUSE_US = 1000, TRIES = 10000 };
+    int error = ERROR_SHUTDOWN_IN_PROGRESS;
+
+    if (client_hosting() == NULL) {
+        snprintf(open_why, sizeof(open_why), "%s: this program was linked without the embedded cluster", name);
+        return ERROR_UNSUPPORTED_OPERATION;
+    }
+    for (int i = 0; i < TRIES && error == ERROR_SHUTDOWN_IN_PROGRESS; i++) {
+        if (i > 0)
+            usleep(PAUSE_US);
+        error = make_database(name, NULL, ret_db);
+        if (network_is_this_thread(network_get()))
+            break;
+    }
+    return error;
+}
+
 quoin_error quoin_open(const char *cluster_file, struct quoin_database **ret_db)
 {
     struct bytes_buffer text = {0};
@@ -464,6 +511,8 @@ quoin_error quoin_open(const char *cluster_file, struct quoin_database **ret_db)
         return ERROR_CLIENT_INVALID_OPERATION;
     open_why[0] = '\0';
     error = choose_path(cluster_file, &path);
+    if (error == 0 && client_name_is_hosted(path))
+        return open_hosted(path, ret_db);
     if (error == 0)
         error = read_file(path, &text);
     if (error == 0)
@@ -477,19 +526,51 @@ quoin_error quoin_open_text(const char *text, struct quoin_database **ret_db)
     if (text == NULL || ret_db == NULL)
         return ERROR_CLIENT_INVALID_OPERATION;
     open_why[0] = '\0';
-    return open_parsed("", bytes_of_string(text), ret_db);
+    return client_name_is_hosted(text) ? open_hosted(text, ret_db) : open_parsed("", bytes_of_string(text), ret_db);
+}
+
+struct busy_call {
+    struct network_call call; /* first */
+    struct quoin_network *network;
+    bool busy;
+};
+
+static void look_whether_busy(struct network_call *call)
+{
+    struct busy_call *busy = (struct busy_call *)call;
+
+    busy->busy = client_hosting()->busy(&busy->network->hosts);
+}
+
+/* Until the files of what was closed are: another process may open them then. */
+static void wait_for_hosts(struct quoin_network *network)
+{
+    enum { PAUSE_US = 1000 };
+    struct busy_call busy = {.call.run = look_whether_busy, .network = network};
+
+    for (;;) {
+        network_run(network, &busy.call);
+        if (!busy.busy || !atomic_load(&network->running))
+            return;
+        usleep(PAUSE_US);
+    }
 }
 
 void quoin_database_destroy(struct quoin_database *db)
 {
     struct quoin_network *network;
+    bool hosted;
 
     if (db == NULL)
         return;
     network = db->network;
+    hosted = db->hosted;
     database_unref(db);
-    if (!network_is_this_thread(network))
-        flush(network);
+    if (network_is_this_thread(network))
+        return;
+    flush(network);
+    if (hosted)
+        wait_for_hosts(network);
 }
 
 const char *quoin_database_cluster_file(struct quoin_database *db)

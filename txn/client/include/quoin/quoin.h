@@ -94,7 +94,11 @@ quoin_error quoin_network_set_option(int option, const void *value, int value_le
 /* Opens the cluster of a cluster file. NULL: $QUOIN_CLUSTER_FILE, then ./quoin.cluster, then /etc/quoin/quoin.cluster.
  * Returns at once: whether the cluster can be reached shows in the first transaction (give it a time-out) and in
  * quoin_database_explain. Errors: 1515 (no file: quoin_open_why says which names were tried), 1513 (not readable), 2104
- * (malformed: quoin_open_why says line and reason), 1500, 1501. */
+ * (malformed: quoin_open_why says line and reason), 1500, 1501.
+ *
+ * In place of a file's name: "embedded:DIR" runs a whole cluster in this process, whose data is in DIR (made if it is not there; 1529 when
+ * another process has it open, 1510 when it can't be used); "memory:" the same without a trace; "memory:NAME" shared within
+ * the process. Each creates its database on the first open. Closing the last database stops it. */
 quoin_error quoin_open(const char *cluster_file, struct quoin_database **ret_db);
 /* The same from the text of a cluster file. */
 quoin_error quoin_open_text(const char *text, struct quoin_database **ret_db);

@@ -273,7 +273,8 @@ void sim_disk_power_off(struct sim_disk *disk, struct sim_random *random)
     for (size_t i = 0; i < disk->live.count; i++)
         inode_power_off(disk->live.names[i].inode, fate, random);
     sim_note_as(disk->world, NULL, "disk-after-power-off", sim_disk_digest(disk),
-                "power-off of a disk, in all: %" PRIu64 " pages torn, %" PRIu64 " lost, %" PRIu64 " kept; %zu changes of names kept",
+                "power-off of a disk, in all: %" PRIu64 " pages torn, %" PRIu64 " lost, %" PRIu64
+                " kept; %zu changes of names kept",
                 disk->torn_pages, disk->lost_pages, disk->kept_pages, kept);
 }
 

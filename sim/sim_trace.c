@@ -36,7 +36,7 @@ struct sim_trace {
     uint64_t lines, also, op_count;
     struct map collected, travelling, ops;
     struct address receiving_from;
-    uint64_t receiving_side, receiving_also;
+    uint64_t receiving_side, receiving_line, receiving_also;
 };
 
 /* ---- map ---- */
@@ -246,6 +246,7 @@ void sim_trace_receiving(struct sim_world *world, struct address from, uint64_t 
         return;
     world->trace->receiving_from = from;
     world->trace->receiving_side = link_side;
+    world->trace->receiving_line = sim_cause(world);
     world->trace->receiving_also = also;
 }
 
@@ -257,8 +258,7 @@ static void frame_in(struct observer *observer, struct env *env, struct bytes fr
 
     map_remove(&trace->travelling, key);
     describe(trace->world, frame, false, text);
-    if (sent != 0)
-        observer->cause = sent;
+    observer->cause = sent != 0 ? sent : trace->receiving_line;
     trace->also = trace->receiving_also;
     observer->cause =
         sim_say(trace->world, sim_process_of(env), "< %s %s", process_name(trace->world, trace->receiving_from), text);

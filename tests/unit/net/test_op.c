@@ -84,7 +84,7 @@ static void invariant(void *owner)
 
 static void world_init(struct world *world)
 {
-    *world = (struct world){.now_us = 1000000, .buggify = {fires, probes}};
+    *world = (struct world){.now_us = 1000000, .buggify = {.fire = fires, .probe = probes}};
     env_init(&world->env, &fake_ops);
     op_list_init(&world->ops, &world->env, world);
     world->ops.invariant = invariant;

@@ -194,11 +194,18 @@ static bool must_wait_for_more(struct recovery *recovery)
                                 controller->configuration.replication, logs, &zones) < wanted;
 }
 
+/* The first of the tags of a new database. A creation that failed leaves storage servers behind, which pull and pop their tags
+ * for ever: each attempt, and so each locked epoch, has tags of its own. */
+static tag_t first_tag(const struct recovery *recovery)
+{
+    return (tag_t)((recovery->epoch - 1) * STORAGE_RECRUITS_MAX);
+}
+
 bool recovery_recruit_first(struct recovery *recovery)
 {
     struct bytes_buffer dump = {0};
+    tag_t tag = first_tag(recovery);
     uint32_t proxies;
-    tag_t tag = 0;
     int error;
 
     recovery->recruit_count = 0;

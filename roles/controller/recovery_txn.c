@@ -108,6 +108,7 @@ static void create_shards(struct recovery *recovery, struct bytes_buffer *out, u
 static void create(struct recovery *recovery, struct bytes_buffer *out)
 {
     uint32_t servers = 0;
+    tag_t next_tag = 0;
     struct recruit *server;
 
     must(configuration_write(out, &recovery->controller->configuration));
@@ -118,9 +119,10 @@ static void create(struct recovery *recovery, struct bytes_buffer *out)
                                      .engine = recovery->controller->configuration.engine};
 
         set_server(out, server->role_id, &value);
+        next_tag = server->tag + 1;
         servers++;
     }
-    set_number(out, KEY_NEXT_TAG, servers);
+    set_number(out, KEY_NEXT_TAG, next_tag);
     create_shards(recovery, out, servers);
 }
 

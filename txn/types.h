@@ -21,6 +21,13 @@ typedef uint32_t tag_t;
 #define TRANSACTION_BYTES_MAX 10000000u /* keys and values written, plus conflict ranges */
 #define TRANSACTION_SIZE_LIMIT_MIN 32u  /* least value of the size_limit option */
 
+#define TRANSACTION_TAGS_MAX 5u
+#define TRANSACTION_TAG_BYTES_MAX 16u
+#define IDEMPOTENCY_ID_BYTES_MIN 16u
+#define IDEMPOTENCY_ID_BYTES_MAX 255u
+#define API_VERSION_MIN 13
+#define API_VERSION_MAX 800
+
 #define VERSIONS_PER_SECOND ((version_t)1000000)
 #define MAX_READ_TRANSACTION_LIFE_VERSIONS (5 * VERSIONS_PER_SECOND)
 #define MAX_WRITE_TRANSACTION_LIFE_VERSIONS (5 * VERSIONS_PER_SECOND)

@@ -118,9 +118,66 @@ static void addresses_and_boundaries_are_told(void)
     quoin_transaction_destroy(txn);
 }
 
+/* ---- options ---- */
+
+static void parameters_of_options_are_checked(void)
+{
+    struct quoin_transaction *txn = begin();
+    int64_t many = 1000001;
+    char tag[2] = "a";
+
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_LOCK_AWARE, "x", 1), 2006);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_IDEMPOTENCY_ID, "too short", 9), 2006);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_TAG, "more than 16 bytes", 18), 2110);
+    for (; tag[0] < 'f'; tag[0]++)
+        CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_TAG, tag, 1), 0);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_TAG, "a", 1), 0); /* again */
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_AUTO_THROTTLE_TAG, "f", 1), 2109);
+    CHECK_EQ(quoin_database_set_option(db, 11, NULL, 0), 2007);
+    CHECK_EQ(quoin_database_set_option(db, QUOIN_DATABASE_OPTION_MAX_WATCHES, &many, 8), 2006);
+    CHECK_EQ(quoin_database_set_option(db, QUOIN_DATABASE_OPTION_MAX_WATCHES, &many, 4), 2006);
+    CHECK_EQ(quoin_database_set_option(db, QUOIN_DATABASE_OPTION_SNAPSHOT_RYW_ENABLE, "x", 1), 2006);
+    CHECK_EQ(quoin_network_set_option(44, NULL, 0), 2007);
+    CHECK_EQ(quoin_network_set_option(31, "123", 3), 2006);
+    CHECK_EQ(quoin_network_set_option(80, NULL, 0), 0);
+    CHECK_EQ(quoin_database_set_api_version(db, 12), 2203);
+    CHECK_EQ(quoin_database_set_api_version(db, 801), 2203);
+    quoin_transaction_destroy(txn);
+}
+
+static void old_api_versions_behave_as_they_did(void)
+{
+    struct quoin_transaction *txn;
+
+    empty("old/");
+    CHECK_EQ(quoin_database_set_api_version(db, 500), 0);
+    txn = begin();
+    CHECK_EQ(quoin_transaction_atomic(txn, QUOIN_BIT_AND, "old/and", 7, "\x0f", 1), 0);
+    CHECK(is(txn, "old/and", "\0", 1));
+    CHECK_EQ(quoin_transaction_atomic(txn, QUOIN_SET_VERSIONSTAMPED_VALUE, "old/stamp", 9, "0123456789tail", 14), 0);
+    CHECK_EQ(quoin_transaction_atomic(txn, QUOIN_SET_VERSIONSTAMPED_KEY, "old/k0123456789\x05", 17, "v", 1), 0);
+    CHECK_EQ(commit(txn), 0);
+    quoin_transaction_destroy(txn);
+    CHECK_EQ(quoin_database_set_api_version(db, 300), 0);
+    txn = begin();
+    set(txn, "old/reset", "v");
+    CHECK_EQ(commit(txn), 0);
+    CHECK(is(txn, "old/reset", "v", 1)); /* a commit made it new */
+    CHECK(is(txn, "old/and", "\0", 1));
+    quoin_transaction_destroy(txn);
+    CHECK_EQ(quoin_database_set_api_version(db, 800), 0);
+    txn = begin();
+    set(txn, "old/reset", "v");
+    CHECK_EQ(commit(txn), 0);
+    CHECK_EQ(get_error(txn, "old/reset"), QUOIN_ERROR_USED_DURING_COMMIT);
+    quoin_transaction_destroy(txn);
+}
+
 const struct test more_tests[] = {
     TEST(selectors_find_their_keys),
     TEST(sizes_and_split_points_cover_the_range),
     TEST(addresses_and_boundaries_are_told),
+    TEST(parameters_of_options_are_checked),
+    TEST(old_api_versions_behave_as_they_did),
     {0},
 };

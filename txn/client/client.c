@@ -520,6 +520,8 @@ int client_create(struct env *env, const struct client_options *options, struct 
     client->env = env;
     client->turn_end.run = turn_end;
     client->self_conflicts = env_random(env);
+    atomic_init(&client->location_cache_max, env->knobs.client_location_cache_max);
+    atomic_init(&client->watches_max, CLIENT_WATCHES_DEFAULT);
     whole->finder.retry.fire = retry_fired;
     init_lists(client);
     client->coordinators = mem_zalloc(options->coordinator_count * sizeof(*client->coordinators));

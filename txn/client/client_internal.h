@@ -17,6 +17,8 @@ enum {
     REPLICAS_MAX = 16,          /* of one location */
     GRV_CLASSES = 3,            /* default, batch, immediate */
     LOCATIONS_PER_QUERY = 64,
+    CLIENT_WATCHES_DEFAULT = 10000,
+    CLIENT_WATCHES_MAX = 1000000,
 };
 
 /* ---- calls (client_call.c) ---- */
@@ -171,6 +173,8 @@ struct client {
     int64_t locate_delay_us;
     struct list delayed_gets; /* every get that waits for its timer */
 
+    _Atomic int64_t location_cache_max, watches_max; /* options of the database: any thread */
+
     struct list transactions; /* with a commit under way: commit.c looks at them when the description changes */
     struct ready turn_end;
     uint64_t self_conflicts; /* numbers the keys under \xff/SC/ */
@@ -223,6 +227,14 @@ struct transaction_settings { /* what survives a reset, and the defaults of new 
     bool snapshot_ryw_off;
     bool used_during_commit_off;
     bool bypass_unreadable;
+    bool report_conflicts;
+    bool automatic_idempotency;
+    int api_version; /* whose behaviour a program expects: API_VERSION_MIN to API_VERSION_MAX */
+};
+
+struct transaction_tag {
+    uint8_t len;
+    uint8_t text[TRANSACTION_TAG_BYTES_MAX];
 };
 
 struct transaction {
@@ -235,8 +247,12 @@ struct transaction {
     struct ryw ryw;
     struct bytes_buffer mutations, read_conflicts, write_conflicts;
     uint64_t size;
-    bool no_write_conflict_next, ryw_off, system_write, system_read, raw_access, lock_aware, read_lock_aware, bypass_unreadable,
-        causal_write_risky, touched;
+    bool no_write_conflict_next, ryw_off, system_write, system_read, raw_access, lock_aware, read_lock_aware, causal_write_risky,
+        include_port, special_relaxed, special_writes, use_grv_cache, has_identifier;
+    bool touched; /* it has read or written */
+    uint8_t tag_count;
+    struct transaction_tag tags[TRANSACTION_TAGS_MAX];
+    struct bytes_buffer idempotency_id; /* empty: none was set */
     unsigned grv_class;
     version_t read_version, committed_version;
     uint16_t stamp_order;
@@ -287,10 +303,18 @@ static inline void transaction_call_begin(struct transaction *txn, struct client
     call->ended = &txn->ended;
 }
 
+/* Conflict ranges have had a size since API version 300. Under the lock. */
+static inline void transaction_charge_conflict(struct transaction *txn, size_t bytes)
+{
+    if (txn->settings.api_version >= 300)
+        txn->size += bytes;
+}
+
 /* A read ended with `error`: the commit of its incarnation will. */
 void transaction_read_failed(struct transaction *txn, uint32_t incarnation, int error);
 /* The error with which everything of this transaction fails now, or 0. Under the lock. */
 int transaction_failure(const struct transaction *txn);
+void transaction_reset_committed(struct transaction *txn);
 int transaction_check_read(const struct transaction *txn, struct bytes key, bool range_end);
 /* Env thread: calls got() of every waiter when the read version is there. Asks for it if nobody has. Returns true and the
  * version when it is known already. */

@@ -336,6 +336,8 @@ static void ended(struct op *op)
     transaction_lock(txn);
     if (txn->synced_incarnation == transaction_incarnation(txn) && txn->state == TXN_COMMITTING)
         txn->state = TXN_COMMITTED;
+    if (op->error == 0 && txn->state == TXN_COMMITTED && txn->settings.api_version < 410)
+        transaction_reset_committed(txn);
     transaction_unlock(txn);
     txn->commit_call = NULL;
     if (call != NULL)

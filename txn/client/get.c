@@ -296,7 +296,7 @@ static bool answer_from_own(struct transaction_get *get, struct transaction *txn
     if (look)
         ryw_get(&txn->ryw, key, &own);
     *ret_error = 0;
-    if (own.kind == RYW_UNREADABLE && !txn->bypass_unreadable) {
+    if (own.kind == RYW_UNREADABLE && !txn->settings.bypass_unreadable) {
         *ret_error = ERROR_ACCESSED_UNREADABLE;
         if (txn->read_error == 0)
             txn->read_error = *ret_error;
@@ -310,7 +310,7 @@ static bool answer_from_own(struct transaction_get *get, struct transaction *txn
     if (!snapshot)
         *ret_error = conflict_range_append_point(&txn->read_conflicts, key);
     if (!snapshot && *ret_error == 0)
-        txn->size += 2 * key.len + 1;
+        transaction_charge_conflict(txn, 2 * key.len + 1);
     return *ret_error != 0;
 }
 

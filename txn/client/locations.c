@@ -179,7 +179,7 @@ static struct client_location *make_location(struct client *client, const struct
 /* Room for one more; beyond the bound a random one goes. */
 static bool make_room(struct client *client)
 {
-    size_t max = (size_t)client->env->knobs.client_location_cache_max, capacity;
+    size_t max = (size_t)atomic_load_explicit(&client->location_cache_max, memory_order_relaxed), capacity;
     struct client_location **grown;
 
     while (client->location_count >= max && client->location_count > 0)

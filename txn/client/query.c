@@ -53,8 +53,12 @@ static int add_addresses(struct transaction_query *query, const struct client_lo
     char text[ADDRESS_TEXT_MAX];
     int error = 0;
 
-    for (uint32_t i = 0; i < location->server_count && error == 0; i++)
-        error = add_item(query, bytes_of_string(address_print(location->servers[i]->endpoint.address, text)));
+    for (uint32_t i = 0; i < location->server_count && error == 0; i++) {
+        address_print(location->servers[i]->endpoint.address, text);
+        if (query->without_port)
+            *strrchr(text, ':') = '\0';
+        error = add_item(query, bytes_of_string(text));
+    }
     return error;
 }
 
@@ -278,6 +282,7 @@ bool transaction_query_prepare(struct transaction_query *query, struct transacti
     arena_reset(&query->arena);
     transaction_lock(txn);
     query->incarnation = transaction_incarnation(txn);
+    query->without_port = txn->settings.api_version < 630 && !txn->include_port;
     error = prepare(query, txn, begin, end);
     transaction_unlock(txn);
     if (error == 0)

@@ -1,4 +1,6 @@
 /* What the public library says of a database as a whole, and its options. */
+#include <limits.h>
+
 #include "txn/client/quoin_internal.h"
 
 /* A database's future lives on a transaction of its own, which goes with it. */
@@ -56,13 +58,28 @@ struct database_option {
     int code;
     enum option_form form;
     int transaction_option; /* the default of this one; 0: none */
+    int64_t min, max;       /* FORM_INT without one */
 };
 
 static const struct database_option table[] = {
-    {10, FORM_INT, 0},   {20, FORM_INT, 0},   {21, FORM_BYTES, 0},  {22, FORM_BYTES, 0},  {26, FORM_NONE, 600},
-    {27, FORM_NONE, 601}, {405, FORM_INT, 405}, {500, FORM_INT, 500}, {501, FORM_INT, 501}, {502, FORM_INT, 502},
-    {503, FORM_INT, 503}, {504, FORM_NONE, 20}, {505, FORM_NONE, 23}, {506, FORM_NONE, 505}, {700, FORM_NONE, 1100},
-    {701, FORM_NONE, 701}, {702, FORM_NONE, 712}, {900, FORM_INT, 0},
+    {10, FORM_INT, 0, 0, INT_MAX},
+    {20, FORM_INT, 0, 0, CLIENT_WATCHES_MAX},
+    {21, FORM_BYTES, 0, 0, 0},
+    {22, FORM_BYTES, 0, 0, 0},
+    {26, FORM_NONE, 600, 0, 0},
+    {27, FORM_NONE, 601, 0, 0},
+    {405, FORM_INT, 405, 0, 0},
+    {500, FORM_INT, 500, 0, 0},
+    {501, FORM_INT, 501, 0, 0},
+    {502, FORM_INT, 502, 0, 0},
+    {503, FORM_INT, 503, 0, 0},
+    {504, FORM_NONE, 20, 0, 0},
+    {505, FORM_NONE, 23, 0, 0},
+    {506, FORM_NONE, 505, 0, 0},
+    {700, FORM_NONE, 1100, 0, 0},
+    {701, FORM_NONE, 701, 0, 0},
+    {702, FORM_NONE, 712, 0, 0},
+    {900, FORM_INT, 0, 0, 100},
 };
 
 static const struct database_option *find(int code)
@@ -73,23 +90,55 @@ static const struct database_option *find(int code)
     return NULL;
 }
 
+static int check_form(enum option_form form, const void *value, int value_length)
+{
+    if (value_length < 0 || (value == NULL && value_length > 0))
+        return ERROR_INVALID_OPTION_VALUE;
+    if (form == FORM_INT)
+        return value_length == 8 ? 0 : ERROR_INVALID_OPTION_VALUE;
+    return form == FORM_NONE && value_length > 0 ? ERROR_INVALID_OPTION_VALUE : 0;
+}
+
 quoin_error quoin_database_set_option(struct quoin_database *db, int option, const void *value, int value_length)
 {
     const struct database_option *found = find(option);
+    int64_t number = 0;
+    int error = found == NULL ? ERROR_INVALID_OPTION : check_form(found->form, value, value_length);
 
-    if (found == NULL)
-        return ERROR_INVALID_OPTION;
-    if (value_length < 0 || (value == NULL && value_length > 0) || (found->form == FORM_INT && value_length != 8))
-        return ERROR_INVALID_OPTION_VALUE;
+    if (error != 0)
+        return error;
     if (found->transaction_option != 0)
         return quoin_database_set_transaction_option(db, found->transaction_option, value, value_length);
+    if (found->form == FORM_INT)
+        number = (int64_t)get_le64(value);
+    if (found->form == FORM_INT && (number < found->min || number > found->max))
+        return ERROR_INVALID_OPTION_VALUE;
+    if (option == QUOIN_DATABASE_OPTION_LOCATION_CACHE_SIZE)
+        atomic_store(&db->client->location_cache_max, number);
+    if (option == QUOIN_DATABASE_OPTION_MAX_WATCHES)
+        atomic_store(&db->client->watches_max, number);
     return 0;
 }
 
 quoin_error quoin_database_set_api_version(struct quoin_database *db, int version)
 {
-    (void)db;
-    return version < 13 || version > 800 ? ERROR_API_VERSION_NOT_SUPPORTED : 0;
+    struct quoin_transaction *transaction;
+    int error;
+
+    if (version < API_VERSION_MIN || version > API_VERSION_MAX)
+        return ERROR_API_VERSION_NOT_SUPPORTED;
+    error = quoin_transaction_create(db, &transaction);
+    if (error != 0)
+        return error;
+    pthread_mutex_lock(&db->lock);
+    if (!db->has_settings)
+        db->settings = transaction->txn->defaults;
+    db->settings.api_version = version;
+    db->settings.snapshot_ryw_off = version < 300;
+    db->has_settings = true;
+    pthread_mutex_unlock(&db->lock);
+    quoin_transaction_destroy(transaction);
+    return 0;
 }
 
 static const struct {
@@ -108,9 +157,7 @@ quoin_error quoin_network_set_option(int option, const void *value, int value_le
     for (size_t i = 0; i < sizeof(network_options) / sizeof(network_options[0]); i++) {
         if (option < network_options[i].first || option > network_options[i].last)
             continue;
-        if (value_length < 0 || (value == NULL && value_length > 0) || (network_options[i].form == FORM_INT && value_length != 8))
-            return ERROR_INVALID_OPTION_VALUE;
-        return 0;
+        return check_form(network_options[i].form, value, value_length);
     }
     return ERROR_INVALID_OPTION;
 }

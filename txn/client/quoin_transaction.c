@@ -36,6 +36,26 @@ void transaction_unref(struct quoin_transaction *transaction)
     network_submit(transaction->db->network, &transaction->destroy);
 }
 
+static void run_sync(struct submission *submission)
+{
+    struct quoin_transaction *transaction = container_of(submission, struct quoin_transaction, sync);
+
+    atomic_store(&transaction->sync_queued, false);
+    transaction_sync(transaction->txn);
+    transaction_give_stamps(transaction, transaction_incarnation(transaction->txn), true, ERROR_TRANSACTION_CANCELLED);
+    transaction_unref(transaction);
+}
+
+/* Tells the network thread of a reset, a cancellation or a time-out. */
+static void queue_sync(struct quoin_transaction *transaction)
+{
+    if (!transaction_wants_sync(transaction->txn) || atomic_exchange(&transaction->sync_queued, true))
+        return;
+    atomic_fetch_add_explicit(&transaction->refs, 1, memory_order_relaxed);
+    transaction->sync.run = run_sync;
+    network_submit(transaction->db->network, &transaction->sync);
+}
+
 quoin_error quoin_transaction_create(struct quoin_database *db, struct quoin_transaction **ret_transaction)
 {
     struct quoin_transaction *transaction;
@@ -57,34 +77,13 @@ quoin_error quoin_transaction_create(struct quoin_database *db, struct quoin_tra
     atomic_fetch_add_explicit(&db->refs, 1, memory_order_relaxed);
     pthread_mutex_lock(&db->lock);
     if (db->has_settings) {
-        transaction->txn->defaults = db->settings;
-        pthread_mutex_unlock(&db->lock);
-        quoin_transaction_reset(transaction);
-    } else {
-        pthread_mutex_unlock(&db->lock);
+        transaction->txn->settings = transaction->txn->defaults = db->settings;
+        transaction->txn->sync_wanted = db->settings.timeout_ms > 0;
     }
+    pthread_mutex_unlock(&db->lock);
+    queue_sync(transaction);
     *ret_transaction = transaction;
     return 0;
-}
-
-static void run_sync(struct submission *submission)
-{
-    struct quoin_transaction *transaction = container_of(submission, struct quoin_transaction, sync);
-
-    atomic_store(&transaction->sync_queued, false);
-    transaction_sync(transaction->txn);
-    transaction_give_stamps(transaction, transaction_incarnation(transaction->txn), true, ERROR_TRANSACTION_CANCELLED);
-    transaction_unref(transaction);
-}
-
-/* Tells the network thread of a reset, a cancellation or a time-out. */
-static void queue_sync(struct quoin_transaction *transaction)
-{
-    if (!transaction_wants_sync(transaction->txn) || atomic_exchange(&transaction->sync_queued, true))
-        return;
-    atomic_fetch_add_explicit(&transaction->refs, 1, memory_order_relaxed);
-    transaction->sync.run = run_sync;
-    network_submit(transaction->db->network, &transaction->sync);
 }
 
 void quoin_transaction_reset(struct quoin_transaction *transaction)

@@ -67,7 +67,7 @@ int range_capture(struct transaction_range *range)
         return 0;
     ryw_cursor_init(&cursor, &txn->ryw, range->begin, range->end, range->options.reverse);
     while ((range->options.limit == 0 || sets < range->options.limit) && ryw_cursor_next(&cursor, &segment)) {
-        if (segment.value.kind == RYW_UNREADABLE && txn->bypass_unreadable)
+        if (segment.value.kind == RYW_UNREADABLE && txn->settings.bypass_unreadable)
             continue;
         if (keep_segment(range, &segment) != 0)
             return ERROR_OUT_OF_MEMORY;
@@ -314,7 +314,7 @@ static int add_conflicts(struct transaction_range *range, struct bytes begin, st
     }
     if (error == 0 && bytes_compare(begin, end) < 0)
         error = conflict_range_append(table, begin, end);
-    range->txn->size += table->len - before;
+    transaction_charge_conflict(range->txn, table->len - before);
     return error;
 }
 

@@ -12,7 +12,7 @@
 enum { BACKOFF_US_FIRST = 10000, BACKOFF_MS_MAX = 1000, FUTURE_VERSION_DELAY_US = 10000, RESOURCE_BACKOFF_US_MAX = 30000000 };
 
 static const struct transaction_settings new_settings = {
-    .retry_limit = -1, .max_retry_delay_ms = BACKOFF_MS_MAX, .size_limit = TRANSACTION_BYTES_MAX};
+    .retry_limit = -1, .max_retry_delay_ms = BACKOFF_MS_MAX, .size_limit = TRANSACTION_BYTES_MAX, .api_version = API_VERSION_MAX};
 
 /* ---- life ---- */
 
@@ -134,6 +134,7 @@ void transaction_destroy(struct transaction *txn)
     bytes_buffer_done(&txn->read_conflicts);
     bytes_buffer_done(&txn->write_conflicts);
     bytes_buffer_done(&txn->commit.fence);
+    bytes_buffer_done(&txn->idempotency_id);
     pthread_mutex_destroy(&txn->lock);
     mem_free(txn);
 }
@@ -161,7 +162,9 @@ static void empty(struct transaction *txn)
     txn->size = 0;
     txn->no_write_conflict_next = txn->ryw_off = txn->system_write = txn->system_read = txn->raw_access = false;
     txn->lock_aware = txn->read_lock_aware = txn->causal_write_risky = txn->touched = false;
-    txn->bypass_unreadable = txn->settings.bypass_unreadable;
+    txn->include_port = txn->special_relaxed = txn->special_writes = txn->use_grv_cache = txn->has_identifier = false;
+    txn->tag_count = 0;
+    txn->idempotency_id.len = 0;
     txn->grv_class = 0;
     txn->read_version = txn->committed_version = VERSION_NONE;
     txn->stamp_error = ERROR_NO_COMMIT_VERSION;
@@ -185,6 +188,21 @@ int transaction_check_read(const struct transaction *txn, struct bytes key, bool
     if (order < 0 || (range_end && order == 0) || bytes_equal(key, KEY_METADATA_VERSION))
         return 0;
     return ERROR_KEY_OUTSIDE_LEGAL_RANGE;
+}
+
+/* Under the lock: as new, but for the facts of its commit. What programs before API version 410 expect. */
+void transaction_reset_committed(struct transaction *txn)
+{
+    version_t committed = txn->committed_version;
+    int stamp_error = txn->stamp_error;
+
+    txn->settings = txn->defaults;
+    txn->backoff_us = BACKOFF_US_FIRST;
+    txn->retries = 0;
+    txn->began_us = env_now_us(txn->client->env);
+    empty(txn);
+    txn->committed_version = committed;
+    txn->stamp_error = stamp_error;
 }
 
 void transaction_reset_mark(struct transaction *txn)
@@ -425,12 +443,16 @@ static int64_t draw_delay(struct transaction *txn, int error, uint64_t random)
     return delay_us;
 }
 
-/* The options that live through on_error are time-out, retry limit and maximum delay. */
+/* The options that live through on_error are time-out, retry limit and maximum delay; before API version 610 none did. */
 static void empty_for_retry(struct transaction *txn)
 {
     struct transaction_settings kept = txn->settings;
 
     txn->settings = txn->defaults;
+    if (kept.api_version < 610) {
+        empty(txn);
+        return;
+    }
     txn->settings.timeout_ms = kept.timeout_ms;
     txn->settings.retry_limit = kept.retry_limit;
     txn->settings.max_retry_delay_ms = kept.max_retry_delay_ms;
@@ -447,7 +469,9 @@ bool transaction_on_error_prepare(struct transaction_retry *retry, struct transa
     else if (error == 0)
         result = ERROR_CLIENT_INVALID_OPERATION;
     else if (!error_is_retryable(error) || (txn->settings.retry_limit >= 0 && txn->retries >= txn->settings.retry_limit))
-        result = txn->error = error;
+        result = error;
+    if (result != 0 && txn->settings.api_version >= 610)
+        txn->error = result;
     if (result == 0) {
         txn->retries++;
         retry->delay_us = draw_delay(txn, error, random);

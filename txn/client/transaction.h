@@ -188,6 +188,7 @@ struct transaction_query {
     struct client_server *server; /* shared, while a request is under way */
     uint32_t capacity, incarnation, tried, replica;
     int64_t carried, delay_us;
+    bool without_port; /* addresses: as before API version 630 */
 };
 bool transaction_query_prepare(struct transaction_query *query, struct transaction *txn, struct bytes begin, struct bytes end);
 void transaction_query_submit(struct transaction_query *query, struct op *op);

@@ -1,7 +1,10 @@
 /* Transaction options: FoundationDB's codes, each with its effect or none.
  *
  * Options that mean something to FoundationDB alone are accepted without one, or programs written for it would fail at their
- * start. A code that is in no table is an error. */
+ * start; but their parameters are checked as it checks them. A code that is in no table is an error. */
+#include <limits.h>
+#include <stddef.h>
+
 #include "txn/client/client_internal.h"
 
 enum option_form { FORM_NONE, FORM_INT, FORM_BYTES };
@@ -9,25 +12,16 @@ enum option_form { FORM_NONE, FORM_INT, FORM_BYTES };
 struct option {
     int code;
     enum option_form form;
-    /* NULL: accepted, without effect. Under the lock; `value` is read when form is FORM_INT. 0 or an error. */
-    int (*apply)(struct transaction *txn, int64_t value);
+    size_t field; /* FORM_NONE: a bool to set; FORM_INT: an int64_t; 0: none */
+    int64_t min, max; /* FORM_INT: the number; FORM_BYTES: the length */
+    /* Instead; under the lock. 0 or an error. */
+    int (*apply)(struct transaction *txn, struct bytes value);
 };
 
-static int set_no_write_conflict(struct transaction *txn, int64_t value)
-{
-    (void)value;
-    txn->no_write_conflict_next = true;
-    return 0;
-}
+#define FIELD(name) offsetof(struct transaction, name)
+#define SETTING(name) offsetof(struct transaction, settings.name)
 
-static int set_causal_write_risky(struct transaction *txn, int64_t value)
-{
-    (void)value;
-    txn->causal_write_risky = true;
-    return 0;
-}
-
-static int set_ryw_off(struct transaction *txn, int64_t value)
+static int set_ryw_off(struct transaction *txn, struct bytes value)
 {
     (void)value;
     if (txn->touched)
@@ -36,175 +30,150 @@ static int set_ryw_off(struct transaction *txn, int64_t value)
     return 0;
 }
 
-static int set_immediate(struct transaction *txn, int64_t value)
+static int set_immediate(struct transaction *txn, struct bytes value)
 {
     (void)value;
     txn->grv_class = 2;
     return 0;
 }
 
-static int set_batch(struct transaction *txn, int64_t value)
+static int set_batch(struct transaction *txn, struct bytes value)
 {
     (void)value;
     txn->grv_class = 1;
     return 0;
 }
 
-static int set_access_system(struct transaction *txn, int64_t value)
+static int set_access_system(struct transaction *txn, struct bytes value)
 {
     (void)value;
     txn->system_read = txn->system_write = true;
     return 0;
 }
 
-static int set_read_system(struct transaction *txn, int64_t value)
+static int set_timeout(struct transaction *txn, struct bytes value)
 {
-    (void)value;
-    txn->system_read = true;
-    return 0;
-}
-
-static int set_raw_access(struct transaction *txn, int64_t value)
-{
-    (void)value;
-    txn->raw_access = true;
-    return 0;
-}
-
-static int set_timeout(struct transaction *txn, int64_t value)
-{
-    if (value < 0 || value > INT32_MAX)
-        return ERROR_INVALID_OPTION_VALUE;
-    txn->settings.timeout_ms = value;
+    txn->settings.timeout_ms = (int64_t)get_le64(value.ptr);
     txn->sync_wanted = true;
     return 0;
 }
 
-static int set_retry_limit(struct transaction *txn, int64_t value)
-{
-    if (value < -1 || value > INT32_MAX)
-        return ERROR_INVALID_OPTION_VALUE;
-    txn->settings.retry_limit = value;
-    return 0;
-}
-
-static int set_max_retry_delay(struct transaction *txn, int64_t value)
-{
-    if (value < 0 || value > INT32_MAX)
-        return ERROR_INVALID_OPTION_VALUE;
-    txn->settings.max_retry_delay_ms = value;
-    return 0;
-}
-
-static int set_size_limit(struct transaction *txn, int64_t value)
-{
-    if (value < TRANSACTION_SIZE_LIMIT_MIN || value > TRANSACTION_BYTES_MAX)
-        return ERROR_INVALID_OPTION_VALUE;
-    txn->settings.size_limit = value;
-    return 0;
-}
-
-static int set_snapshot_ryw_on(struct transaction *txn, int64_t value)
+static int set_snapshot_ryw_on(struct transaction *txn, struct bytes value)
 {
     (void)value;
     txn->settings.snapshot_ryw_off = false;
     return 0;
 }
 
-static int set_snapshot_ryw_off(struct transaction *txn, int64_t value)
+static int set_skip_grv_cache(struct transaction *txn, struct bytes value)
 {
     (void)value;
-    txn->settings.snapshot_ryw_off = true;
+    txn->use_grv_cache = false;
     return 0;
 }
 
-static int set_lock_aware(struct transaction *txn, int64_t value)
+static int set_idempotency_id(struct transaction *txn, struct bytes value)
 {
-    (void)value;
-    txn->lock_aware = true;
+    txn->idempotency_id.len = 0;
+    return bytes_buffer_append(&txn->idempotency_id, value);
+}
+
+/* A tag given twice counts once. */
+static int set_tag(struct transaction *txn, struct bytes value)
+{
+    if (value.len > TRANSACTION_TAG_BYTES_MAX)
+        return ERROR_TAG_TOO_LONG;
+    for (unsigned i = 0; i < txn->tag_count; i++)
+        if (bytes_equal(bytes_of(txn->tags[i].text, txn->tags[i].len), value))
+            return 0;
+    if (txn->tag_count == TRANSACTION_TAGS_MAX)
+        return ERROR_TOO_MANY_TAGS;
+    if (value.len > 0)
+        memcpy(txn->tags[txn->tag_count].text, value.ptr, value.len);
+    txn->tags[txn->tag_count++].len = (uint8_t)value.len;
     return 0;
 }
 
-static int set_read_lock_aware(struct transaction *txn, int64_t value)
+/* What an application wants in its logs needs a name first. */
+static int set_identifier(struct transaction *txn, struct bytes value)
 {
-    (void)value;
-    txn->read_lock_aware = true;
+    if (txn->has_identifier)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    txn->has_identifier = value.len > 0;
     return 0;
 }
 
-static int set_used_during_commit_off(struct transaction *txn, int64_t value)
+static int set_log(struct transaction *txn, struct bytes value)
 {
     (void)value;
-    txn->settings.used_during_commit_off = true;
-    return 0;
+    return txn->has_identifier ? 0 : ERROR_CLIENT_INVALID_OPERATION;
 }
 
-static int set_bypass_unreadable(struct transaction *txn, int64_t value)
-{
-    (void)value;
-    txn->bypass_unreadable = true;
-    return 0;
-}
+#define FLAG(code) {code, FORM_NONE, 0, 0, 0, NULL}
+#define SETS(code, field) {code, FORM_NONE, field, 0, 0, NULL}
+#define CALLS(code, function) {code, FORM_NONE, 0, 0, 0, function}
+#define NUMBER(code, field, min, max) {code, FORM_INT, field, min, max, NULL}
+#define TEXT(code, min, max, function) {code, FORM_BYTES, 0, min, max, function}
 
 static const struct option table[] = {
-    {10, FORM_NONE, set_causal_write_risky},
-    {20, FORM_NONE, NULL}, /* causal_read_risky: every read version is confirmed */
-    {21, FORM_NONE, NULL},
-    {23, FORM_NONE, NULL},
-    {30, FORM_NONE, set_no_write_conflict},
-    {40, FORM_NONE, NULL},
-    {50, FORM_NONE, NULL},
-    {51, FORM_NONE, set_ryw_off},
-    {52, FORM_NONE, NULL},
-    {110, FORM_NONE, NULL},
-    {120, FORM_NONE, NULL},
-    {130, FORM_NONE, NULL},
-    {200, FORM_NONE, set_immediate},
-    {201, FORM_NONE, set_batch},
-    {300, FORM_NONE, NULL},
-    {301, FORM_NONE, set_access_system},
-    {302, FORM_NONE, set_read_system},
-    {303, FORM_NONE, set_raw_access},
-    {304, FORM_NONE, NULL},
-    {400, FORM_NONE, NULL},
-    {401, FORM_BYTES, NULL},
-    {402, FORM_BYTES, NULL},
-    {403, FORM_BYTES, NULL},
-    {404, FORM_NONE, NULL},
-    {405, FORM_INT, NULL},
-    {406, FORM_NONE, NULL},
-    {500, FORM_INT, set_timeout},
-    {501, FORM_INT, set_retry_limit},
-    {502, FORM_INT, set_max_retry_delay},
-    {503, FORM_INT, set_size_limit},
-    {504, FORM_BYTES, NULL},
-    {505, FORM_NONE, NULL},
-    {507, FORM_NONE, NULL},
-    {508, FORM_NONE, NULL},
-    {509, FORM_NONE, NULL},
-    {510, FORM_NONE, NULL},
-    {511, FORM_NONE, NULL},
-    {600, FORM_NONE, set_snapshot_ryw_on},
-    {601, FORM_NONE, set_snapshot_ryw_off},
-    {700, FORM_NONE, set_lock_aware},
-    {701, FORM_NONE, set_used_during_commit_off},
-    {702, FORM_NONE, set_read_lock_aware},
-    {710, FORM_NONE, NULL},
-    {711, FORM_NONE, NULL},
-    {712, FORM_NONE, NULL},
-    {713, FORM_NONE, NULL},
-    {714, FORM_NONE, NULL},
-    {800, FORM_BYTES, NULL},
-    {801, FORM_BYTES, NULL},
-    {900, FORM_BYTES, NULL},
-    {1000, FORM_NONE, NULL},
-    {1100, FORM_NONE, set_bypass_unreadable},
-    {1101, FORM_NONE, NULL},
-    {1102, FORM_NONE, NULL},
-    {1103, FORM_INT, NULL},
-    {2000, FORM_BYTES, NULL},
-    {4000, FORM_NONE, NULL},
-    {4001, FORM_INT, NULL},
+    SETS(10, FIELD(causal_write_risky)),
+    FLAG(20), /* causal_read_risky: every read version is confirmed */
+    FLAG(21),
+    SETS(23, FIELD(include_port)),
+    SETS(30, FIELD(no_write_conflict_next)),
+    FLAG(40),
+    FLAG(50),
+    CALLS(51, set_ryw_off),
+    FLAG(52),
+    FLAG(110),
+    FLAG(120),
+    FLAG(130),
+    CALLS(200, set_immediate),
+    CALLS(201, set_batch),
+    FLAG(300),
+    CALLS(301, set_access_system),
+    SETS(302, FIELD(system_read)),
+    SETS(303, FIELD(raw_access)),
+    FLAG(304),
+    FLAG(400),
+    TEXT(401, 0, 100, NULL),
+    TEXT(402, 0, 100, set_identifier),
+    TEXT(403, 0, 100, set_identifier),
+    CALLS(404, set_log),
+    NUMBER(405, 0, -1, INT_MAX),
+    FLAG(406),
+    {500, FORM_INT, 0, 0, INT_MAX, set_timeout},
+    NUMBER(501, SETTING(retry_limit), -1, INT_MAX),
+    NUMBER(502, SETTING(max_retry_delay_ms), 0, INT_MAX),
+    NUMBER(503, SETTING(size_limit), TRANSACTION_SIZE_LIMIT_MIN, TRANSACTION_BYTES_MAX),
+    TEXT(504, IDEMPOTENCY_ID_BYTES_MIN, IDEMPOTENCY_ID_BYTES_MAX, set_idempotency_id),
+    SETS(505, SETTING(automatic_idempotency)),
+    FLAG(507),
+    FLAG(508),
+    FLAG(509),
+    FLAG(510),
+    FLAG(511),
+    CALLS(600, set_snapshot_ryw_on),
+    SETS(601, SETTING(snapshot_ryw_off)),
+    SETS(700, FIELD(lock_aware)),
+    SETS(701, SETTING(used_during_commit_off)),
+    SETS(702, FIELD(read_lock_aware)),
+    FLAG(710),
+    FLAG(711),
+    SETS(712, SETTING(report_conflicts)),
+    SETS(713, FIELD(special_relaxed)),
+    SETS(714, FIELD(special_writes)),
+    TEXT(800, 0, INT_MAX, set_tag),
+    TEXT(801, 0, INT_MAX, set_tag),
+    TEXT(900, 33, 33, NULL),
+    FLAG(1000),
+    SETS(1100, SETTING(bypass_unreadable)),
+    SETS(1101, FIELD(use_grv_cache)),
+    CALLS(1102, set_skip_grv_cache),
+    NUMBER(1103, 0, 0, INT_MAX),
+    TEXT(2000, 0, INT_MAX, NULL),
+    FLAG(4000),
+    NUMBER(4001, 0, INT_MIN, INT_MAX),
 };
 
 static const struct option *find(int code)
@@ -215,22 +184,46 @@ static const struct option *find(int code)
     return NULL;
 }
 
+static int check_value(const struct option *option, struct bytes value)
+{
+    int64_t number;
+
+    if (option->form == FORM_NONE)
+        return value.len == 0 ? 0 : ERROR_INVALID_OPTION_VALUE;
+    if (option->form == FORM_INT && value.len != 8)
+        return ERROR_INVALID_OPTION_VALUE;
+    number = option->form == FORM_INT ? (int64_t)get_le64(value.ptr) : (int64_t)value.len;
+    return number < option->min || number > option->max ? ERROR_INVALID_OPTION_VALUE : 0;
+}
+
+/* Under the lock. */
+static int apply(struct transaction *txn, const struct option *option, struct bytes value)
+{
+    char *field = (char *)txn + option->field;
+    int64_t number;
+
+    if (option->apply != NULL)
+        return option->apply(txn, value);
+    if (option->field == 0)
+        return 0;
+    if (option->form == FORM_NONE) {
+        *(bool *)(void *)field = true;
+        return 0;
+    }
+    number = (int64_t)get_le64(value.ptr);
+    memcpy(field, &number, sizeof(number));
+    return 0;
+}
+
 int transaction_set_option(struct transaction *txn, int code, struct bytes value)
 {
     const struct option *option = find(code);
-    int64_t number = 0;
-    int error = 0;
+    int error = option == NULL ? ERROR_INVALID_OPTION : check_value(option, value);
 
-    if (option == NULL)
-        return ERROR_INVALID_OPTION;
-    if (option->form == FORM_INT && value.len != 8)
-        return ERROR_INVALID_OPTION_VALUE;
-    if (option->form == FORM_INT)
-        number = (int64_t)get_le64(value.ptr);
-    if (option->apply == NULL)
-        return 0;
+    if (error != 0)
+        return error;
     transaction_lock(txn);
-    error = option->apply(txn, number);
+    error = apply(txn, option, value);
     transaction_unlock(txn);
     return error;
 }

@@ -46,7 +46,7 @@ static int add_point(struct transaction *txn, struct bytes key)
 {
     if (!takes_conflict(txn))
         return 0;
-    txn->size += 2 * key.len + 1;
+    transaction_charge_conflict(txn, 2 * key.len + 1);
     return conflict_range_append_point(&txn->write_conflicts, key);
 }
 
@@ -54,7 +54,7 @@ static int add_range(struct transaction *txn, struct bytes begin, struct bytes e
 {
     if (!takes_conflict(txn))
         return 0;
-    txn->size += begin.len + end.len;
+    transaction_charge_conflict(txn, begin.len + end.len);
     return conflict_range_append(&txn->write_conflicts, begin, end);
 }
 
@@ -239,21 +239,61 @@ static int atomic(struct transaction *txn, enum mutation_type type, struct bytes
     return error != 0 ? error : add_point(txn, key);
 }
 
+/* The type that is meant: AND and MIN took an absent key for zeros before API version 510. 0: there is none. */
+static enum mutation_type meant_type(const struct transaction *txn, enum mutation_type type)
+{
+    bool old = txn->settings.api_version < 510;
+
+    switch (type) {
+    case MUTATION_MIN:
+        return old ? MUTATION_MIN : MUTATION_MIN_V2;
+    case MUTATION_AND:
+        return old ? MUTATION_AND : MUTATION_AND_V2;
+    case MUTATION_MIN_V2:
+    case MUTATION_AND_V2:
+        return 0;
+    case MUTATION_SET_VERSIONSTAMPED_KEY:
+    case MUTATION_SET_VERSIONSTAMPED_VALUE:
+        return type;
+    default:
+        return mutation_type_is_atomic(type) ? type : 0;
+    }
+}
+
+/* Before API version 520 a stamped key ended in 2 bytes of offset, and a stamped value had none: its stamp was at its begin.
+ * `room` is for what is made of it. */
+static int modern_stamps(const struct transaction *txn, enum mutation_type type, struct bytes *key, struct bytes *param,
+                         struct bytes_buffer *room)
+{
+    static const uint8_t zeros[VERSIONSTAMP_OFFSET_BYTES];
+    bool in_key = type == MUTATION_SET_VERSIONSTAMPED_KEY;
+    struct bytes *old = in_key ? key : param;
+    int error;
+
+    if (txn->settings.api_version >= 520 || (!in_key && type != MUTATION_SET_VERSIONSTAMPED_VALUE))
+        return 0;
+    if (in_key && key->len < 2)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    error = bytes_buffer_append(room, *old);
+    if (error == 0)
+        error = bytes_buffer_append(room, bytes_of(zeros, in_key ? 2 : VERSIONSTAMP_OFFSET_BYTES));
+    *old = bytes_buffer_bytes(room);
+    return error;
+}
+
 int transaction_atomic(struct transaction *txn, enum mutation_type type, struct bytes key, struct bytes param)
 {
+    struct bytes_buffer room = {0};
     int error = begin_write(txn);
-    bool stamps = type == MUTATION_SET_VERSIONSTAMPED_KEY || type == MUTATION_SET_VERSIONSTAMPED_VALUE;
+    enum mutation_type meant = meant_type(txn, type);
 
-    if (type == MUTATION_MIN)
-        type = MUTATION_MIN_V2;
-    else if (type == MUTATION_AND)
-        type = MUTATION_AND_V2;
-    else if (!stamps && (!mutation_type_is_atomic(type) || type == MUTATION_MIN_V2 || type == MUTATION_AND_V2))
-        error = error != 0 ? error : ERROR_INVALID_MUTATION_TYPE;
+    if (error == 0)
+        error = meant == 0 ? ERROR_INVALID_MUTATION_TYPE : modern_stamps(txn, type, &key, &param, &room);
     if (error == 0 && type == MUTATION_SET_VERSIONSTAMPED_KEY)
         error = key.len < VERSIONSTAMP_OFFSET_BYTES ? ERROR_CLIENT_INVALID_OPERATION : stamp_key(txn, key, param);
     else if (error == 0)
-        error = atomic(txn, type, key, param);
+        error = atomic(txn, meant, key, param);
+    bytes_buffer_done(&room);
     return end_write(txn, error);
 }
 
@@ -277,7 +317,7 @@ static int add_conflict(struct transaction *txn, enum conflict_kind kind, struct
         return ERROR_INVERTED_RANGE;
     begin = cut_bound(begin);
     end = cut_bound(end);
-    txn->size += begin.len + end.len;
+    transaction_charge_conflict(txn, begin.len + end.len);
     return conflict_range_append(table, begin, end);
 }
 

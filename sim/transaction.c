@@ -13,7 +13,7 @@
 
 struct library {
     struct client *client; /* owned */
-    struct list transactions;
+    struct list transactions, watches;
     struct client_configure configure;
 };
 
@@ -32,6 +32,15 @@ struct sim_transaction {
     int write_error; /* the first */
     int options[4];
     size_t option_count;
+};
+
+struct sim_watch {
+    struct client_watch watch; /* first */
+    struct list link;
+    struct sim_world *world;
+    bool over;
+    int error;
+    int64_t when_us;
 };
 
 static void resume_actor(struct client_call *call)
@@ -55,6 +64,7 @@ int sim_transactions_start(struct sim_client *client)
     struct library *library = sim_zalloc(sizeof(*library));
 
     list_init(&library->transactions);
+    list_init(&library->watches);
     client->library = library;
     return client_create(&client->process->env, &options, &library->client);
 }
@@ -66,6 +76,8 @@ void sim_transactions_stop(struct sim_client *client)
     client_call_cancel(&library->configure.call);
     while (!list_empty(&library->transactions))
         sim_transaction_destroy(list_entry(library->transactions.next, struct sim_transaction, link));
+    while (!list_empty(&library->watches))
+        sim_watch_destroy(list_entry(library->watches.next, struct sim_watch, link));
     client_destroy(library->client);
     mem_free(library);
     client->library = NULL;
@@ -263,6 +275,43 @@ void sim_atomic(struct sim_transaction *transaction, unsigned type, struct bytes
 void sim_conflict_range(struct sim_transaction *transaction, bool write, struct bytes begin, struct bytes end)
 {
     remember(transaction, transaction_add_conflict_range(transaction->txn, write ? CONFLICT_WRITE : CONFLICT_READ, begin, end));
+}
+
+static void watch_over(struct client_call *call)
+{
+    struct sim_watch *watch = container_of(container_of(call, struct client_watch, call), struct sim_watch, watch);
+
+    watch->over = true;
+    watch->error = call->error;
+    watch->when_us = watch->world->now_us;
+}
+
+struct sim_watch *sim_watch(struct sim_transaction *transaction, struct bytes key)
+{
+    struct library *library = transaction->actor->client->library;
+    struct sim_watch *watch = sim_zalloc(sizeof(*watch));
+
+    watch->world = transaction->actor->client->world;
+    watch->watch.call.done = watch_over;
+    list_push_back(&library->watches, &watch->link);
+    transaction_watch_start(&watch->watch, NULL, transaction->txn, key);
+    return watch;
+}
+
+bool sim_watch_over(const struct sim_watch *watch, int *ret_error, int64_t *ret_when_us)
+{
+    *ret_error = watch->error;
+    *ret_when_us = watch->when_us;
+    return watch->over;
+}
+
+void sim_watch_destroy(struct sim_watch *watch)
+{
+    if (watch == NULL)
+        return;
+    list_remove(&watch->link);
+    client_watch_done(&watch->watch);
+    mem_free(watch);
 }
 
 int sim_commit(struct sim_transaction *transaction)

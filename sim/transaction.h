@@ -46,6 +46,12 @@ void sim_option(struct sim_transaction *transaction, int option);
 /* `type`: a mutation_type that applications know. */
 void sim_atomic(struct sim_transaction *transaction, unsigned type, struct bytes key, struct bytes param);
 void sim_conflict_range(struct sim_transaction *transaction, bool write, struct bytes begin, struct bytes end);
+/* A watch of what the transaction sees; it goes on when that commits, and outlives it. The caller destroys it (NULL is fine). */
+struct sim_watch;
+struct sim_watch *sim_watch(struct sim_transaction *transaction, struct bytes key);
+/* True once it has ended: with 0 when it fired, and when that was (virtual time). */
+bool sim_watch_over(const struct sim_watch *watch, int *ret_error, int64_t *ret_when_us);
+void sim_watch_destroy(struct sim_watch *watch);
 int sim_commit(struct sim_transaction *transaction);
 /* After sim_commit() == 0. */
 version_t sim_committed_version(struct sim_transaction *transaction);

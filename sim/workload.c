@@ -18,6 +18,7 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_sideband,
     &sim_workload_version_stamp,
     &sim_workload_list_append,
+    &sim_workload_watches,
     NULL,
 };
 

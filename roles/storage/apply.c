@@ -8,6 +8,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "roles/storage/storage_internal.h"
+#include "roles/storage/watches.h"
 
 /* ---- checking ---- */
 
@@ -115,6 +116,8 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
     ownership_destroy(storage->owned);
     storage->owned = owned;
     storage->assigns++;
+    if (!ownership_state_is_readable(value.state))
+        watches_moved(storage->watches, mutation.param1, value.end);
 out:
     arena_done(&arena);
     return error;
@@ -202,6 +205,10 @@ int storage_apply(struct storage_server *storage, version_t version, struct byte
         error = apply_one(storage, version, mutation);
         if (error != 0)
             return error;
+        if (mutation.type == MUTATION_CLEAR_RANGE)
+            watches_cleared(storage->watches, mutation.param1, mutation.param2, version);
+        else if (mutation.type != MUTATION_PRIVATE_ASSIGN)
+            watches_written(storage->watches, mutation.param1, version);
         storage->mutations++;
     }
     if (error != ERROR_END_OF_STREAM)

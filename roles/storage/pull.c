@@ -16,6 +16,7 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "roles/storage/storage_internal.h"
+#include "roles/storage/watches.h"
 
 enum { LOOK, PEEK, TAKE, APPLY, PAUSE, STAGES };
 enum {
@@ -221,6 +222,7 @@ static enum op_result take(struct op *op)
         return op_move(op, APPLY);
     }
     storage_update_oldest(storage);
+    watches_check(storage->watches);
     storage_consider_commit(storage);
     return op_move(op, LOOK);
 }
@@ -279,6 +281,7 @@ static enum op_result apply(struct op *op)
     window_advance(storage->window, through);
     turnstile_advance(&storage->readable, through);
     storage_update_oldest(storage);
+    watches_check(storage->watches);
     storage_consider_commit(storage);
     if (pull->next_version == reply->versions_count) {
         if (BUGGIFY(storage->env, "storage turns to another log of its tag after a reply"))

@@ -6,6 +6,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "roles/storage/storage_internal.h"
+#include "roles/storage/watches.h"
 
 #include <stdio.h>
 
@@ -81,6 +82,9 @@ static void on_request(void *ctx, struct rpc_request *request)
     case MESSAGE_get_values:
     case MESSAGE_get_range:
         storage_on_read(storage, request);
+        break;
+    case MESSAGE_watch:
+        watches_receive(storage->watches, request);
         break;
     case MESSAGE_get_range_metrics:
         storage_answer_metrics(storage, request);
@@ -165,6 +169,8 @@ static int stand_at(struct storage_server *storage, version_t version)
     storage->committed_us = env_now_us(storage->env);
     if (error == 0)
         error = ownership_copy(storage->base, &storage->owned);
+    if (error == 0)
+        error = watches_create(storage, &storage->watches);
     if (error == 0)
         storage->ops.invariant = invariant_storage;
     return error;
@@ -302,6 +308,7 @@ void storage_server_destroy(struct storage_server *storage)
     if (storage->registered)
         rpc_unregister(storage->rpc, storage->id);
     op_cancel_all(&storage->ops);
+    watches_destroy(storage->watches);
     env_timer_cancel(storage->env, &storage->commit_timer);
     env_ready_cancel(&storage->forget);
     env_ready_cancel(&storage->release);
@@ -431,6 +438,8 @@ void storage_server_status(const struct storage_server *storage, struct role_sta
     role_metric(status, arena, "get_range_queries", (int64_t)storage->range_reads);
     role_metric(status, arena, "keys_queried", (int64_t)storage->rows_read);
     role_metric(status, arena, "bytes_queried", (int64_t)storage->bytes_read);
+    role_metric(status, arena, "watch_count", (int64_t)watches_count(storage->watches));
+    role_metric(status, arena, "watch_bytes", (int64_t)watches_bytes(storage->watches));
     role_metric(status, arena, "waiting_queries", storage->waiting_reads);
     role_metric(status, arena, "waited_queries", (int64_t)storage->reads_waited);
     role_metric(status, arena, "too_old_queries", (int64_t)storage->too_old);

@@ -58,6 +58,7 @@ struct assignment {
 };
 
 struct storage_commit;
+struct watches;
 struct read_op;
 
 struct pull {
@@ -117,6 +118,8 @@ struct storage_server {
     struct pull pull;
     struct arena atomic_arena;
     struct bytes_buffer pairs; /* range reads build their answer here */
+
+    struct watches *watches; /* owned */
 
     struct read_op *spare_reads; /* a pool */
     uint32_t spare_read_count;

@@ -497,6 +497,7 @@ static void init_lists(struct client *client)
     list_init(&client->locating);
     list_init(&client->delayed_gets);
     list_init(&client->transactions);
+    client_watches_init(&client->watches);
     op_list_init(&client->ops, client->env, client);
 }
 
@@ -559,7 +560,9 @@ void client_destroy(struct client *client)
     env_ready_cancel(&client->turn_end);
     end_all(&client->waiting_ready, ERROR_OPERATION_CANCELLED);
     end_all(&client->waiting_controller, ERROR_OPERATION_CANCELLED);
+    client_watches_stop(client);
     op_cancel_all(&client->ops);
+    client_watches_done(&client->watches);
     locations_clear(client);
     assert(list_empty(&client->servers));
     message_unref(client->description_message);

@@ -8,6 +8,7 @@
 #include "net/mem.h"
 #include "txn/client/client.h"
 #include "txn/client/transaction.h"
+#include "txn/client/watch.h"
 #include "txn/conflict_range.h"
 
 enum {
@@ -173,6 +174,7 @@ struct client {
     int64_t locate_delay_us;
     struct list delayed_gets; /* every get that waits for its timer */
 
+    struct client_watches watches;
     _Atomic int64_t location_cache_max, watches_max; /* options of the database: any thread */
 
     struct list transactions; /* with a commit under way: commit.c looks at them when the description changes */
@@ -263,11 +265,13 @@ struct transaction {
     bool sync_wanted;
     struct transaction_settings settings, defaults;
 
+    _Atomic uint32_t watching; /* watches that are still its own */
     _Atomic uint32_t incarnation; /* written under the lock; calls of an older one are void */
 
     /* the env thread's */
     struct list ended;        /* client_call.link of those whose done() is still to run */
     struct list gets, ranges; /* under way: transaction_get.call.link, transaction_range.link */
+    struct list watches;       /* client_watch.link */
     struct list queries;       /* transaction_query.link */
     struct list version_waits; /* transaction_version.call.link, waiting for the version */
     struct list retry_waits;

@@ -145,13 +145,17 @@ static enum op_result version(struct op *op)
     transaction_unlock(txn);
     if (error == 0)
         error = txn->grv_error;
-    if (error != 0 || !writes)
+    if (!list_empty(&txn->watches))
+        watches_look_at_writes(txn);
+    if (error == 0 && !list_empty(&txn->watches))
+        needs_version = needs_version || !writes;
+    if (error != 0 || (!writes && list_empty(&txn->watches)))
         return op_finish(op, error);
     if (needs_version && !transaction_version_or_ask(txn, &commit->version)) {
         commit->waits_for_version = true;
         return op_wait(op, VERSION);
     }
-    return op_move(op, SEND);
+    return writes ? op_move(op, SEND) : op_finish(op, 0);
 }
 
 static uint32_t flags_of(const struct transaction *txn)
@@ -340,6 +344,10 @@ static void ended(struct op *op)
         transaction_reset_committed(txn);
     transaction_unlock(txn);
     txn->commit_call = NULL;
+    if (op->error == 0)
+        watches_begin(txn, txn->committed_version != VERSION_NONE ? txn->committed_version : commit->version);
+    else if (op->error != ERROR_OPERATION_CANCELLED) /* then it is a reset's or the owner's to end them */
+        watches_end(txn, op->error, true, 0);
     if (call != NULL)
         client_call_end(call, op->error);
 }

@@ -5,6 +5,7 @@
  * futures go back to their transaction's list: a get in the steady state allocates nothing. */
 #include <limits.h>
 #include <linux/futex.h>
+#include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -47,7 +48,11 @@ static void clean(struct quoin_future *future, enum future_kind next_kind)
         arena_done(&future->u.result.arena);
     if (future->kind == FUTURE_OBJECT)
         future->u.object.destroy(future->u.object.ptr);
-    memset(&future->u, 0, sizeof(future->u));
+    if (future->kind == FUTURE_WATCH && future->u.watch != NULL) {
+        client_watch_done(future->u.watch);
+        mem_free(future->u.watch);
+    }
+    memset(&future->u, 0, future->alone ? sizeof(void *) : sizeof(future->u));
     future->kind = FUTURE_NONE;
 }
 
@@ -62,12 +67,28 @@ struct quoin_future *future_make(struct quoin_transaction *transaction, enum fut
     clean(future, kind);
     future->kind = kind;
     future->transaction = transaction;
+    future->network = transaction->db->network;
     future->callback = NULL;
     future->error = 0;
     future->number = 0;
     future->released = future->completed = false;
     atomic_store_explicit(&future->cancel_queued, false, memory_order_relaxed);
     atomic_store_explicit(&future->word, 0, memory_order_relaxed);
+    atomic_store_explicit(&future->refs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&transaction->refs, 1, memory_order_relaxed);
+    return future;
+}
+
+struct quoin_future *future_make_small(struct quoin_transaction *transaction, enum future_kind kind)
+{
+    struct quoin_future *future = mem_zalloc(offsetof(struct quoin_future, u) + sizeof(void *));
+
+    if (future == NULL)
+        return NULL;
+    future->kind = kind;
+    future->alone = true;
+    future->transaction = transaction;
+    future->network = transaction->db->network;
     atomic_store_explicit(&future->refs, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&transaction->refs, 1, memory_order_relaxed);
     return future;
@@ -87,8 +108,14 @@ void future_unref(struct quoin_future *future)
         return;
     if (future->kind != FUTURE_VALUE)
         clean(future, FUTURE_NONE);
-    if (transaction == NULL) {
+    if (transaction == NULL || future->alone) {
+        struct quoin_database *db = future->db;
+
         mem_free(future);
+        if (transaction != NULL)
+            transaction_unref(transaction);
+        if (db != NULL)
+            database_unref(db);
         return;
     }
     pthread_mutex_lock(&transaction->lock);
@@ -165,7 +192,7 @@ void future_complete(struct quoin_future *future, int error)
         return;
     future->completed = true;
     future->error = error;
-    network_completed(future->transaction->db->network, future);
+    network_completed(future->network, future);
 }
 
 static bool is_done(struct quoin_future *future)
@@ -184,7 +211,7 @@ quoin_error quoin_future_block_until_ready(struct quoin_future *future)
 
     if (future == NULL || is_done(future))
         return 0;
-    if (network_is_this_thread(future->transaction->db->network))
+    if (network_is_this_thread(future->network))
         return ERROR_BLOCKED_FROM_NETWORK_THREAD;
     word = atomic_fetch_add_explicit(&future->word, 1, memory_order_acq_rel) + 1;
     while ((word & FUTURE_DONE) == 0) {
@@ -228,6 +255,8 @@ static struct client_call *call_of(struct quoin_future *future)
     case FUTURE_RANGE:
     case FUTURE_SELECTED:
         return &future->u.range->call;
+    case FUTURE_WATCH:
+        return &future->u.watch->call;
     case FUTURE_QUERY:
     case FUTURE_KEYS:
     case FUTURE_STRINGS:
@@ -277,7 +306,7 @@ void quoin_future_cancel(struct quoin_future *future)
         return;
     future_ref(future);
     future->cancel.run = run_cancel;
-    network_submit(future->transaction->db->network, &future->cancel);
+    network_submit(future->network, &future->cancel);
 }
 
 void quoin_future_destroy(struct quoin_future *future)

@@ -53,6 +53,7 @@ enum future_kind {
     FUTURE_KEY,
     FUTURE_CONFLICTS,
     FUTURE_OBJECT, /* of future_of_object */
+    FUTURE_WATCH,
     FUTURE_COMMIT,
     FUTURE_RETRY,
 };
@@ -70,12 +71,15 @@ struct quoin_future {
     _Atomic uint32_t refs;
     struct submission submit, cancel;
     struct quoin_future *next; /* of the completed ones of a turn; of the free ones */
-    struct quoin_transaction *transaction; /* shared; NULL: of quoin_future_failed */
+    struct quoin_network *network;         /* borrowed; NULL: of quoin_future_failed */
+    struct quoin_transaction *transaction; /* shared; NULL: of quoin_future_failed, or a watch that has left it */
+    struct quoin_database *db;             /* shared; of such a watch */
     quoin_callback *callback;
     void *callback_context;
     enum future_kind kind;
     int error;
     bool released;
+    bool alone; /* never used again: it may be shorter than the struct */
     bool completed; /* the network thread's: on its way to being done */
     _Atomic bool cancel_queued;
     uint32_t incarnation; /* of a versionstamp's future */
@@ -88,6 +92,7 @@ struct quoin_future {
         struct client_call commit;
         struct transaction_retry retry;
         struct transaction_query *query; /* owned */
+        struct client_watch *watch;      /* owned */
         struct future_result result;
         struct {
             void *ptr; /* owned */
@@ -136,6 +141,8 @@ void network_completed(struct quoin_network *network, struct quoin_future *futur
 
 /* What the files of the public transaction share. False: NULL with a length, or a negative length. */
 bool quoin_take_bytes(const void *ptr, int length, struct bytes *ret);
+/* Of this thread. */
+uint64_t quoin_random(struct quoin_network *network);
 bool quoin_take_selector(const struct quoin_selector *from, struct key_selector *ret);
 /* Hands it to the network thread, which runs run(&future->submit). Returns it. */
 struct quoin_future *quoin_submit(struct quoin_future *future, void (*run)(struct submission *submission));
@@ -145,6 +152,8 @@ static inline struct quoin_future *quoin_future_of(struct submission *submission
 }
 
 struct quoin_future *future_make(struct quoin_transaction *transaction, enum future_kind kind);
+/* As long as a pointer in its union needs, and used but once. */
+struct quoin_future *future_make_small(struct quoin_transaction *transaction, enum future_kind kind);
 void future_ref(struct quoin_future *future);
 void future_unref(struct quoin_future *future);
 /* Ready at once, before the application has it. */

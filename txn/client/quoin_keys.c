@@ -148,14 +148,54 @@ struct quoin_future *quoin_transaction_get_boundary_keys(struct quoin_transactio
     return ask(transaction, FUTURE_KEYS, &query, &from, &to);
 }
 
-/* ---- what is not there yet ---- */
+/* ---- watches ---- */
+
+static void watch_done(struct client_call *call)
+{
+    future_complete(call->ctx, call->error);
+}
+
+/* From the commit on it holds the database, and its transaction may go. */
+static void watch_detached(struct client_watch *watch)
+{
+    struct quoin_future *future = watch->call.ctx;
+    struct quoin_transaction *transaction = future->transaction;
+
+    future->db = transaction->db;
+    atomic_fetch_add_explicit(&future->db->refs, 1, memory_order_relaxed);
+    future->transaction = NULL;
+    transaction_unref(transaction);
+}
+
+static void run_watch(struct submission *submission)
+{
+    struct quoin_future *future = quoin_future_of(submission);
+    struct client_watch *watch = future->u.watch;
+
+    watch->call.done = watch_done;
+    watch->call.ctx = future;
+    watch->detached = watch_detached;
+    transaction_watch_submit(watch, NULL, future->transaction->txn);
+}
 
 struct quoin_future *quoin_transaction_watch(struct quoin_transaction *transaction, const void *key, int key_length)
 {
-    (void)key;
-    (void)key_length;
-    return unsupported(transaction);
+    struct quoin_future *future = future_make_small(transaction, FUTURE_WATCH);
+    struct bytes at;
+
+    if (future == NULL)
+        return NULL;
+    future->u.watch = mem_zalloc(sizeof(*future->u.watch));
+    if (future->u.watch == NULL)
+        return future_finished(future, ERROR_OUT_OF_MEMORY);
+    if (!quoin_take_bytes(key, key_length, &at))
+        return future_finished(future, ERROR_CLIENT_INVALID_OPERATION);
+    if (transaction_watch_prepare(future->u.watch, transaction->txn, at, quoin_random(future->network)))
+        return future_finished(future, future->u.watch->call.error);
+    return quoin_submit(future, run_watch);
 }
+
+/* ---- what is not there yet ---- */
 
 struct quoin_future *quoin_transaction_get_mapped_range(struct quoin_transaction *transaction, struct quoin_selector begin,
                                                         struct quoin_selector end, const void *mapper, int mapper_length,

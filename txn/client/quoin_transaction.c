@@ -281,6 +281,20 @@ struct quoin_future *quoin_transaction_get_read_version(struct quoin_transaction
 
 /* ---- writes ---- */
 
+/* Its own watches look at what it wrote, on the network thread. */
+static int written(struct quoin_transaction *transaction, int error)
+{
+    struct transaction *txn = transaction->txn;
+
+    if (atomic_load_explicit(&txn->watching, memory_order_relaxed) == 0)
+        return error;
+    transaction_lock(txn);
+    txn->sync_wanted = true;
+    transaction_unlock(txn);
+    queue_sync(transaction);
+    return error;
+}
+
 quoin_error quoin_transaction_set(struct quoin_transaction *transaction, const void *key, int key_length, const void *value,
                                   int value_length)
 {
@@ -288,7 +302,7 @@ quoin_error quoin_transaction_set(struct quoin_transaction *transaction, const v
 
     if (!quoin_take_bytes(key, key_length, &k) || !quoin_take_bytes(value, value_length, &v))
         return transaction_refuse(transaction->txn, ERROR_CLIENT_INVALID_OPERATION);
-    return transaction_set(transaction->txn, k, v);
+    return written(transaction, transaction_set(transaction->txn, k, v));
 }
 
 quoin_error quoin_transaction_clear(struct quoin_transaction *transaction, const void *key, int key_length)
@@ -297,7 +311,7 @@ quoin_error quoin_transaction_clear(struct quoin_transaction *transaction, const
 
     if (!quoin_take_bytes(key, key_length, &k))
         return transaction_refuse(transaction->txn, ERROR_CLIENT_INVALID_OPERATION);
-    return transaction_clear(transaction->txn, k);
+    return written(transaction, transaction_clear(transaction->txn, k));
 }
 
 quoin_error quoin_transaction_clear_range(struct quoin_transaction *transaction, const void *begin, int begin_length,
@@ -307,7 +321,7 @@ quoin_error quoin_transaction_clear_range(struct quoin_transaction *transaction,
 
     if (!quoin_take_bytes(begin, begin_length, &b) || !quoin_take_bytes(end, end_length, &e))
         return transaction_refuse(transaction->txn, ERROR_CLIENT_INVALID_OPERATION);
-    return transaction_clear_range(transaction->txn, b, e);
+    return written(transaction, transaction_clear_range(transaction->txn, b, e));
 }
 
 quoin_error quoin_transaction_atomic(struct quoin_transaction *transaction, enum quoin_mutation type, const void *key, int key_length,
@@ -317,7 +331,7 @@ quoin_error quoin_transaction_atomic(struct quoin_transaction *transaction, enum
 
     if (!quoin_take_bytes(key, key_length, &k) || !quoin_take_bytes(param, param_length, &p))
         return transaction_refuse(transaction->txn, ERROR_CLIENT_INVALID_OPERATION);
-    return transaction_atomic(transaction->txn, (enum mutation_type)type, k, p);
+    return written(transaction, transaction_atomic(transaction->txn, (enum mutation_type)type, k, p));
 }
 
 quoin_error quoin_transaction_add_conflict_range(struct quoin_transaction *transaction, enum quoin_conflict kind, const void *begin,
@@ -479,17 +493,23 @@ static void run_retry(struct submission *submission)
                             ERROR_TRANSACTION_CANCELLED);
 }
 
-struct quoin_future *quoin_transaction_on_error(struct quoin_transaction *transaction, quoin_error error)
+uint64_t quoin_random(struct quoin_network *network)
 {
     static __thread uint64_t random;
+
+    if (random == 0)
+        random = (uint64_t)(uintptr_t)&random ^ (uint64_t)env_now_us(network_env(network));
+    random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return random >> 20;
+}
+
+struct quoin_future *quoin_transaction_on_error(struct quoin_transaction *transaction, quoin_error error)
+{
     struct quoin_future *future = future_make(transaction, FUTURE_RETRY);
 
     if (future == NULL)
         return NULL;
-    if (random == 0)
-        random = (uint64_t)(uintptr_t)&random ^ (uint64_t)env_now_us(network_env(transaction->db->network));
-    random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    if (transaction_on_error_prepare(&future->u.retry, transaction->txn, error, random >> 20))
+    if (transaction_on_error_prepare(&future->u.retry, transaction->txn, error, quoin_random(transaction->db->network)))
         return future_finished(future, future->u.retry.call.error);
     return quoin_submit(future, run_retry);
 }

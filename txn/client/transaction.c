@@ -38,6 +38,7 @@ int transaction_create(struct client *client, struct transaction **ret_txn)
     list_init(&txn->ended);
     list_init(&txn->gets);
     list_init(&txn->ranges);
+    list_init(&txn->watches);
     list_init(&txn->queries);
     list_init(&txn->version_waits);
     list_init(&txn->retry_waits);
@@ -87,6 +88,7 @@ static void end_calls(struct transaction *txn, int error, uint32_t but_incarnati
             get_fail(get, error);
     }
     end_queries(txn, error, but_incarnation);
+    watches_end(txn, error, false, but_incarnation);
     list_each(link, after, &txn->version_waits) {
         struct transaction_version *wait = list_entry(link, struct transaction_version, call.link);
 
@@ -123,6 +125,8 @@ void transaction_destroy(struct transaction *txn)
         client_call_cancel(&list_entry(txn->ranges.next, struct transaction_range, link)->call);
     while (!list_empty(&txn->queries))
         client_call_cancel(&list_entry(txn->queries.next, struct transaction_query, link)->call);
+    while (!list_empty(&txn->watches))
+        client_call_cancel(&list_entry(txn->watches.next, struct client_watch, link)->call);
     cancel_all(&txn->gets);
     cancel_all(&txn->version_waits);
     cancel_all(&txn->retry_waits);
@@ -272,6 +276,8 @@ void transaction_sync(struct transaction *txn)
     txn->sync_wanted = false;
     transaction_unlock(txn);
     arm_timeout(txn, timeout_ms, began_us);
+    if (!list_empty(&txn->watches))
+        watches_look_at_writes(txn);
     if (incarnation == txn->synced_incarnation)
         return;
     txn->synced_incarnation = incarnation;

@@ -196,6 +196,34 @@ void transaction_query_start(struct transaction_query *query, struct op *op, str
                              struct bytes end);
 void transaction_query_done(struct transaction_query *query);
 
+/* Completes with 0 once the key's value is known to have changed from what the transaction sees now. It is the transaction's until
+ * the commit, then the client's, and may outlive the transaction. Zeroed is idle; client_watch_done() cancels and frees. Errors: those of
+ * a get and of the commit; ERROR_WATCHES_DISABLED (read-your-writes is off), ERROR_TOO_MANY_WATCHES,
+ * ERROR_TRANSACTION_CANCELLED (reset before the commit). */
+struct client_watch {
+    struct client_call call; /* first */
+    void (*detached)(struct client_watch *watch); /* may be NULL: it does not need its transaction any more */
+    /* what follows is the client's */
+    struct list link; /* of the transaction, of those that wait for a server, or of a session */
+    struct client *client;
+    struct transaction *txn;          /* NULL after the commit */
+    struct transaction_get *reading;  /* owned; until the value is known */
+    struct watch_session *session;
+    struct bytes key; /* owned */
+    const struct ryw_op *ops; /* what lay on the value in the own writes; only compared */
+    uint64_t digest, seed;
+    version_t version;
+    uint32_t incarnation, slot; /* slot: its place in the table of ids + 1; 0: none */
+    bool present, known;        /* the value */
+    bool registered;            /* at the session's server */
+    bool counted;
+};
+void transaction_watch_start(struct client_watch *watch, struct op *op, struct transaction *txn, struct bytes key);
+/* The halves, as above; seed: random. */
+bool transaction_watch_prepare(struct client_watch *watch, struct transaction *txn, struct bytes key, uint64_t seed);
+void transaction_watch_submit(struct client_watch *watch, struct op *op, struct transaction *txn);
+void client_watch_done(struct client_watch *watch);
+
 /* Waits for the reads under way, then commits. Errors as in FoundationDB: 1020 not_committed, 1021 commit_unknown_result (it
  * will not commit any more once this has been said), 1007, 1038, 1042, 2101, ... A transaction that wrote nothing commits
  * without asking anybody. One at a time; while it runs and after it, everything but reset gives 2017. */

@@ -153,6 +153,7 @@ static void make_dirty(struct watches *watches, struct watch_entry *entry)
 static int add_entry(struct watches *watches, struct watch_session *session, const struct watch_key *asked)
 {
     struct watch_entry *entry = mem_zalloc(sizeof(*entry));
+    version_t newest = storage_version(watches->storage);
     int error = entry == NULL ? ERROR_OUT_OF_MEMORY : 0;
 
     if (error == 0 && session->count >= session->bucket_count)
@@ -167,7 +168,8 @@ static int add_entry(struct watches *watches, struct watch_session *session, con
     entry->id = asked->id;
     entry->digest = asked->digest;
     entry->seed = asked->seed;
-    entry->due = asked->version;
+    /* What was applied before is not known to have touched the key: all of it is looked at once it is committed. */
+    entry->due = asked->version > newest ? asked->version : newest;
     entry->next_of_id = *bucket_of(session, entry->id);
     *bucket_of(session, entry->id) = entry;
     list_push_back(&entry->key->entries, &entry->of_key);

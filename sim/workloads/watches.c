@@ -11,7 +11,7 @@
 
 enum option { ACTORS, KEYS, VALUES, WATCHES, PAUSE_MS };
 
-enum { KEYS_MAX = 100, WATCHES_MAX = 64, FIRE_US_MAX = 120000000 };
+enum { KEYS_MAX = 100, WATCHES_MAX = 64, FIRE_US_MAX = 60000000 };
 
 struct write {
     int64_t began_us, over_us; /* INT64_MAX: it is not over */

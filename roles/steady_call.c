@@ -16,13 +16,15 @@ static enum op_result send_request(struct op *op)
 {
     struct steady_call *self = container_of(op, struct steady_call, op);
 
-    rpc_call_start(&self->call, op, self->rpc, &self->to, message_ref(self->request), 0);
+    /* Given up early it is sent again, while the first may still be on its way. */
+    rpc_call_start(&self->call, op, self->rpc, &self->to, message_ref(self->request),
+                   BUGGIFY_ONE_IN(op->env, 64, "a steady call is sent again although the first may arrive") ? PAUSE_US : 0);
     return op_wait(op, CHECK);
 }
 
 static bool is_worth_repeating(const struct steady_call *self, int error)
 {
-    if (error == ERROR_CONNECTION_FAILED || error == ERROR_REQUEST_MAYBE_DELIVERED)
+    if (error == ERROR_CONNECTION_FAILED || error == ERROR_REQUEST_MAYBE_DELIVERED || error == ERROR_TIMED_OUT)
         return true;
     return error == ERROR_BROKEN_PROMISE && self->patient;
 }

@@ -25,6 +25,7 @@
 #include "roles/commit_proxy/commit_proxy_impl.h"
 
 enum { GET_VERSION, RESOLVE, APPLY_METADATA, LOG, REPORT, REPLY, STAGES };
+enum { DIES_ONE_IN = 3000 }; /* of the simulator's deaths at each stage */
 
 static struct commit_batch *batch_of(struct op *op)
 {
@@ -134,6 +135,9 @@ static int take_queue(struct commit_batch *self)
     uint32_t limit = count_limit(proxy);
     size_t bytes_max = (size_t)proxy->context.env->knobs.commit_batch_bytes_max;
 
+    if (BUGGIFY(proxy->context.env, "a batch closes at a few hundred bytes"))
+        bytes_max = 300;
+
     limit = limit < proxy->queued_count ? limit : proxy->queued_count;
     self->items = arena_alloc(&self->arena, limit * sizeof(*self->items));
     if (self->items == NULL)
@@ -142,7 +146,8 @@ static int take_queue(struct commit_batch *self)
         struct rpc_request *request = list_entry(proxy->queue.next, struct rpc_request, link);
         size_t push_bytes = commit_push_bytes(proxy, MESSAGE_BODY(commit, request->message)->mutations);
 
-        if (self->count > 0 && self->push_bytes + push_bytes > COMMIT_PUSH_BYTES_MAX)
+        if (self->count > 0 && (self->push_bytes + push_bytes > COMMIT_PUSH_BYTES_MAX ||
+                                BUGGIFY_ONE_IN(proxy->context.env, 8, "a batch's push has no room for the next transaction")))
             break;
         list_remove(&request->link);
         proxy->queued_count--;
@@ -172,6 +177,8 @@ static enum op_result get_version(struct op *op)
 
     assert(proxy->closing == self);
     proxy->closing = NULL;
+    if (error == 0 && BUGGIFY_DEATH(op->env, DIES_ONE_IN, "a commit proxy ends before it asks for a version"))
+        error = ERROR_OUT_OF_MEMORY;
     if (error != 0)
         return op_finish(op, error);
     body = MESSAGE_NEW(get_commit_version, &request);
@@ -234,6 +241,8 @@ static enum op_result resolve(struct op *op)
     struct commit_proxy *proxy = self->proxy;
     int error = self->call_error;
 
+    if (error == 0 && BUGGIFY_DEATH(op->env, DIES_ONE_IN, "a commit proxy ends with a version that nobody will ever use"))
+        error = ERROR_OUT_OF_MEMORY;
     if (error != 0)
         return op_finish(op, error);
     if (dawdles(self))
@@ -265,6 +274,8 @@ static enum op_result apply_metadata(struct op *op)
     struct commit_proxy *proxy = self->proxy;
     int error = self->call_error;
 
+    if (error == 0 && BUGGIFY_DEATH(op->env, DIES_ONE_IN, "a commit proxy ends when its batch has been judged"))
+        error = ERROR_OUT_OF_MEMORY;
     if (error != 0)
         return op_finish(op, error);
     if (!turnstile_enter(&proxy->apply_turn, &self->turn, op, (int64_t)self->number)) {
@@ -326,6 +337,12 @@ static void answer_committed(struct commit_batch *self, uint32_t index)
         message_unref(message);
         return; /* its fate is unknown to the client; answered when the batch has ended */
     }
+    if (BUGGIFY_ONE_IN(self->op.env, 32, "a client never hears that its commit is done")) {
+        message_unref(message);
+        rpc_fail(item->request, ERROR_REQUEST_MAYBE_DELIVERED);
+        item->request = NULL;
+        return;
+    }
     reply->version = self->version;
     reply->batch_index = index;
     rpc_reply(item->request, message);
@@ -363,6 +380,8 @@ static enum op_result report(struct op *op)
     struct commit_batch *self = batch_of(op);
     int error = self->call_error;
 
+    if (error == 0 && BUGGIFY_DEATH(op->env, DIES_ONE_IN, "a commit proxy ends when every log has its batch"))
+        error = ERROR_OUT_OF_MEMORY;
     if (error != 0)
         return op_finish(op, error);
     if (self->holds_slot) {
@@ -390,6 +409,8 @@ static enum op_result reply_to_clients(struct op *op)
         return op_finish(op, self->call_error);
     if (dawdles(self))
         return op_wait(op, REPLY);
+    if (BUGGIFY_DEATH(op->env, DIES_ONE_IN, "a commit proxy ends before it tells the clients"))
+        return op_finish(op, ERROR_OUT_OF_MEMORY);
     if (self->version > proxy->known_committed)
         proxy->known_committed = self->version;
     answer_all(self);
@@ -409,8 +430,10 @@ static void ended(struct op *op)
     if (proxy->closing == self)
         proxy->closing = NULL;
     for (uint32_t i = 0; i < self->count; i++)
-        if (self->items[i].request != NULL)
+        if (self->items[i].request != NULL) {
+            PROBE(op->env, "a commit's fate is unknown: its batch ended half way");
             rpc_fail(self->items[i].request, ERROR_BROKEN_PROMISE);
+        }
     for (uint32_t i = 0; self->pushes != NULL && i < proxy->generation.logs_count; i++)
         message_unref(self->pushes[i]);
     message_unref(self->content);

@@ -150,6 +150,8 @@ static int take_lower_batch(struct commit_batch *batch, const uint32_t *at)
 
         for (uint32_t i = 0; i < proxy->resolver_count; i++)
             committed &= reply_of(batch, i)->metadata[at[i]].transactions[t].committed;
+        if (!committed)
+            PROBE(proxy->context.env, "metadata of another proxy that did not commit is passed over");
         if (committed)
             error = commit_metadata_take(proxy, NULL, first->transactions[t].mutations);
     }
@@ -165,6 +167,8 @@ static int take_lower(struct commit_batch *batch)
 
     for (uint32_t i = 0; i < proxy->resolver_count; i++)
         at[i] = first_unknown(reply_of(batch, i), proxy->applied_version);
+    if (at[0] > 0)
+        PROBE(proxy->context.env, "a resolver tells of metadata that the proxy has applied already");
     left = reply_of(batch, 0)->metadata_count - at[0];
     for (uint32_t i = 1; i < proxy->resolver_count; i++)
         if (reply_of(batch, i)->metadata_count - at[i] != left)
@@ -192,6 +196,7 @@ static int take_own(struct commit_batch *batch)
         if (item->error != 0)
             continue;
         if (proxy->locked && (item->flags & (COMMIT_LOCK_AWARE | COMMIT_RECOVERY)) == 0) {
+            PROBE(proxy->context.env, "a lock that came meanwhile refuses a transaction at its commit");
             item->error = ERROR_DATABASE_LOCKED;
         } else if (item->metadata.len > 0) {
             error = commit_metadata_take(proxy, batch, item->metadata);

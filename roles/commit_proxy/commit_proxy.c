@@ -41,6 +41,8 @@ static bool has_free_slot(const struct commit_proxy *self)
 {
     int64_t slots = self->context.env->knobs.commit_slots;
 
+    if (self->slots_used > 0 && BUGGIFY(self->context.env, "a batch waits although a slot is free"))
+        return false;
     return self->slots_used < (slots < 1 ? 1 : slots);
 }
 
@@ -57,7 +59,8 @@ static void tell_known_committed(struct commit_proxy *self)
     struct message *message;
     struct push *push;
 
-    if (self->known_committed <= self->told_committed)
+    if (self->known_committed <= self->told_committed ||
+        BUGGIFY(self->context.env, "the logs hear of a committed version with the next batch only"))
         return;
     push = MESSAGE_NEW(push, &message);
     if (push == NULL)
@@ -90,7 +93,8 @@ static void receive_commit(struct commit_proxy *self, struct rpc_request *reques
         return;
     }
     /* One alone is always taken, or a large one never would be. */
-    if (self->held_bytes > 0 && self->held_bytes + bytes > (size_t)self->context.env->knobs.commit_queue_bytes_max) {
+    if (self->held_bytes > 0 && (self->held_bytes + bytes > (size_t)self->context.env->knobs.commit_queue_bytes_max ||
+                                 BUGGIFY_ONE_IN(self->context.env, 32, "a commit meets a full queue"))) {
         PROBE(self->context.env, "the queue of a commit proxy is full");
         self->overloaded++;
         rpc_fail(request, ERROR_COMMIT_PROXY_MEMORY_LIMIT_EXCEEDED);
@@ -140,7 +144,9 @@ static enum op_result tick(struct op *op)
 
     if (self->ended)
         return op_finish(op, 0);
-    if (idle_us >= self->context.env->knobs.commit_empty_interval_us && self->slots_used == 0)
+    if (self->slots_used == 0 &&
+        (idle_us >= self->context.env->knobs.commit_empty_interval_us ||
+         BUGGIFY(op->env, "an empty batch is committed though the proxy was not idle for long")))
         commit_batch_start(self);
     return op_move(op, WAIT);
 }

@@ -5,6 +5,7 @@
  * resolver tells the other proxies of them. */
 #include <assert.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "roles/commit_proxy/commit_proxy_impl.h"
 #include "txn/conflict_range.h"
@@ -91,7 +92,9 @@ int commit_resolve_request(struct commit_batch *batch, uint32_t index, struct me
     body->proxy = proxy->id;
     body->version = batch->version;
     body->prev_version = batch->prev_version;
-    body->known_version = proxy->applied_version;
+    body->known_version = BUGGIFY(proxy->context.env, "a proxy says that it knows less metadata than it does")
+                              ? proxy->recovery_version
+                              : proxy->applied_version;
     body->transactions = arena_alloc(&message->arena, batch->count * sizeof(*body->transactions));
     batch->asked[index].items = arena_alloc(&batch->arena, batch->count * sizeof(uint32_t));
     if (body->transactions != NULL && batch->asked[index].items != NULL)
@@ -122,6 +125,8 @@ static int judge_by(struct commit_batch *batch, uint32_t index, const struct res
 
         if (reply->verdicts[i] > VERDICT_TOO_OLD)
             return ERROR_OPERATION_FAILED;
+        if (item->error != 0 && error == 0)
+            PROBE(batch->proxy->context.env, "one resolver says conflict, another does not");
         if (item->error == 0 || error == ERROR_TRANSACTION_TOO_OLD)
             item->error = error;
     }

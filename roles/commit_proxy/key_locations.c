@@ -1,5 +1,6 @@
 /* Answers where keys are, from the shard map as of the last applied batch: a client that is told too old a place learns so from
  * the storage server (wrong_shard_server) and asks again. */
+#include "net/buggify.h"
 #include "net/error.h"
 #include "roles/commit_proxy/commit_proxy_impl.h"
 #include "txn/keys.h"
@@ -35,6 +36,8 @@ static int find(const struct commit_proxy *proxy, const struct get_key_locations
     size_t most = shard_map_count(proxy->shards) + 1;
 
     limit = most < limit ? (uint32_t)most : limit;
+    if (BUGGIFY(proxy->context.env, "a proxy names one location a reply"))
+        limit = 1;
     reply->locations = arena_zalloc(arena, limit * sizeof(*reply->locations));
     if (reply->locations == NULL)
         return ERROR_OUT_OF_MEMORY;
@@ -61,6 +64,10 @@ void key_locations_receive(struct commit_proxy *proxy, struct rpc_request *reque
 
     if (bytes_compare(body->begin, body->end) > 0) {
         rpc_fail(request, ERROR_INVERTED_RANGE);
+        return;
+    }
+    if (BUGGIFY_ONE_IN(proxy->context.env, 16, "a proxy can't say where keys are")) {
+        rpc_fail(request, ERROR_OPERATION_FAILED);
         return;
     }
     reply = MESSAGE_NEW(get_key_locations_reply, &message);

@@ -24,15 +24,33 @@ static struct grv_batch *batch_of(struct op *op)
     return container_of(op, struct grv_batch, op);
 }
 
+static void take_all(struct grv_batch *self)
+{
+    list_splice(&self->requests, &self->proxy->queue);
+    self->transaction_count = self->proxy->queued_transactions;
+    self->proxy->queued_transactions = 0;
+}
+
+static void take_one(struct grv_batch *self)
+{
+    struct list *first = list_pop_front(&self->proxy->queue);
+    const struct rpc_request *request = list_entry(first, struct rpc_request, link);
+    uint64_t count = MESSAGE_BODY(get_read_version, request->message)->count;
+
+    list_push_back(&self->requests, first);
+    self->transaction_count = count == 0 ? 1 : count;
+    self->proxy->queued_transactions -= self->transaction_count;
+}
+
 static enum op_result take(struct op *op)
 {
     struct grv_batch *self = batch_of(op);
-    struct grv_proxy *proxy = self->proxy;
 
     assert(list_empty(&self->requests));
-    list_splice(&self->requests, &proxy->queue);
-    self->transaction_count = proxy->queued_transactions;
-    proxy->queued_transactions = 0;
+    if (BUGGIFY(op->env, "a batch of read versions takes one request"))
+        take_one(self);
+    else
+        take_all(self);
     if (BUGGIFY(op->env, "a batch of read versions waits before it asks")) {
         wait_timer_start(&self->dawdle, op, (int64_t)env_random_below(op->env, 5000));
         return op_wait(op, ASK);
@@ -62,6 +80,8 @@ static enum op_result ask(struct op *op)
     struct grv_batch *self = batch_of(op);
     struct grv_proxy *proxy = self->proxy;
 
+    if (BUGGIFY_DEATH(op->env, 3000, "a GRV proxy ends with requests in its batch"))
+        return op_finish(op, ERROR_OPERATION_FAILED);
     self->confirmed = self->stopped = 0;
     self->least_version = proxy->newest_answered;
     self->committed.done = answered;
@@ -108,6 +128,8 @@ static enum op_result judge(struct op *op)
         PROBE(op->env, "a GRV proxy learns from the logs that its epoch is over");
         return op_finish(op, ERROR_TLOG_STOPPED);
     }
+    if (!steady_call_under_way(&self->committed) && self->stopped != 0)
+        PROBE(op->env, "some logs are locked, and the others still confirm the epoch");
     if (steady_call_under_way(&self->committed) ||
         (log_system_zone_count(generation, self->confirmed) < generation->replication && !PLANTED_BUG(GRV_WITHOUT_EPOCH_CHECK)))
         return op_wait(op, JUDGE);

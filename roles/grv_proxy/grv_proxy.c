@@ -64,7 +64,8 @@ static void receive_get_read_version(struct grv_proxy *self, struct rpc_request 
     }
     /* One request alone is always taken, or a large one never would be. */
     if (!immediate && self->queued_transactions > 0 &&
-        self->queued_transactions + count > (uint64_t)self->context.env->knobs.grv_queue_max) {
+        (self->queued_transactions + count > (uint64_t)self->context.env->knobs.grv_queue_max ||
+         BUGGIFY_ONE_IN(self->context.env, 32, "a request for a read version meets a full queue"))) {
         PROBE(self->context.env, "the queue of a GRV proxy is full");
         self->refused += count;
         rpc_fail(request, ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED);

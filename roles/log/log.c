@@ -82,8 +82,10 @@ struct arena *log_scratch(struct log_server *log)
 
 void log_known_committed(struct log_server *log, version_t version)
 {
-    if (version > log->durable)
+    if (version > log->durable) {
+        PROBE(log->env, "a log hears that more is committed than it has durable");
         version = log->durable;
+    }
     if (version <= log->known_committed)
         return;
     log->known_committed = version;
@@ -114,6 +116,7 @@ static void on_confirm(struct log_server *log, struct rpc_request *request)
     struct message *reply;
 
     if (log->locked || log->ended || m->epoch != log->epoch) {
+        PROBE(log->env, "a locked log tells a GRV proxy that the epoch is over");
         rpc_fail(request, ERROR_TLOG_STOPPED);
         return;
     }

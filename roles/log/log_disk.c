@@ -15,6 +15,7 @@
  *
  * So the queue pops when a fresh snapshot is durable, up to what nobody needed as that was written. Each snapshot is
  * followed by the pops as of then: a server that comes back empty finds out, also after a restart of the log. */
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/log/log_internal.h"
 
@@ -228,8 +229,10 @@ static int replay_snapshot(struct log_server *log, uint64_t position, struct byt
     if (log->begin < 0 || version < log->begin || known_committed < version || end < known_committed ||
         log->snapshot_popped > known_committed || log->snapshot_needed > position)
         return ERROR_FILE_CORRUPT;
-    if (log->received.now == VERSION_NONE)
+    if (log->received.now == VERSION_NONE) {
+        PROBE(log->env, "a log's queue begins with a snapshot");
         replay_begins(log, end);
+    }
     if (log->received.now != end)
         return ERROR_FILE_CORRUPT;
     error = replay_generation(log, bytes_of(frame.ptr + SNAPSHOT_HEADER_BYTES, generation_len));

@@ -3,6 +3,7 @@
  * Locking first stops pushes, then waits for the sync in flight, then answers (id, begin, end, known committed): from then on
  * the end never moves and nothing is acknowledged. The first snapshot is durable before a new log answers its recruitment; a
  * fresh one is durable before the queue pops past the last. */
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "net/planted_bug.h"
 #include "roles/log/log_internal.h"
@@ -67,6 +68,8 @@ static enum op_result run_locked(struct op *op)
     if (sync->commit.error != 0)
         return failed(sync, sync->commit.error);
     log->durable = log->received.now;
+    if (BUGGIFY(op->env, "the answer of a log that is locked now is lost"))
+        return op_finish(op, ERROR_REQUEST_MAYBE_DELIVERED);
     reply = MESSAGE_NEW(lock_log_reply, &message);
     *reply = (struct lock_log_reply){log->id, log->begin, log->received.now, log->known_committed};
     rpc_reply(sync->request, message);
@@ -91,12 +94,17 @@ void log_on_lock(struct log_server *log, struct rpc_request *request)
     const struct lock_log *m = MESSAGE_BODY(lock_log, request->message);
 
     if (m->epoch <= log->epoch) { /* only a later epoch can end this one */
+        PROBE(log->env, "a lock by an epoch that is not later is refused");
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
     }
     if (!log->locked)
         TRACE(log->env, SEVERITY_INFO, "LogLocked", {"Id", trace_id(log->id)}, {"Epoch", trace_int((int64_t)log->epoch)},
               {"ByEpoch", trace_int((int64_t)m->epoch)}, {"Received", trace_int(log->received.now)});
+    else
+        PROBE(log->env, "a log is locked that was locked already");
+    if (log->durable < log->received.now)
+        PROBE(log->env, "a log is locked while a sync is in flight");
     log->locked = !PLANTED_BUG(LOG_NOT_LOCKED);
     if (m->epoch > log->locked_by)
         log->locked_by = m->epoch;
@@ -114,6 +122,8 @@ static enum op_result run_snapshot(struct op *op)
     uint64_t position;
     int error;
 
+    if (sync->request == NULL && BUGGIFY_DEATH(op->env, 200, "a log ends when it should write a fresh snapshot"))
+        return failed(sync, ERROR_IO_ERROR);
     sync->needed = log_memory_needed(log);
     sync->known_committed = log->known_committed;
     error = log_disk_append_snapshot(log, sync->needed, &position);

@@ -102,7 +102,8 @@ void log_memory_add(struct log_server *log, struct message *message, uint64_t po
 static bool checkpoint_is_due(const struct log_server *log, uint64_t position)
 {
     return log->checkpoint_count == 0 || log->since_checkpoint >= LOG_CHECKPOINT_EVERY ||
-           position - log->checkpoints[log->checkpoint_count - 1].position >= LOG_CHECKPOINT_BYTES;
+           position - log->checkpoints[log->checkpoint_count - 1].position >= LOG_CHECKPOINT_BYTES ||
+           BUGGIFY(log->env, "a spilled version gets a checkpoint that is not due");
 }
 
 /* The version is on disk alone from now on. */
@@ -139,8 +140,9 @@ static void remove_first(struct log_server *log)
 
 void log_memory_spill(struct log_server *log)
 {
-    while (log->memory_bytes > (size_t)log->env->knobs.log_memory_bytes_max && log->entry_count > 1 &&
-           log_entry_at(log, 0)->version <= log->known_committed) {
+    while (log->entry_count > 1 && log_entry_at(log, 0)->version <= log->known_committed &&
+           (log->memory_bytes > (size_t)log->env->knobs.log_memory_bytes_max ||
+            BUGGIFY(log->env, "a version is served from disk although memory has room"))) {
         PROBE(log->env, "log spills a version to disk");
         index_spilled(log, log_entry_at(log, 0)->version, log_entry_at(log, 0)->position);
         remove_first(log);
@@ -182,6 +184,7 @@ void log_memory_restored(struct log_server *log)
     if (log->snapshot_popped > log->popped_through) {
         log->popped_through = log->snapshot_popped;
         drop_checkpoints(log, log->popped_through);
+        PROBE(log->env, "a restored log learns from its snapshot what was popped");
     }
     if (log->checkpoint_count > 0 && log->checkpoints[0].position < log->snapshot_needed)
         log->checkpoints[0].position = log->snapshot_needed;
@@ -211,7 +214,8 @@ uint64_t log_memory_needed(const struct log_server *log)
 
 void log_memory_pop_queue(struct log_server *log)
 {
-    if (log_memory_needed(log) >= log->snapshot_due)
+    if (log_memory_needed(log) >= log->snapshot_due ||
+        BUGGIFY_ONE_IN(log->env, 16, "a snapshot of the metadata is written though none is due"))
         log_start_fresh_snapshot(log);
 }
 

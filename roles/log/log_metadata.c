@@ -2,6 +2,7 @@
  *
  * Recovery asks for it as of the recovery version, which is never below any known committed version: so what is folded is
  * always part of the answer, and the tail is cut where it must be. */
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/log/log_internal.h"
 #include "txn/mutation.h"
@@ -78,11 +79,18 @@ void log_on_get_metadata(struct log_server *log, struct rpc_request *request)
     struct message *message;
     int error;
 
+    if (BUGGIFY(log->env, "a log can't give its metadata now")) {
+        rpc_fail(request, ERROR_OPERATION_FAILED);
+        return;
+    }
     if (version < log->metadata_version || version > log->received.now) {
+        PROBE(log->env, "a log has folded its metadata beyond what is asked for, or lacks some");
         rpc_fail(request, ERROR_VERSION_INVALID);
         return;
     }
     error = kv_map_dump(log->metadata, &table);
+    if (log->tail_count > 0 && log->tail[log->tail_count - 1].version > version)
+        PROBE(log->env, "metadata above the recovery version is left out");
     for (size_t i = 0; error == 0 && i < log->tail_count && log->tail[i].version <= version; i++)
         error = bytes_buffer_append(&table, log->tail[i].mutations);
     reply = MESSAGE_NEW(get_metadata_reply, &message);

@@ -104,7 +104,8 @@ static int collect_from_disk(struct collector *c)
         bool is_push;
         int error;
 
-        if (c->through > from && (position - first >= DISK_BYTES_A_PEEK || frames >= DISK_FRAMES_A_PEEK))
+        if (c->through > from && (position - first >= DISK_BYTES_A_PEEK || frames >= DISK_FRAMES_A_PEEK ||
+                                  BUGGIFY(log->env, "a peek reads few frames from disk")))
             break;
         error = log_disk_read(log, position, log_scratch(log), &is_push, &push, &position);
         if (error != 0)
@@ -158,8 +159,10 @@ static void answer(struct log_server *log, struct rpc_request *request)
 
     c.reply = MESSAGE_NEW(peek_reply, &c.message);
     /* What was forgotten has nothing for the tag, or its server popped it: one that asks again finds that in the answer. */
-    if (c.through < log->popped_through)
+    if (c.through < log->popped_through) {
+        PROBE(log->env, "a peek begins below what the log has forgotten");
         c.through = log->popped_through;
+    }
     if (c.through < log->spilled_through)
         error = collect_from_disk(&c);
     if (error == 0 && c.through >= log->spilled_through)
@@ -191,10 +194,12 @@ void log_answer_peeks(struct ready *ready)
             continue;
         list_remove(&request->link);
         log->waiting_peek_count--;
-        if (!rpc_request_alive(request))
+        if (!rpc_request_alive(request)) {
+            PROBE(log->env, "a waiting peek's connection has gone");
             rpc_drop(request);
-        else
+        } else {
             answer(log, request);
+        }
     }
 }
 
@@ -204,11 +209,13 @@ void log_on_peek(struct log_server *log, struct rpc_request *request)
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION); /* what is here for the tag need not be all */
         return;
     }
-    if (log->ended || log->waiting_peek_count >= LOG_WAITING_PEEKS_MAX) {
+    if (log->ended || log->waiting_peek_count >= LOG_WAITING_PEEKS_MAX ||
+        BUGGIFY_ONE_IN(log->env, 64, "a log has too many peeks waiting")) {
         rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
         return;
     }
-    if (has_answer(log, MESSAGE_BODY(peek, request->message))) {
+    if (has_answer(log, MESSAGE_BODY(peek, request->message)) ||
+        BUGGIFY_ONE_IN(log->env, 16, "a peek is answered early, with nothing")) {
         answer(log, request);
         return;
     }
@@ -223,7 +230,9 @@ void log_on_pop(struct log_server *log, struct rpc_request *request)
     version_t version = m->version < log->durable ? m->version : log->durable;
 
     /* A server that is ahead of an ended generation pops all of it; nothing above what is durable here is ever forgotten. */
-    if (tag != NULL && version > tag->popped) {
+    if (m->version > log->durable)
+        PROBE(log->env, "a pop goes beyond what is durable in this log");
+    if (tag != NULL && version > tag->popped && !BUGGIFY(log->env, "a pop is not heard")) {
         tag->popped = version;
         log_memory_popped(log);
     }

@@ -53,7 +53,8 @@ static bool disk_is_full(struct log_server *log)
         return log->disk_full;
     log->space_checked_us = now_us;
     if (env_dir_space(log->env, log->context.data_directory, &space) == 0) {
-        bool full = space.free_bytes < (uint64_t)log->env->knobs.log_disk_reserve_bytes;
+        bool full = space.free_bytes < (uint64_t)log->env->knobs.log_disk_reserve_bytes ||
+                    BUGGIFY(log->env, "the disk of a log looks full for a while");
 
         if (full != log->disk_full)
             TRACE(log->env, SEVERITY_WARN_ALWAYS, full ? "LogDiskReserveReached" : "LogDiskReserveFree",
@@ -70,8 +71,10 @@ static enum op_result run_wait_turn(struct op *op)
     struct push_op *push = push_of(op);
     const struct push *m = MESSAGE_BODY(push, push->request->message);
 
-    if (!turnstile_enter(&push->log->received, &push->turn, op, m->prev_version))
+    if (!turnstile_enter(&push->log->received, &push->turn, op, m->prev_version)) {
+        PROBE(op->env, "a push reaches a log before its predecessor");
         return op_wait(op, APPEND);
+    }
     return op_move(op, APPEND);
 }
 
@@ -103,8 +106,10 @@ static enum op_result check_repeat(struct push_op *push, const struct push *m)
     PROBE(log->env, "log gets a push again");
     if (m->version <= log->begin) /* of an epoch that this log never served */
         return op_finish(&push->op, ERROR_CLIENT_INVALID_OPERATION);
-    if (entry == NULL && m->version <= log->spilled_through)
+    if (entry == NULL && m->version <= log->spilled_through) {
+        PROBE(log->env, "a push comes again that has left the log's memory");
         return op_finish(&push->op, 0);
+    }
     if (entry == NULL || !content_equal(MESSAGE_BODY(push, entry->message), m)) {
         TRACE(log->env, SEVERITY_WARN_ALWAYS, "LogOtherContent", {"Id", trace_id(log->id)},
               {"Version", trace_int(m->version)}, {"PrevVersion", trace_int(m->prev_version)});
@@ -146,8 +151,10 @@ static enum op_result run_append(struct op *op)
     struct log_server *log = push->log;
     const struct push *m = MESSAGE_BODY(push, push->request->message);
 
-    if (log->locked || log->ended)
+    if (log->locked || log->ended) {
+        PROBE(op->env, "a push that waited for its turn meets a locked log");
         return op_finish(op, ERROR_TLOG_STOPPED);
+    }
     if (m->version <= log->received.now)
         return check_repeat(push, m);
     if (m->prev_version != log->received.now) {
@@ -177,8 +184,14 @@ static enum op_result run_committed(struct op *op)
     }
     if (m->version > log->durable)
         log->durable = m->version;
-    if (log->locked)
+    if (log->locked) {
+        PROBE(op->env, "a push is durable, but the log was locked meanwhile: no acknowledgement");
         return op_finish(op, ERROR_TLOG_STOPPED);
+    }
+    if (BUGGIFY_DEATH(op->env, 5000, "a log ends before it acknowledges what is durable")) {
+        log_end(log, ERROR_TLOG_FAILED);
+        return op_finish(op, ERROR_TLOG_FAILED);
+    }
     return op_finish(op, 0);
 }
 
@@ -242,11 +255,13 @@ void log_on_push(struct log_server *log, struct rpc_request *request)
     const struct push *m = MESSAGE_BODY(push, request->message);
 
     if (log->locked || log->restored || log->ended || m->epoch != log->epoch) {
+        PROBE(log->env, "a push is refused: the log is locked, or of another epoch");
         rpc_fail(request, ERROR_TLOG_STOPPED);
         return;
     }
     if (m->version == 0) { /* a bare known committed version: nothing to store, but peeks may wait for it */
-        log_known_committed(log, m->known_committed);
+        if (!BUGGIFY(log->env, "a bare known committed version is not heard"))
+            log_known_committed(log, m->known_committed);
         rpc_drop(request);
         return;
     }
@@ -254,7 +269,8 @@ void log_on_push(struct log_server *log, struct rpc_request *request)
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
         return;
     }
-    if (log->push_op_count >= LOG_PUSHES_MAX || log->push_op_bytes >= LOG_PUSHES_BYTES_MAX) {
+    if (log->push_op_count >= LOG_PUSHES_MAX || log->push_op_bytes >= LOG_PUSHES_BYTES_MAX ||
+        BUGGIFY_DEATH(log->env, 5000, "a log has too many pushes under way: the proxy ends")) {
         rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
         return;
     }

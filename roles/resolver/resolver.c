@@ -64,7 +64,8 @@ static void end(struct resolver *self, int error, const char *why)
     if (self->ended)
         return;
     self->ended = true;
-    TRACE(self->context.env, SEVERITY_ERROR, "RoleCannotGoOn", {"Role", trace_str("resolver")},
+    TRACE(self->context.env, error == ERROR_OUT_OF_MEMORY ? SEVERITY_WARN_ALWAYS : SEVERITY_ERROR, "RoleCannotGoOn",
+          {"Role", trace_str("resolver")},
           {"Id", trace_id(self->id)}, {"Epoch", trace_int((int64_t)self->epoch)}, {"Error", trace_int(error)},
           {"Why", trace_str(why)});
     self->context.ended(self->context.host, ROLE_RESOLVER, self->id, error);
@@ -194,6 +195,7 @@ static void answer_repeat(struct resolver *self, struct rpc_request *request, co
         return;
     }
     if (remembered == NULL && batch->version <= progress->known) { /* an old connection's: its proxy has the answer */
+        PROBE(self->context.env, "a resolve request comes again after its proxy has gone on");
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
     }
@@ -219,7 +221,9 @@ static void enter(struct resolver *self, struct rpc_request *request)
         answer_repeat(self, request, progress, batch);
         return;
     }
-    error = judge(self, progress, batch, &reply);
+    error = BUGGIFY_DEATH(self->context.env, 5000, "a resolver ends before it judges a batch")
+                ? ERROR_OUT_OF_MEMORY
+                : judge(self, progress, batch, &reply);
     if (error != 0) {
         rpc_fail(request, error);
         end(self, error, "a batch could not be judged");
@@ -282,6 +286,7 @@ static bool takes_place(struct resolver *self, struct rpc_request *request)
         other = MESSAGE_BODY(resolve, waiting->request->message);
         if (other->proxy != batch->proxy || other->version != batch->version || digest_of(other) != digest_of(batch))
             continue;
+        PROBE(self->context.env, "a repeat takes the place of a batch that waits outside");
         rpc_fail(waiting->request, ERROR_REQUEST_MAYBE_DELIVERED);
         waiting->request = request;
         return true;
@@ -323,7 +328,10 @@ static void receive(void *ctx, struct rpc_request *request)
 
     if (request->message->type != &message_type_resolve || !is_sound(self, MESSAGE_BODY(resolve, request->message)))
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
-    else if (MESSAGE_BODY(resolve, request->message)->prev_version > self->door.now || BUGGIFY(self->context.env, "a batch in order waits outside all the same"))
+    else if (BUGGIFY_ONE_IN(self->context.env, 16, "a resolver has no room for a batch now: it must come again"))
+        rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED);
+    else if (MESSAGE_BODY(resolve, request->message)->prev_version > self->door.now ||
+             BUGGIFY(self->context.env, "a batch in order waits outside all the same"))
         wait_outside(self, request);
     else
         enter(self, request);

@@ -24,6 +24,7 @@ enum {
     ANSWERS_KEPT = 64, /* of a proxy; it has a few slots, each with one request */
     PROXIES_MAX = 256,
     WAITING_MAX = 4096,
+    FEW_VERSIONS = 1000, /* in the simulator */
 };
 /* After a long silence the clock does not make up for all of it: versions would jump out of every reader's window. */
 #define ADVANCE_MAX MAX_WRITE_TRANSACTION_LIFE_VERSIONS
@@ -117,10 +118,17 @@ static version_t next_version(struct sequencer *self)
     }
     if (BUGGIFY(self->context.env, "versions jump ahead by up to a second"))
         advance += (version_t)env_random_below(self->context.env, (uint64_t)VERSIONS_PER_SECOND);
+    if (BUGGIFY(self->context.env, "versions go up one by one"))
+        advance = 1;
+    if (BUGGIFY(self->context.env, "few versions may be in flight above the committed one"))
+        limit = self->committed + FEW_VERSIONS;
     advance = advance < 1 ? 1 : advance > ADVANCE_MAX ? ADVANCE_MAX : advance;
     next = self->newest + advance < limit ? self->newest + advance : limit;
-    if (next <= self->newest)
+    if (next <= self->newest) {
+        assert(self->newest > self->committed); /* a report will come */
+        PROBE(self->context.env, "a version must wait until the committed one moves");
         return VERSION_NONE;
+    }
     self->newest_us = now_us;
     return next;
 }
@@ -160,8 +168,10 @@ static bool try_answer(struct sequencer *self, struct rpc_request *request)
         answer_repeat(self, request, proxy, body->request);
         return true;
     }
-    if (body->request != proxy->newest + 1)
+    if (body->request != proxy->newest + 1) {
+        PROBE(self->context.env, "a request for a version waits for the one before it");
         return false;
+    }
     given = (struct answer){next_version(self), self->newest};
     if (given.version == VERSION_NONE)
         return false;
@@ -204,6 +214,7 @@ static void drop_older(struct sequencer *self, const struct get_commit_version *
 
         if (other->proxy != body->proxy || other->request != body->request)
             continue;
+        PROBE(self->context.env, "a repeat takes the place of a request for a version that waits");
         list_remove(node);
         self->waiting_count--;
         rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED);
@@ -219,6 +230,11 @@ static void receive_get_commit_version(struct sequencer *self, struct rpc_reques
         return;
     }
     drop_older(self, body);
+    if (BUGGIFY_DEATH(self->context.env, 5000, "a sequencer ends when it should give a version")) {
+        rpc_fail(request, ERROR_BROKEN_PROMISE);
+        end(self, ERROR_OPERATION_FAILED);
+        return;
+    }
     if (self->waiting_count == WAITING_MAX) {
         rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
         return;
@@ -251,6 +267,8 @@ static int take_report(struct sequencer *self, const struct report_committed *bo
     if (body->version > self->newest || body->version <= self->recovery_version)
         return ERROR_CLIENT_INVALID_OPERATION; /* not a version of this epoch */
     self->reports++;
+    if (body->version < self->committed)
+        PROBE(self->context.env, "a report comes after that of a later version");
     if (body->changed && body->version > self->state_version && body->version >= self->committed)
         error = take_state(self, body);
     if (error == 0 && body->version > self->committed)
@@ -272,6 +290,8 @@ static void receive_report(struct sequencer *self, struct rpc_request *request)
         return;
     }
     rpc_reply(request, reply);
+    if (BUGGIFY_DEATH(self->context.env, 5000, "a sequencer ends when a version was reported"))
+        end(self, ERROR_OPERATION_FAILED);
     answer_waiting(self);
 }
 

@@ -51,7 +51,8 @@ int storage_read_failed(struct storage_server *storage, int error)
         TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageReplicaLost", {"Id", trace_id(storage->id)},
               {"Tag", trace_int(storage->tag)}, {"Error", trace_str(error_name(error))});
     storage_end(storage, error);
-    return error;
+    /* What is damaged stays so. Anything else may have passed when the process is back: whoever reads tries again. */
+    return error == ERROR_FILE_CORRUPT ? error : ERROR_BROKEN_PROMISE;
 }
 
 /* ---- waiting ---- */

@@ -102,7 +102,8 @@ static enum op_result read_and_commit(struct op *op)
     const struct get_read_version_reply *reply;
 
     if (client->call.error != 0) {
-        cr_assert(is_lost(client->call.error), "%d", client->call.error);
+        cr_assert(is_lost(client->call.error) || client->call.error == ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED, "%d",
+                  client->call.error);
         wait_timer_start(&client->pause, op, 10000);
         return op_wait(op, GET_READ_VERSION);
     }
@@ -127,7 +128,7 @@ static enum op_result hear(struct op *op)
         world->newest_acknowledged = version > world->newest_acknowledged ? version : world->newest_acknowledged;
     } else if (is_lost(client->call.error)) {
         world->unknown[client->key] += client->call.error == ERROR_REQUEST_MAYBE_DELIVERED;
-    } else {
+    } else if (client->call.error != ERROR_COMMIT_PROXY_MEMORY_LIMIT_EXCEEDED) {
         cr_assert(client->call.error == ERROR_NOT_COMMITTED || client->call.error == ERROR_TRANSACTION_TOO_OLD, "%d",
                   client->call.error);
         world->conflicts += client->call.error == ERROR_NOT_COMMITTED;

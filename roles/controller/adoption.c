@@ -4,6 +4,7 @@
  *
  * The logs fence, not the controller: a leader's death need not end the epoch. It is adopted when its locked and written
  * epochs are equal and every role of it registers within a bound, no log of it locked. Else: recovery. */
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/controller/controller_internal.h"
 
@@ -64,10 +65,14 @@ static enum op_result run_decide(struct op *op)
         return op_finish(op, 0);
     }
     controller_refuse_create(controller);
+    if (BUGGIFY(op->env, "a living epoch is not adopted"))
+        return recover(adoption, "the simulator wants no adoption");
     if (controller->state.locked_epoch != controller->state.written_epoch)
         return recover(adoption, "an earlier recovery did not end");
     controller->phase = CONTROLLER_ADOPTING;
     adoption->deadline_us = env_now_us(controller->env) + controller->env->knobs.controller_adopt_timeout_us;
+    if (BUGGIFY(op->env, "the roles of an epoch have no time to register with a new leader"))
+        adoption->deadline_us = 0;
     return op_move(op, WAIT);
 }
 
@@ -94,9 +99,13 @@ static enum op_result run_wait(struct op *op)
     for (uint32_t i = 0; i < newest->logs_count; i++)
         here &= role_is_here(controller, &newest->logs[i].endpoint, &locked);
     if (locked)
+        PROBE(op->env, "an epoch is not adopted: a log of it was restored from disk");
+    if (locked)
         return recover(adoption, "a log of the epoch was restored from disk");
     if (here)
         return op_move(op, METADATA);
+    if (left_us <= 0)
+        PROBE(op->env, "an epoch is not adopted: its roles did not register in time");
     if (left_us <= 0)
         return recover(adoption, "roles of the epoch did not register with the new leader");
     wait_timer_start(&adoption->timer, op, left_us);
@@ -126,6 +135,8 @@ static enum op_result run_metadata_loaded(struct op *op)
     struct kv_map *metadata;
     int error;
 
+    if (adoption->call.error == 0 && BUGGIFY(op->env, "a new leader asks another log for the metadata"))
+        adoption->call.error = ERROR_REQUEST_MAYBE_DELIVERED;
     if (adoption->call.error != 0) {
         rpc_call_clear(&adoption->call);
         return op_move(op, METADATA);
@@ -172,6 +183,7 @@ static void ended(struct op *op)
         controller_recover(controller, outcome == OUTCOME_RECOVER ? cause : "a role was lost during adoption");
         return;
     }
+    PROBE(controller->env, "a new leader adopts the living epoch");
     TRACE(controller->env, SEVERITY_INFO, "EpochAdopted", {"Epoch", trace_int((int64_t)controller->state.written_epoch)},
           {"Term", trace_int((int64_t)controller->term)});
     controller_accepting(controller);

@@ -28,6 +28,11 @@ static enum op_result run_answered(struct op *op)
 {
     struct call_child *child = container_of(op, struct call_child, op);
 
+    if (child->call.error == 0 && child->retry && BUGGIFY(op->env, "an answer that a recovery waits for is lost: it asks again"))
+        child->call.error = ERROR_REQUEST_MAYBE_DELIVERED;
+    if (child->call.error == 0 && !child->retry &&
+        BUGGIFY_ONE_IN(op->env, 16, "a role was recruited, and its answer is lost"))
+        child->call.error = ERROR_REQUEST_MAYBE_DELIVERED;
     child->last_error = child->call.error;
     /* A log or coordinator that is being restored has no endpoint yet: that is as if it were unreachable. */
     if (child->retry && (is_transient(child->call.error) || child->call.error == ERROR_BROKEN_PROMISE)) {

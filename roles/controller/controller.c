@@ -134,6 +134,7 @@ static void forget_dead_waiters(struct controller *controller)
 
         if (rpc_request_alive(request))
             continue;
+        PROBE(controller->env, "one who waited for a description has gone");
         list_remove(&request->link);
         rpc_drop(request);
     }
@@ -144,7 +145,8 @@ static void on_get_description(struct controller *controller, struct rpc_request
     const struct get_description *known = MESSAGE_BODY(get_description, request->message);
     const struct description *d = described(controller);
 
-    if (d != NULL && is_newer(d, known->known_epoch, known->known_term, known->known_number)) {
+    if (d != NULL && (is_newer(d, known->known_epoch, known->known_term, known->known_number) ||
+                      BUGGIFY_ONE_IN(controller->env, 16, "a client is told a description that it knows"))) {
         rpc_reply(request, message_ref(controller->description));
         return;
     }
@@ -188,6 +190,7 @@ void controller_roles_lost(struct controller *controller, struct address address
             controller_recover(controller, cause);
             return;
         }
+        PROBE(controller->env, "a GRV proxy alone is lost: the epoch goes on");
         restart_upkeep(controller);
         drop_role(controller, i--);
     }
@@ -309,15 +312,25 @@ static void on_register(struct controller *controller, struct rpc_request *reque
     struct worker_info *worker = controller_worker_at(controller, address);
     const struct description *d;
 
+    if (BUGGIFY_ONE_IN(controller->env, 32, "a controller refuses a registration")) {
+        rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
+        return;
+    }
     if (!registration_is_valid(r) || (worker == NULL && controller->worker_count >= WORKERS_MAX)) {
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
         return;
     }
     if (worker != NULL && worker->worker_id != r->worker_id) {
+        PROBE(controller->env, "a process is back before its death was noticed");
         worker_lost(controller, worker, "its process was started again");
         worker = NULL;
     }
+    if (worker != NULL && BUGGIFY_ONE_IN(controller->env, 100, "a worker that registers again counts as lost before")) {
+        worker_lost(controller, worker, "the simulator wants it lost");
+        worker = NULL;
+    }
     if (worker != NULL && r->sequence < worker->sequence) {
+        PROBE(controller->env, "a registration comes after a later one");
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
     }
@@ -330,7 +343,8 @@ static void on_register(struct controller *controller, struct rpc_request *reque
         rpc_fail(worker->request, ERROR_OPERATION_OBSOLETE);
     worker->request = request;
     d = described(controller);
-    if (d != NULL && is_newer(d, r->known_epoch, r->known_term, r->known_number))
+    if (d != NULL && (is_newer(d, r->known_epoch, r->known_term, r->known_number) ||
+                      BUGGIFY_ONE_IN(controller->env, 16, "a worker is told a description that it knows")))
         answer_worker(controller, worker);
     look_at_roles(controller, worker);
     adoption_workers_changed(controller);
@@ -342,7 +356,8 @@ static void on_storage_durable(struct controller *controller, struct rpc_request
 {
     const struct storage_durable *m = MESSAGE_BODY(storage_durable, request->message);
 
-    note_durable(controller, m->server_id, m->version);
+    if (!BUGGIFY(controller->env, "a controller does not hear how far a storage server is durable"))
+        note_durable(controller, m->server_id, m->version);
     rpc_drop(request);
     upkeep_look(controller);
 }

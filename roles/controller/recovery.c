@@ -69,6 +69,8 @@ static enum op_result run_state_locked(struct op *op)
     reply = MESSAGE_BODY(state_reply, recovery->call.reply);
     if (!reply->accepted)
         return op_finish(op, ERROR_COORDINATED_STATE_CONFLICT);
+    if (reply->state.locked_epoch > reply->state.written_epoch + 1)
+        PROBE(op->env, "a recovery follows one that locked the state and never wrote it");
     if (message_copy_body(&schema_coordinated_state, &reply->state, &recovery->arena, &recovery->state) != 0)
         return op_finish(op, ERROR_OUT_OF_MEMORY);
     rpc_call_clear(&recovery->call);
@@ -77,6 +79,8 @@ static enum op_result run_state_locked(struct op *op)
         error = ERROR_COORDINATED_STATE_CONFLICT;
     if (error != 0)
         return op_finish(op, error);
+    if (BUGGIFY(op->env, "a recovery ends when it has locked the state"))
+        return op_finish(op, ERROR_RECRUITMENT_FAILED);
     recovery->epoch = recovery->state.locked_epoch;
     recovery->old = controller_newest_generation(&recovery->state);
     recovery->creating = recovery->state.written_epoch == 0;
@@ -164,10 +168,18 @@ static enum op_result run_lock_logs(struct op *op)
             answers[i] = MESSAGE_BODY(lock_log_reply, recovery->locks[i].call.reply);
     if (!recovery_logs_suffice(recovery->old, answers, old_sequencer_committed(recovery), &recovery->locked_mask,
                                &recovery->recovery_version)) {
+        PROBE(op->env, "a recovery waits for logs");
         say_missing(recovery);
         wait_timer_start(&recovery->timer, op, call_timeout_us(recovery)); /* to say again why each is missing */
         return op_wait(op, LOCK_LOGS);
     }
+    if (BUGGIFY(op->env, "a recovery ends when it has locked the old logs"))
+        return op_finish(op, ERROR_RECRUITMENT_FAILED);
+    if (recovery->locked_mask != 0 && old_sequencer_committed(recovery) > 0)
+        PROBE(op->env, "the old sequencer still says what was committed");
+    if ((recovery->locked_mask & (recovery->locked_mask + 1)) != 0 ||
+        (recovery->old->logs_count < 64 && recovery->locked_mask >> (recovery->old->logs_count - 1) == 0))
+        PROBE(op->env, "an epoch is recovered without one of its logs");
     TRACE(recovery->controller->env, SEVERITY_INFO, "LogsLocked", {"Epoch", trace_int((int64_t)recovery->epoch)},
           {"RecoveryVersion", trace_int(recovery->recovery_version)}, {"Mask", trace_int((int64_t)recovery->locked_mask)});
     cancel_locks(recovery);
@@ -201,11 +213,16 @@ static enum op_result run_metadata_loaded(struct op *op)
 {
     struct recovery *recovery = recovery_of(op);
 
+    if (recovery->call.error == 0 && BUGGIFY(op->env, "a recovery asks another log for the metadata although one gave it"))
+        recovery->call.error = ERROR_REQUEST_MAYBE_DELIVERED;
     if (recovery->call.error != 0) {
+        PROBE(op->env, "a recovery takes the metadata from another log");
         rpc_call_clear(&recovery->call);
         recovery->metadata_from++;
         return op_move(op, LOAD_METADATA);
     }
+    if (BUGGIFY(op->env, "a recovery ends when it has the metadata"))
+        return op_finish(op, ERROR_RECRUITMENT_FAILED);
     if (kv_map_apply(recovery->metadata, MESSAGE_BODY(get_metadata_reply, recovery->call.reply)->mutations) != 0) {
         TRACE(recovery->controller->env, SEVERITY_WARN_ALWAYS, "MetadataMalformed",
               {"Epoch", trace_int((int64_t)recovery->epoch)});
@@ -248,8 +265,10 @@ static int look_at_recruits(struct recovery *recovery, bool proxies)
 {
     bool all = true;
 
-    if (recovery->lost)
+    if (recovery->lost) {
+        PROBE(recovery->controller->env, "a process is lost that a recovery has recruited");
         return ERROR_RECRUITMENT_FAILED;
+    }
     for (uint32_t i = 0; i < recovery->recruit_count; i++) {
         const struct recruit *recruit = &recovery->recruits[i];
         bool is_proxy = recruit->kind == ROLE_COMMIT_PROXY || recruit->kind == ROLE_GRV_PROXY;
@@ -273,6 +292,8 @@ static enum op_result run_recruiting(struct op *op)
 
     if (result == 0)
         return op_wait(op, RECRUITING);
+    if (result < 0 && BUGGIFY(op->env, "a recovery ends when sequencer, resolvers and logs are there"))
+        result = ERROR_RECRUITMENT_FAILED;
     if (result > 0)
         return op_finish(op, result);
     recovery_recruit_proxies(recovery);
@@ -285,6 +306,8 @@ static enum op_result run_recruiting_proxies(struct op *op)
 
     if (result == 0)
         return op_wait(op, RECRUITING_PROXIES);
+    if (result < 0 && BUGGIFY(op->env, "a recovery ends when all roles are there"))
+        result = ERROR_RECRUITMENT_FAILED;
     if (result > 0)
         return op_finish(op, result);
     return op_move(op, RECOVERY_TXN);
@@ -310,6 +333,8 @@ static enum op_result run_txn_committed(struct op *op)
         return op_finish(op, ERROR_RECRUITMENT_FAILED);
     if (recovery->call.error != 0)
         return op_finish(op, recovery->call.error);
+    if (BUGGIFY(op->env, "a recovery ends when its transaction is committed, before anyone knows of the epoch"))
+        return op_finish(op, ERROR_RECRUITMENT_FAILED);
     recovery->transaction_version = MESSAGE_BODY(commit_reply, recovery->call.reply)->version;
     rpc_call_clear(&recovery->call);
     if (recovery->transaction_version <= recovery->recovery_version + VERSIONS_IN_FLIGHT_MAX)
@@ -342,8 +367,12 @@ static enum op_result run_state_written(struct op *op)
 
     if (recovery->call.reply == NULL) /* failed, or a loss cut the wait short: its fate is unknown, the next attempt will see */
         return op_finish(op, recovery->call.error != 0 ? recovery->call.error : ERROR_RECRUITMENT_FAILED);
+    if (BUGGIFY(op->env, "a recovery ends when the state is written: the epoch lives, and is ended at once"))
+        return op_finish(op, ERROR_RECRUITMENT_FAILED);
     reply = MESSAGE_BODY(state_reply, recovery->call.reply);
     error = controller_state_set(recovery->controller, &reply->state);
+    if (error == 0 && !reply->accepted)
+        PROBE(op->env, "a recovery may not write its state: a later one has locked it");
     if (error == 0 && (!reply->accepted || reply->state.written_epoch != recovery->epoch))
         error = ERROR_COORDINATED_STATE_CONFLICT;
     return op_finish(op, error);
@@ -400,6 +429,8 @@ static void ended(struct op *op)
         return;
     if (error == 0) {
         controller_accepting(controller);
+        if (!live)
+            PROBE(controller->env, "an epoch is lived for a moment: a process was lost during its recovery");
         if (!live)
             controller_recover(controller, "a process was lost during recovery");
         return;

@@ -4,6 +4,7 @@
  * comes first. */
 #include <stdio.h>
 
+#include "net/buggify.h"
 #include "roles/controller/recovery.h"
 
 enum { INIT_TIMEOUT_US = 5000000 };
@@ -119,8 +120,12 @@ static uint32_t choose_stateless(struct recovery *recovery, enum role_kind kind,
 {
     struct controller *controller = recovery->controller;
     struct worker_info *workers[STATELESS_RECRUITS_MAX];
-    uint32_t count = recruitment_stateless(
-        controller, kind, wanted > STATELESS_RECRUITS_MAX ? STATELESS_RECRUITS_MAX : wanted, workers);
+    uint32_t count;
+
+    if (BUGGIFY(controller->env, "an epoch gets one stateless role of a kind"))
+        wanted = 1;
+    count = recruitment_stateless(controller, kind, wanted > STATELESS_RECRUITS_MAX ? STATELESS_RECRUITS_MAX : wanted,
+                                  workers);
 
     for (uint32_t i = 0; i < count; i++)
         add(recovery, kind, workers[i]);
@@ -133,10 +138,12 @@ static bool choose(struct recovery *recovery)
     const struct configuration *c = &controller->configuration;
     struct worker_info *logs[LOGS_MAX], *storage[STORAGE_RECRUITS_MAX];
     uint32_t log_zones, storage_zones = c->replication, log_count, storage_count = 0;
+    uint32_t log_wanted = c->logs > LOGS_MAX ? LOGS_MAX : c->logs;
 
     recruitment_forget(controller);
-    log_count = recruitment_stateful(controller, ROLE_LOG, c->logs > LOGS_MAX ? LOGS_MAX : c->logs, c->replication, logs,
-                                     &log_zones);
+    if (BUGGIFY(controller->env, "an epoch gets no more logs than its replication"))
+        log_wanted = c->replication;
+    log_count = recruitment_stateful(controller, ROLE_LOG, log_wanted, c->replication, logs, &log_zones);
     if (recovery->creating)
         storage_count = recruitment_stateful(controller, ROLE_STORAGE, STORAGE_RECRUITS_MAX, c->replication, storage,
                                              &storage_zones);
@@ -188,7 +195,7 @@ static bool must_wait_for_more(struct recovery *recovery)
     int64_t age = env_now_us(controller->env) - controller->newest_worker_us;
 
     if (age >= controller->env->knobs.controller_recruit_wait_us)
-        return false;
+        return BUGGIFY(controller->env, "recruitment waits although nobody else will come");
     return recovery->creating ||
            recruitment_stateful(controller, ROLE_LOG, wanted > LOGS_MAX ? LOGS_MAX : wanted,
                                 controller->configuration.replication, logs, &zones) < wanted;

@@ -2,6 +2,7 @@
  *
  * LOOK -> (INIT_GRV ->) WRITE -> WRITTEN, one at a time. A generation may go when every storage server has made its end durable;
  * its logs are deleted by their workers once they see a description without it. */
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/controller/controller_internal.h"
 #include "txn/log_system.h"
@@ -78,7 +79,8 @@ static enum op_result run_init_grv(struct op *op)
             w->assigned += w->roles[i].error.len == 0 && w->roles[i].epoch == controller->state.written_epoch;
     }
     recruitment_refresh(controller, env_now_us(controller->env));
-    if (recruitment_stateless(controller, ROLE_GRV_PROXY, 1, &worker) == 0)
+    if (recruitment_stateless(controller, ROLE_GRV_PROXY, 1, &worker) == 0 ||
+        BUGGIFY(op->env, "there is no process for another GRV proxy now"))
         return op_finish(op, ERROR_NO_MORE_SERVERS); /* the next registration looks again */
     m = MESSAGE_NEW(init_grv_proxy, &message);
     do
@@ -141,6 +143,8 @@ static enum op_result run_written(struct op *op)
     const struct state_reply *reply;
     int error;
 
+    if (upkeep->call.error == 0 && BUGGIFY_ONE_IN(op->env, 16, "a change of the state within an epoch is done, and its answer lost"))
+        upkeep->call.error = ERROR_REQUEST_MAYBE_DELIVERED;
     if (upkeep->call.error != 0)
         return op_finish(op, upkeep->call.error);
     reply = MESSAGE_BODY(state_reply, upkeep->call.reply);
@@ -150,6 +154,7 @@ static enum op_result run_written(struct op *op)
 
 static void retry(struct controller *controller, int error)
 {
+    PROBE(controller->env, "the state can't be changed within an epoch");
     if (error == ERROR_COORDINATED_STATE_CONFLICT)
         controller_recover(controller, "another recovery has locked the state");
     else if (error != ERROR_OPERATION_OBSOLETE && error != ERROR_NO_MORE_SERVERS)
@@ -173,6 +178,7 @@ static void ended(struct op *op)
     if (error == ERROR_OPERATION_CANCELLED)
         return;
     if (error == 0) {
+        PROBE(controller->env, "the state changes within an epoch");
         if (!grv_lives)
             controller_roles_lost(controller, grv.address, grv.id, "a GRV proxy was lost while it was recruited");
         controller_publish(controller);
@@ -204,6 +210,8 @@ void upkeep_look(struct controller *controller)
     if (controller->phase != CONTROLLER_ACCEPTING || controller->upkeep != NULL || controller->recovery != NULL)
         return;
     if (controller->worker_count == 0 || (!needs_grv && drained_count(controller) == 0))
+        return;
+    if (!needs_grv && BUGGIFY(controller->env, "a generation that is drained stays for a while"))
         return;
     upkeep = mem_zalloc(sizeof(*upkeep));
     upkeep->controller = controller;
@@ -237,7 +245,7 @@ void upkeep_better_fired(struct env_timer *timer)
     recruitment_refresh(controller, env_now_us(controller->env));
     could = recruitment_stateful(controller, ROLE_LOG, wanted > LOGS_MAX ? LOGS_MAX : wanted,
                                  controller->configuration.replication, workers, &zones);
-    if (could > newest->logs_count)
+    if (could > newest->logs_count || BUGGIFY(controller->env, "an epoch gives way to one that is no better"))
         controller_recover(controller, "more logs can be recruited than the epoch has");
 }
 

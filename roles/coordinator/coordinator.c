@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "roles/coordinator/coordinator_internal.h"
@@ -107,6 +108,8 @@ static void announce(struct ready *ready)
     if (coordinator->announced_term == coordinator->leading_term)
         return;
     if (coordinator->announced_term != 0) {
+        if (coordinator->leading_term != 0)
+            PROBE(coordinator->env, "leadership was lost and won again within a turn");
         coordinator->announced_term = 0;
         coordinator->callbacks.lost(host);
     }
@@ -130,6 +133,7 @@ void coordinator_fail(struct coordinator *coordinator, int error)
 {
     if (coordinator->failed != 0)
         return;
+    PROBE(coordinator->env, "a coordinator's disk fails: it takes no part any more");
     TRACE(coordinator->env, SEVERITY_WARN_ALWAYS, "CoordinatorFailed", {"Error", trace_str(error_name(error))});
     coordinator->failed = error;
     env_timer_cancel(coordinator->env, &coordinator->raft_timer);
@@ -149,6 +153,7 @@ static void apply_snapshot(struct coordinator *coordinator, const struct raft_sn
 {
     int error = coordinated_restore(&coordinator->coordinated, snapshot->data);
 
+    PROBE(coordinator->env, "a coordinator that fell behind gets the state as a whole");
     if (error != 0) {
         TRACE(coordinator->env, SEVERITY_WARN_ALWAYS, "CoordinatorSnapshotBad", {"Index", trace_int((int64_t)snapshot->index)});
         coordinator_fail(coordinator, error);
@@ -177,6 +182,8 @@ static void apply(struct coordinator *coordinator, const struct raft_update *upd
 
 static void set_timer(struct coordinator *coordinator, uint64_t at_us)
 {
+    if (BUGGIFY_ONE_IN(coordinator->env, 64, "Raft's timer rings late by up to an election timeout"))
+        at_us += env_random_below(coordinator->env, (uint64_t)coordinator->env->knobs.raft_election_timeout_us + 1);
     if (at_us >= INT64_MAX)
         env_timer_cancel(coordinator->env, &coordinator->raft_timer);
     else
@@ -211,8 +218,11 @@ static void compact(struct coordinator *coordinator)
     struct bytes_buffer state = {0};
     struct raft_update update;
 
+    if (BUGGIFY(coordinator->env, "a coordinator compacts its log after each entry"))
+        entries_max = 1;
     if (coordinator->applied_index - raft_snapshot(coordinator->raft)->index < (uint64_t)(entries_max < 1 ? 1 : entries_max))
         return;
+    PROBE(coordinator->env, "a coordinator writes its state in place of its log");
     if (coordinated_encode(&coordinator->coordinated, coordinator->applied_index, &state) == 0) {
         (void)raft_compact(coordinator->raft, (uint64_t)env_now_us(coordinator->env), coordinator->applied_index,
                            bytes_buffer_bytes(&state), &update);
@@ -260,6 +270,11 @@ static void raft_timer_fire(struct env_timer *timer)
     struct coordinator *coordinator = container_of(timer, struct coordinator, raft_timer);
     struct raft_event event = {.type = RAFT_EVENT_TICK};
 
+    if (coordinator->leading_term != 0 && BUGGIFY_ONE_IN(coordinator->env, 300, "a leader hands leadership over"))
+        event.type = RAFT_EVENT_TRANSFER;
+    else if (coordinator->watched_leader != 0 &&
+             BUGGIFY_ONE_IN(coordinator->env, 100, "a follower believes that its leader's connection closed"))
+        event = (struct raft_event){.type = RAFT_EVENT_PEER_CLOSED, .member_id = coordinator->watched_leader};
     (void)coordinator_step(coordinator, &event, NULL);
 }
 

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "net/trace.h"
 
@@ -100,6 +101,8 @@ static enum op_result run_slot(struct op *op)
     uint8_t bytes[HARD_BYTES];
     int error = disk->commit.error;
 
+    if (error == 0 && BUGGIFY_DEATH(op->env, 500, "a coordinator ends between the sync of its log and the slot that names it"))
+        error = ERROR_IO_ERROR;
     if (error == 0) {
         encode_hard(&disk->round.hard, bytes);
         error = slots_write(disk->hard_slots, bytes_of(bytes, sizeof(bytes)), &disk->slot, op);
@@ -113,8 +116,12 @@ static enum op_result run_tell(struct op *op)
 
     if (disk->slot.error != 0)
         return op_finish(op, disk->slot.error);
+    if (BUGGIFY_DEATH(op->env, 500, "a coordinator ends before Raft hears that a vote or entry is durable"))
+        return op_finish(op, ERROR_IO_ERROR);
     disk->durable_sequence = disk->round.sequence;
     disk->owner.persisted(disk->owner.ctx, disk->durable_sequence);
+    if (disk->appended.sequence > disk->durable_sequence)
+        PROBE(op->env, "Raft asks for more while a round of persisting is under way");
     return disk->appended.sequence > disk->durable_sequence ? op_move(op, COMMIT) : op_finish(op, 0);
 }
 

@@ -4,6 +4,7 @@
  * the controller, whom everybody looks for, does not run. */
 #include <assert.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "roles/coordinator/coordinator_internal.h"
 
@@ -18,8 +19,10 @@ static uint64_t known_leader(const struct coordinator *coordinator, uint64_t *re
         return 0;
     raft_status(coordinator->raft, &status);
     *ret_term = status.term;
-    if (status.leader_id == status.id && coordinator->leading_term == 0)
+    if (status.leader_id == status.id && coordinator->leading_term == 0) {
+        PROBE(coordinator->env, "a leader does not name itself before an entry of its own term has committed");
         return 0;
+    }
     if (status.leader_id == 0 || !peers_address(coordinator, status.leader_id, ret_address))
         return 0;
     return status.leader_id;
@@ -79,8 +82,11 @@ void leader_request(struct coordinator *coordinator, struct rpc_request *request
     const struct get_leader *m = MESSAGE_BODY(get_leader, request->message);
     int64_t wait_us = m->wait_us > LEADER_WAIT_US_MAX ? LEADER_WAIT_US_MAX : m->wait_us;
 
-    if (wait_us <= 0 || coordinator->failed != 0 || is_news(coordinator, request))
+    if (wait_us <= 0 || coordinator->failed != 0 || is_news(coordinator, request) ||
+        BUGGIFY(coordinator->env, "who asks for the leader is answered before there is news"))
         leader_answer(coordinator, request);
+    else if (BUGGIFY_ONE_IN(coordinator->env, 16, "too many wait to hear of a leader"))
+        rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
     else if (waiter_add(coordinator, &coordinator->leader_waiters, LEADER_WAITERS_MAX, request,
                         env_now_us(coordinator->env) + wait_us) == NULL)
         rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);

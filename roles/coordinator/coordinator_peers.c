@@ -4,6 +4,7 @@
  * for a member id or a term of another cluster means nothing here. */
 #include <assert.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "roles/coordinator/coordinator_internal.h"
 
@@ -62,6 +63,8 @@ void peers_send(struct coordinator *coordinator, const struct raft_message *raft
 
     if (!peers_address(coordinator, raft_message->to, &to.address))
         return; /* a member that was just removed, or who only asked for a vote: it counts as lost */
+    if (BUGGIFY_ONE_IN(coordinator->env, 16, "a message of Raft is not sent"))
+        return;
     wire = MESSAGE_NEW(raft_wire, &message);
     if (wire == NULL)
         return;
@@ -161,6 +164,8 @@ static void step_message(struct coordinator *coordinator, const struct raft_wire
                                              (uint8_t)wire->entries[i].type, wire->entries[i].data};
         message.entries = entries;
         (void)coordinator_step(coordinator, &event, NULL);
+        if (BUGGIFY_ONE_IN(coordinator->env, 8, "a message of Raft arrives twice") && coordinator->failed == 0)
+            (void)coordinator_step(coordinator, &event, NULL);
         look_at_ignored(coordinator, wire, &before);
     }
     arena_done(&arena);
@@ -209,6 +214,7 @@ static void leader_closed(struct rpc_watch *watch, int error)
     struct raft_event event = {.type = RAFT_EVENT_PEER_CLOSED, .member_id = coordinator->watched_leader};
 
     (void)error;
+    PROBE(coordinator->env, "a follower sees its leader's connection close");
     coordinator->watched_leader = 0;
     (void)coordinator_step(coordinator, &event, NULL);
 }

@@ -4,6 +4,7 @@
  * it never happened. Who loses leadership before that does not know, and says so. */
 #include <assert.h>
 
+#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "roles/coordinator/coordinator_internal.h"
@@ -113,6 +114,7 @@ void requests_create(struct coordinator *coordinator, struct rpc_request *reques
         return;
     }
     if (coordinator->raft != NULL) {
+        PROBE(coordinator->env, "a coordinator is created that has its record already");
         answer_create(coordinator, request, same_record(coordinator_record(coordinator), m));
         return;
     }
@@ -122,7 +124,9 @@ void requests_create(struct coordinator *coordinator, struct rpc_request *reques
         return;
     }
     error = create(coordinator, m, member);
-    if (error == 0) {
+    if (error == 0 && BUGGIFY(coordinator->env, "a coordinator is created, and the answer is lost")) {
+        rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED);
+    } else if (error == 0) {
         answer_create(coordinator, request, true);
     } else {
         rpc_fail(request, error);
@@ -209,6 +213,8 @@ void requests_state(struct coordinator *coordinator, struct rpc_request *request
 
     if (coordinator->raft != NULL && coordinator->failed == 0)
         raft_status(coordinator->raft, &status);
+    if (status.role == RAFT_LEADER && status.term != term_of(request))
+        PROBE(coordinator->env, "a controller of an earlier term asks for the state");
     if (status.role != RAFT_LEADER || status.term != term_of(request))
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
     else if (coordinator->leading_term != 0)
@@ -226,7 +232,9 @@ void requests_applied(struct coordinator *coordinator, uint64_t index, uint64_t 
 
         if (waiter->index == 0 || waiter->index > index)
             continue;
-        if (ours)
+        if (ours && BUGGIFY_ONE_IN(coordinator->env, 16, "a change of the state is done, and who asked for it never hears"))
+            rpc_fail(waiter_take(&coordinator->proposals, waiter), ERROR_REQUEST_MAYBE_DELIVERED);
+        else if (ours)
             answer_state(coordinator, waiter_take(&coordinator->proposals, waiter), changed);
         else
             rpc_fail(waiter_take(&coordinator->proposals, waiter), ERROR_OPERATION_OBSOLETE);

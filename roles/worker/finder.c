@@ -50,6 +50,8 @@ static enum op_result run_asked(struct op *op)
     const struct get_leader_reply *reply;
     struct uid cluster_id;
 
+    if (finder->call.error == 0 && BUGGIFY_ONE_IN(op->env, 8, "a worker does not hear who leads"))
+        finder->call.error = ERROR_REQUEST_MAYBE_DELIVERED;
     if (finder->call.error != 0)
         return op_move(op, PAUSE);
     reply = MESSAGE_BODY(get_leader_reply, finder->call.reply);
@@ -113,9 +115,12 @@ static enum op_result run_registered(struct op *op)
     struct message *description;
 
     if (finder->again) {
+        PROBE(op->env, "a worker registers again: its roles have changed");
         rpc_call_clear(&finder->call);
         return op_move(op, REGISTER);
     }
+    if (finder->call.error == 0 && BUGGIFY_ONE_IN(op->env, 16, "a worker leaves its leader and looks for one"))
+        finder->call.error = ERROR_REQUEST_MAYBE_DELIVERED;
     if (finder->call.error != 0)
         return op_move(op, PAUSE);
     finder->failures = 0;
@@ -135,7 +140,7 @@ static enum op_result run_pause(struct op *op)
     finder->leader_member = 0;
     finder->leader_term = 0;
     finder->next = (finder->next + 1) % worker->coordinator_count;
-    if (finder->failures++ < 8)
+    if (finder->failures++ < 8 && !BUGGIFY(op->env, "a worker pauses for long before it looks for a leader again"))
         pause_us = pause_us * finder->failures / 16;
     wait_timer_start(&finder->timer, op, pause_us);
     return op_wait(op, ASK);

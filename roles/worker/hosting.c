@@ -20,14 +20,24 @@ static int create(struct worker *worker, struct rpc_request *request, enum role_
 
     switch (kind) {
     case ROLE_SEQUENCER:
+        if (BUGGIFY_ONE_IN(worker->env, 8, "a worker can't create a sequencer"))
+            return ERROR_RECRUITMENT_FAILED;
         return sequencer_create(context, request, (struct sequencer **)ret_role);
     case ROLE_GRV_PROXY:
+        if (BUGGIFY_ONE_IN(worker->env, 8, "a worker can't create a GRV proxy"))
+            return ERROR_RECRUITMENT_FAILED;
         return grv_proxy_create(context, request, (struct grv_proxy **)ret_role);
     case ROLE_COMMIT_PROXY:
+        if (BUGGIFY_ONE_IN(worker->env, 8, "a worker can't create a commit proxy"))
+            return ERROR_RECRUITMENT_FAILED;
         return commit_proxy_create(context, request, (struct commit_proxy **)ret_role);
     case ROLE_RESOLVER:
+        if (BUGGIFY_ONE_IN(worker->env, 8, "a worker can't create a resolver"))
+            return ERROR_RECRUITMENT_FAILED;
         return resolver_create(context, request, (struct resolver **)ret_role);
     case ROLE_LOG:
+        if (BUGGIFY_ONE_IN(worker->env, 8, "a worker can't create a log"))
+            return ERROR_RECRUITMENT_FAILED;
         return log_server_create(context, request, (struct log_server **)ret_role);
     case ROLE_STORAGE:
         return storage_server_create(context, request, (struct storage_server **)ret_role);
@@ -85,6 +95,7 @@ void hosting_recruit(struct worker *worker, struct rpc_request *request)
     /* An id that is here already, a reserved one, or an epoch that has ended: a late or repeated request. */
     if (id < 100 || id_is_taken(worker, id) || worker->role_count >= WORKER_ROLES_MAX ||
         (epoch != 0 && worker->description != NULL && epoch < MESSAGE_BODY(description, worker->description)->epoch)) {
+        PROBE(worker->env, "a worker refuses a recruitment: repeated, or of an epoch that has ended");
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
     }

@@ -7,6 +7,7 @@
  * started, and the process goes on without it. */
 #include <stdio.h>
 
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/controller/controller.h"
 #include "roles/coordinator/coordinator.h"
@@ -101,6 +102,8 @@ static void reap(struct ready *ready)
     }
     worker_changed(worker);
     if (fatal)
+        PROBE(worker->env, "a process ends because a role with files can't go on");
+    if (fatal)
         end_process(worker, 1, "a log, storage server or coordinator could not go on; see RoleEnded");
 }
 
@@ -136,10 +139,13 @@ static bool retire(struct worker *worker, const struct description *d)
         if (hosted->kind == ROLE_STORAGE || hosted->kind == ROLE_COORDINATOR)
             continue;
         if (hosted->kind == ROLE_LOG) {
-            if (hosted->epoch > d->epoch || generation_lists(d, id))
+            if (hosted->epoch > d->epoch || generation_lists(d, id) ||
+                BUGGIFY(worker->env, "a log that no generation needs stays until the next description"))
                 continue;
             unhost(hosted);
             hosting_remove(worker, ROLE_LOG, id);
+        } else if (hosted->epoch < d->epoch && BUGGIFY(worker->env, "a role of an ended epoch stays until the next description")) {
+            continue;
         } else if (hosted->epoch < d->epoch) {
             unhost(hosted);
         } else {
@@ -155,6 +161,7 @@ void worker_described(struct worker *worker, struct message *description)
     const struct description *d = MESSAGE_BODY(description, description);
 
     if (worker->description != NULL && !description_is_newer(d, MESSAGE_BODY(description, worker->description))) {
+        PROBE(worker->env, "a worker is told a description that is not newer");
         message_unref(description);
         return;
     }
@@ -200,7 +207,7 @@ bool worker_join_cluster(struct worker *worker, struct uid cluster_id)
         return false;
     }
     worker->cluster_id = cluster_id;
-    if (write_identity(worker) != 0) {
+    if (BUGGIFY_DEATH(worker->env, 8, "a process ends when it should write down its cluster") || write_identity(worker) != 0) {
         end_process(worker, 1, "the data directory's identity can't be written");
         return false;
     }

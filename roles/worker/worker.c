@@ -4,7 +4,8 @@
  * that ends by itself is destroyed at the end of the turn, and named in registrations until a later epoch is described;
  * a log, storage server or coordinator that ends so takes its process with it: its supervisor starts it again, with a
  * back-off, and it goes on from its files when what was wrong (a full disk) has passed. One whose files are damaged is not
- * started, and the process goes on without it. */
+ * started, and the process goes on without it; so it does without a storage server that was removed, or whose database's
+ * creation never ended: another start would find it the same. */
 #include <stdio.h>
 
 #include "net/buggify.h"
@@ -97,7 +98,8 @@ static void reap(struct ready *ready)
 
         if (!hosted->ending || hosted->role == NULL)
             continue;
-        fatal |= hosted->kind == ROLE_STORAGE || (hosted->kind == ROLE_LOG && hosted->error != ERROR_TLOG_STOPPED);
+        fatal |= hosted->kind == ROLE_STORAGE ? hosted->error != ERROR_WORKER_REMOVED
+                                              : hosted->kind == ROLE_LOG && hosted->error != ERROR_TLOG_STOPPED;
         hosting_destroy(hosted);
     }
     worker_changed(worker);

@@ -255,6 +255,14 @@ static void note_coordinator(struct client *client, struct coordinator *coordina
         follow(client);
 }
 
+static void ask_coordinators_later(struct client *client)
+{
+    struct env_timer *retry = &finder_of(client)->retry;
+
+    if (retry->heap_index_plus_1 == 0)
+        env_timer_start(client->env, retry, env_now_us(client->env) + client->env->knobs.rpc_reconnect_delay_us);
+}
+
 static void coordinator_answered(struct client_request *request, int error)
 {
     struct client *client = request->client;
@@ -266,9 +274,8 @@ static void coordinator_answered(struct client_request *request, int error)
     mem_free(request);
     if (!client->destroying) {
         note_coordinator(client, coordinator, error, reply);
-        if (client->controller.port == 0 && finder_of(client)->retry.heap_index_plus_1 == 0)
-            env_timer_start(client->env, &finder_of(client)->retry,
-                            env_now_us(client->env) + client->env->knobs.rpc_reconnect_delay_us);
+        if (client->controller.port == 0)
+            ask_coordinators_later(client);
     }
     message_unref(reply);
 }
@@ -283,10 +290,11 @@ static void ask_coordinator(struct client *client, uint32_t index)
     struct get_leader *body = MESSAGE_NEW(get_leader, &message);
 
     coordinator->leader = (struct address){0};
-    if (request == NULL || body == NULL) { /* the timer asks again */
+    if (request == NULL || body == NULL) {
         mem_free(request);
         message_unref(message);
         coordinator->error = ERROR_OUT_OF_MEMORY;
+        ask_coordinators_later(client);
         return;
     }
     *body = (struct get_leader){finder->failed_member, finder->failed_term, timeout_us / 2};

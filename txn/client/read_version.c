@@ -45,15 +45,13 @@ static void give(struct grv_batch *batch, int error, const struct get_read_versi
     }
 }
 
-/* There will be no proxy. */
-static void refuse_all(struct client *client, int error)
+static void refuse(struct client *client, unsigned grv_class, int error)
 {
-    for (unsigned grv_class = 0; grv_class < GRV_CLASSES; grv_class++)
-        while (!list_empty(&client->grv[grv_class].waiting)) {
-            struct grv_wait *wait = list_entry(list_pop_front(&client->grv[grv_class].waiting), struct grv_wait, link);
+    while (!list_empty(&client->grv[grv_class].waiting)) {
+        struct grv_wait *wait = list_entry(list_pop_front(&client->grv[grv_class].waiting), struct grv_wait, link);
 
-            wait->got(wait, error, VERSION_NONE, false);
-        }
+        wait->got(wait, error, VERSION_NONE, false);
+    }
 }
 
 static void grv_timer_fired(struct env_timer *timer)
@@ -120,11 +118,13 @@ static void send_batch(struct client *client, unsigned grv_class)
     struct message *message;
     struct get_read_version *body = MESSAGE_NEW(get_read_version, &message);
 
-    if (batch == NULL || body == NULL) { /* no memory: the next turn tries again */
+    if (batch == NULL || body == NULL) {
         message_unref(message);
         if (batch != NULL) {
             list_remove(&batch->link);
-            ask_again(client, batch);
+            give(batch, ERROR_OUT_OF_MEMORY, NULL);
+        } else {
+            refuse(client, grv_class, ERROR_OUT_OF_MEMORY);
         }
         mem_free(batch);
         return;
@@ -138,8 +138,9 @@ void grv_flush(struct client *client)
 {
     const struct role_ref *proxy = client_pick_role(client, ROLE_GRV_PROXY);
 
-    if (client->divided)
-        refuse_all(client, ERROR_INVALID_CLUSTER_ID);
+    if (client->divided) /* there will be no proxy */
+        for (unsigned grv_class = 0; grv_class < GRV_CLASSES; grv_class++)
+            refuse(client, grv_class, ERROR_INVALID_CLUSTER_ID);
     if (proxy == NULL || client->grv_timer.heap_index_plus_1 != 0)
         return; /* the next description, or the timer, comes here again */
     for (unsigned grv_class = 0; grv_class < GRV_CLASSES; grv_class++)

@@ -1,0 +1,61 @@
+"""libfdb_c.so: its names, its headers, and its contract at many API versions."""
+import os
+import re
+import subprocess
+
+from harness import BUILD, TOP
+
+LIBRARIES = os.path.join(TOP, "build", BUILD, "roles/embedded")
+HEADERS = os.path.join(TOP, "txn/fdb_c/include")
+VERSIONS = (13, 22, 600, 610, 620, 630, 700, 710, 720, 730, 800)
+
+
+def exported(library):
+    run = subprocess.run(["nm", "-D", "--defined-only", os.path.join(LIBRARIES, library)], capture_output=True, text=True, check=True)
+    return {line.split()[-1] for line in run.stdout.splitlines()}
+
+
+def declared_functions():
+    """The functions of fdb_c.h, whatever the version."""
+    with open(os.path.join(HEADERS, "foundationdb/fdb_c.h")) as file:
+        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+    text = re.sub(r"^\s*#\s*define[^\n]*(\\\n[^\n]*)*", "", text, flags=re.M)
+    return set(re.findall(r"\b(fdb_\w+)\(", text))
+
+
+def test_libfdb_c_exports_the_functions_of_its_header_and_nothing_else(_scratch, _long):
+    assert len(declared_functions()) == 119, len(declared_functions())
+    assert exported("libfdb_c.so") == declared_functions(), exported("libfdb_c.so") ^ declared_functions()
+
+
+def test_libquoin_exports_its_own_names_alone(_scratch, _long):
+    names = exported("libquoin.so")
+    assert "quoin_open" in names and len(names) > 100, sorted(names)
+    assert all(name.startswith("quoin_") for name in names), sorted(name for name in names if not name.startswith("quoin_"))
+
+
+def test_the_shared_libraries_carry_no_jemalloc_and_stay_loaded(_scratch, _long):
+    for library in ("libquoin.so", "libfdb_c.so"):
+        run = subprocess.run(["readelf", "-d", os.path.join(LIBRARIES, library)], capture_output=True, text=True, check=True)
+        assert "jemalloc" not in run.stdout and "NODELETE" in run.stdout, run.stdout
+
+
+def test_fdb_c_h_compiles_for_every_version_as_c_and_as_cpp(scratch, _long):
+    source = scratch.write("use.c", "#include <foundationdb/fdb_c.h>\n#include <foundationdb/fdb_c.h>\n"
+                           "int use(void);\nint use(void) { return fdb_select_api_version(FDB_API_VERSION) + FDB_TR_OPTION_TIMEOUT; }\n")
+    for version in VERSIONS + (14, 23, 200, 300, 410, 500, 510, 520):
+        for language in ("c", "c++"):
+            run = subprocess.run(["clang", "-x", language, "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-DFDB_API_VERSION={version}",
+                                  "-I", HEADERS, source], capture_output=True, text=True)
+            assert run.returncode == 0, f"{version} {language}:\n{run.stderr}"
+    for wrong in ("", "-DFDB_API_VERSION=12", "-DFDB_API_VERSION=801"):
+        run = subprocess.run(["clang", "-fsyntax-only", *wrong.split(), "-I", HEADERS, source], capture_output=True, text=True)
+        assert run.returncode != 0 and "API" in run.stderr, (wrong, run.stderr)
+
+
+def test_every_wrong_call_gives_foundationdbs_code_at_every_version(_scratch, _long):
+    tester = os.path.join(TOP, "build", BUILD, "tests/real/quoin-fdb-contract")
+    for version in VERSIONS:
+        run = subprocess.run([tester, os.path.join(LIBRARIES, "libfdb_c.so"), str(version), "memory:"], stdin=subprocess.DEVNULL,
+                             capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, f"version {version}, exit {run.returncode}:\n{run.stdout[-3000:]}{run.stderr[-2000:]}"

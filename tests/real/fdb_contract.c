@@ -207,6 +207,9 @@ static void check_bad_writes(FDBDatabase *db)
     EXPECT(commit_of(tr), 2000);
     EXPECT(F(fdb_transaction_add_conflict_range)(tr, B("b"), 1, B("a"), 1, FDB_CONFLICT_RANGE_TYPE_READ), 2005);
     EXPECT(F(fdb_transaction_add_conflict_range)(tr, B("a"), 1, B("b"), 1, (FDBConflictRangeType)7), 2000);
+    F(fdb_transaction_set_read_version)(tr, 0);
+    EXPECT(end_of(F(fdb_transaction_get)(tr, B("k"), 1, 0)), 2011);
+    EXPECT(commit_of(tr), 2011);
     F(fdb_transaction_destroy)(tr);
     free(large);
 }
@@ -230,6 +233,8 @@ static void check_options(FDBDatabase *db)
         EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_##NAME, NULL, 0), kind_##parameter == 0 ? 0 : 2006);
     enum { kind_NONE = 0, kind_INT = 1, kind_STRING = 2, kind_BYTES = 2 };
     F(fdb_transaction_reset)(tr);
+    EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_LOG_TRANSACTION, NULL, 0), 2000); /* nothing to log it under */
+    EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_DEBUG_TRANSACTION_IDENTIFIER, B("id"), 2), 0);
     FDB_TRANSACTION_OPTION_TABLE(SET)
 #undef SET
     F(fdb_transaction_destroy)(tr);

@@ -1,6 +1,7 @@
 /* Transactions: arguments are put into quoin's form, and answers come back as they are. */
 #include <limits.h>
 
+#include "txn/client/quoin_internal.h"
 #include "txn/fdb_c/fdb_internal.h"
 
 /* ---- life ---- */
@@ -43,11 +44,13 @@ FDBFuture *fdb_transaction_get_read_version(FDBTransaction *tr)
     return error != 0 ? fdb_failed(error) : fdb_future_of(quoin_transaction_get_read_version(inner_transaction(tr)));
 }
 
-/* A refused version (2010, 2011) can't be told here, as in FoundationDB; the transaction keeps the one it has. */
+/* A refused version (2010, 2011) can't be told here: as in FoundationDB, what follows fails with it. */
 void fdb_transaction_set_read_version(FDBTransaction *tr, int64_t version)
 {
-    if (tr != NULL)
-        (void)quoin_transaction_set_read_version(inner_transaction(tr), version);
+    int error = tr == NULL ? 0 : quoin_transaction_set_read_version(inner_transaction(tr), version);
+
+    if (error != 0)
+        (void)transaction_refuse(inner_transaction(tr)->txn, error);
 }
 
 fdb_error_t fdb_transaction_get_committed_version(FDBTransaction *tr, int64_t *out_version)

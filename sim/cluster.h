@@ -16,6 +16,7 @@ struct sim_cluster {
     struct sim_client clients[CLUSTER_CLIENTS_MAX];
     unsigned client_count;
     struct list servers;         /* owned */
+    struct sim_faults *faults;   /* borrowed: the run's, for workloads that attack */
     bool stopping;               /* workloads come to their end */
 };
 
@@ -38,5 +39,7 @@ void sim_cluster_configure(struct sim_actor *actor, void *arg);
 void sim_cluster_reconfigure(struct sim_actor *actor, void *arg);
 /* The leader that this coordinator names; false when it names none. */
 bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_leader);
+/* Those replicas of each shard that answer now; how many there were. From inside an actor. */
+size_t sim_cluster_compare_replicas(struct sim_actor *actor, struct sim_cluster *cluster);
 /* All replicas of each shard, key by key, at one version. */
 void sim_cluster_check_consistency(struct sim_actor *actor, void *arg);

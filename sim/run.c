@@ -201,12 +201,13 @@ static void set_faults(struct run *run)
 {
     struct sim_faults *faults = &run->faults;
 
+    run->cluster.faults = faults;
     faults->zones_may_lose = run->cluster.redundancy - 1;
     faults->coordinators_may_lose = (unsigned)(run->cluster.coordinator_count - 1) / 2;
     faults->configure = reconfigure;
     faults->configure_ctx = run;
     for (size_t i = 0; i < run->scenario->workload_count; i++)
-        if (run->workloads[i].type == &sim_workload_configure) /* which checks that nobody else does it */
+        if (run->scenario->workloads[i].type == &sim_workload_configure) /* which checks that nobody else does it */
             faults->configure = NULL;
 }
 
@@ -227,7 +228,6 @@ static bool chaos(struct run *run)
     struct sim_world *world = run->world;
 
     sim_say(world, NULL, "phase: chaos");
-    set_faults(run);
     sim_faults_start(&run->faults, run->scenario->duration_us);
     start_workloads(run);
     lies_begin(&run->lies);
@@ -298,6 +298,7 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
         options->watch(world);
     sim_cluster_start(&run.cluster, world, scenario);
     lies_init(&run.lies, &scenario->lie, &run.cluster);
+    set_faults(&run);
     if (set_up(&run) && chaos(&run) && heal(&run) && become_quiet(&run))
         check(&run);
     well = lies_judge(&run.lies);

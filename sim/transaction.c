@@ -208,6 +208,16 @@ int sim_get_range(struct sim_transaction *transaction, struct bytes begin, struc
     return 0;
 }
 
+int sim_get_key(struct sim_transaction *transaction, struct bytes key, bool or_equal, int offset, struct bytes *ret_key)
+{
+    struct transaction_range *call = &transaction->range;
+
+    belongs_to(&call->call, transaction->actor);
+    transaction_key_start(call, NULL, transaction->txn, (struct key_selector){key, or_equal, offset}, false);
+    sim_actor_wait(transaction->actor);
+    return call->call.error != 0 ? call->call.error : arena_copy(&transaction->arena, call->begin, ret_key);
+}
+
 int sim_read_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_range *range)
 {
     const struct transaction_range_options options = {.limit = range->limit, .reverse = range->reverse,

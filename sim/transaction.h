@@ -35,6 +35,8 @@ struct sim_range {
     bool more;
 };
 int sim_read_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_range *range);
+/* The key that a selector means. */
+int sim_get_key(struct sim_transaction *transaction, struct bytes key, bool or_equal, int offset, struct bytes *ret_key);
 int sim_get_snapshot(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value);
 int sim_read_version(struct sim_transaction *transaction, version_t *ret_version);
 void sim_set(struct sim_transaction *transaction, struct bytes key, struct bytes value);

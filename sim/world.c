@@ -144,6 +144,7 @@ void sim_world_fail(struct sim_world *world, const char *format, ...)
 void sim_world_committed(struct sim_world *world)
 {
     world->commits++;
+    world->committed_us = world->now_us;
     if (world->commit_seconds != 0 && world->now_us - world->commit_second_us < SIM_SECOND_US)
         return;
     world->commit_seconds++;

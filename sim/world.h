@@ -147,6 +147,7 @@ struct sim_world {
     unsigned errors_allowed;     /* events of severity error that a test expects */
     uint64_t warnings;
     uint64_t commits;            /* acknowledged to clients */
+    int64_t committed_us;        /* when the newest was */
     uint64_t commit_seconds;     /* the same, at most one a second */
     int64_t commit_second_us;    /* when the newest of those was counted */
     char scratch[SIM_PATH_MAX];  /* made by the first env_real_path */

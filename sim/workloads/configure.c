@@ -1,4 +1,4 @@
-/* Configure: \xff/conf drawn anew, then the epoch ended, so that recoveries recruit several proxies and resolvers.
+/* ConfigureDatabase: \xff/conf drawn anew, then the epoch ended, so that recoveries recruit several proxies and resolvers.
  *
  * Only the first actor of the first client does it; what it checks is that the configuration reads as it was written. The
  * other workloads say whether the cluster is right with it. */
@@ -76,7 +76,7 @@ static void change(struct sim_actor *actor, struct configure *configure)
         error = sim_commit(transaction);
     } while (error != 0 && sim_retry(transaction, error));
     if (error != 0)
-        sim_world_fail(workload_world(actor), "Configure: %s", error_name(error));
+        sim_world_fail(workload_world(actor), "ConfigureDatabase: %s", error_name(error));
     memcpy(configure->values, values, sizeof(values));
     configure->changes++;
     sim_transaction_destroy(transaction);
@@ -105,7 +105,7 @@ static int compare(struct sim_actor *actor, struct sim_transaction *transaction,
 
         error = sim_get(transaction, conf_key(i), &present, &value);
         if (error == 0 && (!present || !bytes_equal(value, bytes_of(&configure->values[i], 1))))
-            sim_world_fail(workload_world(actor), "Configure: the configuration is not what was written last");
+            sim_world_fail(workload_world(actor), "ConfigureDatabase: the configuration is not what was written last");
     }
     return error;
 }
@@ -120,14 +120,14 @@ static void configure_check(struct sim_actor *actor, struct sim_workload_run *ru
     while (configure->changes != 0 && (error = compare(actor, transaction, configure)) != 0 && sim_retry(transaction, error))
         ;
     if (configure->changes == 0)
-        sim_world_fail(workload_world(actor), "Configure: nothing committed");
-    sim_say(workload_world(actor), actor->client->process, "Configure: %llu changes, %llu sequencers ended",
+        sim_world_fail(workload_world(actor), "ConfigureDatabase: nothing committed");
+    sim_say(workload_world(actor), actor->client->process, "ConfigureDatabase: %llu changes, %llu sequencers ended",
             (unsigned long long)configure->changes, (unsigned long long)configure->strikes);
     sim_transaction_destroy(transaction);
 }
 
 const struct sim_workload sim_workload_configure = {
-    .name = "Configure",
+    .name = "ConfigureDatabase",
     .what = "the numbers of logs, proxies and resolvers change, and recoveries follow them",
     .options = {{"actors", 1, 1, 1}, {"pause-ms", 6000, 0, 100000}},
     .state_bytes = sizeof(struct configure),

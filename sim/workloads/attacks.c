@@ -1,0 +1,190 @@
+/* Workloads that break the cluster with a plan, beside whatever the faults do: MachineAttrition, RandomClogging, TargetedKill, Rollback.
+ *
+ * The first actor of the first client sets the pace; the hit itself is an event of the world, outside of any turn. What lasts is
+ * one of the faults' (sim/faults_internal.h), so that the heal mends it. */
+#include "net/error.h"
+#include "sim/cluster.h"
+#include "sim/faults_internal.h"
+#include "sim/workloads/values.h"
+
+enum option { ACTORS, PAUSE_MS, THIRD };
+
+struct attack {
+    struct sim_event event;
+    struct sim_faults *faults;
+    const int64_t *options;
+    bool (*hit)(struct attack *attack);
+    uint64_t hits, tried;
+    uint64_t by_kind[ROLE_KINDS];
+    unsigned next_kind;
+    int64_t longest_outage_us; /* between two acknowledged commits, as the hits saw it */
+};
+
+static void see_outage(struct attack *attack)
+{
+    const struct sim_world *world = attack->faults->world;
+    int64_t outage_us = world->now_us - world->committed_us;
+
+    if (attack->longest_outage_us < outage_us)
+        attack->longest_outage_us = outage_us;
+}
+
+static void attack_fire(struct sim_event *event)
+{
+    struct attack *attack = container_of(event, struct attack, event);
+
+    see_outage(attack);
+    attack->tried++;
+    attack->hits += attack->hit(attack);
+}
+
+static void attack_setup(struct sim_actor *actor, struct sim_workload_run *run, bool (*hit)(struct attack *attack))
+{
+    struct attack *attack = run->state;
+
+    attack->faults = actor->client->cluster->faults;
+    attack->options = run->options;
+    attack->hit = hit;
+    attack->event.fire = attack_fire;
+}
+
+static void attack_run(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    struct attack *attack = run->state;
+
+    while (actor->index == 0 && !sim_actor_stopping(actor)) {
+        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
+        if (!sim_actor_stopping(actor) && !sim_event_waiting(&attack->event))
+            sim_event_in(workload_world(actor), &attack->event, 0);
+    }
+}
+
+static void attack_check(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    const struct attack *attack = run->state;
+
+    if (attack->tried != 0 && attack->hits == 0)
+        sim_world_fail(workload_world(actor), "%s: %d attempts, and nothing was hit", run->type->name, (int)attack->tried);
+    sim_say(workload_world(actor), actor->client->process, "%s: %llu hits, longest outage %.3f s", run->type->name,
+            (unsigned long long)attack->hits, (double)attack->longest_outage_us / 1e6);
+}
+
+#define ATTACK(id, title, words, ...)                                                                \
+    static void id##_setup(struct sim_actor *actor, struct sim_workload_run *run)                    \
+    {                                                                                                \
+        attack_setup(actor, run, id##_hit);                                                          \
+    }                                                                                                \
+    const struct sim_workload sim_workload_##id = {                                                  \
+        .name = title,                                                                               \
+        .what = words,                                                                               \
+        .options = {{"actors", 1, 1, 1}, __VA_ARGS__},                                               \
+        .state_bytes = sizeof(struct attack),                                                        \
+        .setup = id##_setup,                                                                         \
+        .run = attack_run,                                                                           \
+        .check = attack_check,                                                                       \
+    }
+
+/* ---- MachineAttrition ---- */
+
+/* One more may be gone: what is left has a majority of the coordinators and a replica of everything. */
+static bool suffices_without(const struct sim_faults *faults, const struct sim_process *process)
+{
+    unsigned coordinators = process->coordinator, zones = process->keeps_data;
+
+    for (size_t i = 0; i < faults->world->process_count; i++) {
+        const struct sim_process *other = faults->world->processes[i];
+
+        if (other == process || !other->server || (!other->stay_down && !other->damaged))
+            continue;
+        coordinators += other->coordinator;
+        zones += other->keeps_data;
+    }
+    return coordinators <= faults->coordinators_may_lose && zones <= faults->zones_may_lose;
+}
+
+static bool machine_attrition_hit(struct attack *attack)
+{
+    struct sim_faults *faults = attack->faults;
+    struct sim_process *process = fault_server(faults);
+    enum sim_stop how = fault_coin(faults) ? SIM_KILL : SIM_POWER_OFF;
+    int64_t down_us = fault_range(faults, SIM_SECOND_US, attack->options[THIRD] * 1000 + SIM_SECOND_US);
+
+    if (suffices_without(faults, process))
+        return fault_keep_down(faults, process, how, down_us);
+    if (!process->alive)
+        return false;
+    sim_process_stop(process, how);
+    return true;
+}
+
+ATTACK(machine_attrition, "MachineAttrition", "machines go for a while, as many at once as the cluster can do without; others reboot",
+       {"pause-ms", 4000, 10, 100000}, {"down-ms", 15000, 0, 100000});
+
+/* ---- RandomClogging ---- */
+
+static bool random_clogging_hit(struct attack *attack)
+{
+    struct sim_faults *faults = attack->faults;
+
+    sim_faults_strike(faults, fault_one_in(faults, 6) ? FAULT_SWIZZLE : FAULT_CLOG);
+    return true;
+}
+
+ATTACK(random_clogging, "RandomClogging", "clogs and swizzles in a row", {"pause-ms", 3000, 10, 100000});
+
+/* ---- TargetedKill ---- */
+
+static bool targeted_kill_hit(struct attack *attack)
+{
+    static const enum role_kind kinds[] = {ROLE_SEQUENCER, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY,  ROLE_RESOLVER,
+                                           ROLE_LOG,       ROLE_STORAGE,      ROLE_CONTROLLER, ROLE_COORDINATOR};
+    enum role_kind kind = kinds[attack->next_kind++ % (sizeof(kinds) / sizeof(kinds[0]))];
+    struct sim_process *host;
+
+    if (attack->options[THIRD] != 0)
+        kind = (enum role_kind)attack->options[THIRD];
+    host = fault_host(attack->faults, KIND(kind));
+    if (host == NULL)
+        return false;
+    attack->by_kind[kind]++;
+    sim_note(attack->faults->world, host, "targeted-kill", (uint64_t)kind);
+    sim_process_stop(host, SIM_KILL);
+    return true;
+}
+
+ATTACK(targeted_kill, "TargetedKill", "the host of each kind of role in turn, or of one kind (role: its number), is killed",
+       {"pause-ms", 4000, 10, 100000}, {"role", 0, 0, ROLE_KINDS - 1});
+
+/* ---- Rollback ---- */
+
+/* A log that a proxy can't reach has not what the others have; then the proxy dies: what it pushed was never acknowledged, and
+ * must be nowhere in the end, or everywhere. */
+static void rollback_begin(struct sim_active *active)
+{
+    sim_net_block_many(active->faults->world, active->blocks, +1);
+}
+
+static void rollback_end(struct sim_active *active)
+{
+    if (fault_same_life(active))
+        sim_process_stop(active->process, SIM_KILL);
+    sim_net_block_many(active->faults->world, active->blocks, -1);
+}
+
+static bool rollback_hit(struct attack *attack)
+{
+    struct sim_faults *faults = attack->faults;
+    struct sim_process *proxy = fault_host(faults, KIND(ROLE_COMMIT_PROXY)), *log = fault_host(faults, KIND(ROLE_LOG));
+    struct sim_active *active;
+
+    if (proxy == NULL || log == NULL || proxy == log)
+        return false;
+    active = fault_lasts(faults, rollback_begin, rollback_end, 0, fault_range(faults, 10000, attack->options[THIRD] * 1000));
+    active->process = proxy;
+    active->incarnation = proxy->incarnation;
+    active->blocks[proxy->machine] = UINT64_C(1) << log->machine;
+    return true;
+}
+
+ATTACK(rollback, "Rollback", "a batch reaches some logs and not all, and its proxy dies: the suffix that nobody acknowledged",
+       {"pause-ms", 5000, 10, 100000}, {"clog-ms", 1500, 20, 100000});

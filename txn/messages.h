@@ -178,7 +178,7 @@ SCHEMA_DECLARE(report_committed)
 /* What a GRV proxy asks. */
 #define FIELDS_get_committed(F, S, A, L) F(u32, unused)
 SCHEMA_DECLARE(get_committed)
-#define FIELDS_get_committed_reply(F, S, A, L) F(i64, version) F(boolean, locked) F(bytes, metadata_version)
+#define FIELDS_get_committed_reply(F, S, A, L) F(i64, version) F(boolean, locked) F(bytes, metadata_version) F(u64, epoch)
 SCHEMA_DECLARE(get_committed_reply)
 
 /* ---- GRV proxy ---- */
@@ -239,7 +239,9 @@ SCHEMA_DECLARE(metadata_transaction)
 SCHEMA_DECLARE(metadata_batch)
 enum verdict { VERDICT_COMMITTED, VERDICT_CONFLICT, VERDICT_TOO_OLD };
 /* conflicts: of those that asked with RESOLVE_REPORT_CONFLICTS; reporters names each one's transaction by its place. */
-#define FIELDS_resolve_reply(F, S, A, L) L(u32, verdicts) A(metadata_batch, metadata) L(u32, reporters) A(conflict, conflicts)
+/* version, resolver: which batch was judged, and by whom (its endpoint id). */
+#define FIELDS_resolve_reply(F, S, A, L) \
+    L(u32, verdicts) A(metadata_batch, metadata) L(u32, reporters) A(conflict, conflicts) F(i64, version) F(u64, resolver)
 SCHEMA_DECLARE(resolve_reply)
 
 /* ---- log ---- */
@@ -248,16 +250,19 @@ SCHEMA_DECLARE(resolve_reply)
 #define FIELDS_push_section(F, S, A, L) L(u32, tags) F(bytes, mutations)
 SCHEMA_DECLARE(push_section)
 /* One version. Answered (done) once it is durable, in version order. metadata: the mutations of system keys, for every log.
+ * digest: push_digest() of the rest; one that does not fit is refused and sent again.
  * version 0: no push but a bare known committed version (one way). A repeat is answered again; other content at a known
  * version ends the log. ERROR_TLOG_STOPPED when locked or of another epoch. */
 #define FIELDS_push(F, S, A, L) \
-    F(u64, epoch) F(i64, version) F(i64, prev_version) F(i64, known_committed) A(push_section, sections) F(bytes, metadata)
+    F(u64, epoch) F(i64, version) F(i64, prev_version) F(i64, known_committed) A(push_section, sections) F(bytes, metadata) \
+    F(u64, digest)
 SCHEMA_DECLARE(push)
 /* A long poll: whole versions above `from` (exclusive), filtered by tag. Answered when there is a version above `from`, or a
  * newer known committed version than known_committed, or the log is locked and `from` is its end. */
 #define FIELDS_peek(F, S, A, L) F(u32, tag) F(i64, from) F(i64, known_committed)
 SCHEMA_DECLARE(peek)
-#define FIELDS_peek_version(F, S, A, L) F(i64, version) F(bytes, mutations)
+/* digest: peek_digest() of the tag's mutations. */
+#define FIELDS_peek_version(F, S, A, L) F(i64, version) F(bytes, mutations) F(u64, digest)
 SCHEMA_DECLARE(peek_version)
 /* through: complete up to here. end: the newest version of this log. */
 #define FIELDS_peek_reply(F, S, A, L) \
@@ -283,22 +288,22 @@ SCHEMA_DECLARE(confirm_epoch)
 
 /* ---- storage ---- */
 
-/* All gets of a client's turn for one server. error: 0 or 1001, 1007, 1009, 1037. */
+/* All gets of a client's turn for one server. error: 0 or 1001, 1007, 1009, 1037. version: that of the get. */
 #define FIELDS_get_value(F, S, A, L) F(bytes, key) F(i64, version)
 SCHEMA_DECLARE(get_value)
 #define FIELDS_get_values(F, S, A, L) A(get_value, gets)
 SCHEMA_DECLARE(get_values)
-#define FIELDS_value(F, S, A, L) F(u32, error) F(boolean, present) F(bytes, value)
+#define FIELDS_value(F, S, A, L) F(u32, error) F(boolean, present) F(bytes, value) F(i64, version)
 SCHEMA_DECLARE(value)
 #define FIELDS_get_values_reply(F, S, A, L) A(value, values)
 SCHEMA_DECLARE(get_values_reply)
 /* Pairs of [begin, end) at version, in order (reverse: from the end), until limit pairs or bytes_limit bytes (0: none given).
  * pairs is {u32 key length, u32 value length, key, value}* little-endian. more: there may be more pairs in the part of the
- * range that this server was asked for. The range must lie in one shard of the server, else 1001. */
+ * range that this server was asked for. The range must lie in one shard of the server, else 1001. version: that of the request. */
 #define FIELDS_get_range(F, S, A, L) \
     F(bytes, begin) F(bytes, end) F(i64, version) F(u32, limit) F(u32, bytes_limit) F(boolean, reverse)
 SCHEMA_DECLARE(get_range)
-#define FIELDS_get_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(boolean, more)
+#define FIELDS_get_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(boolean, more) F(i64, version)
 SCHEMA_DECLARE(get_range_reply)
 
 /* How many bytes [begin, end) has, walked for one turn: as far as `through`, which is `end` when all of it was. Each time that `chunk`

@@ -80,6 +80,7 @@ struct section {
     size_t len;
     uint8_t *bytes; /* in the content's arena */
     size_t filled;
+    uint64_t digest; /* once it is filled */
 };
 
 /* Mutations of one push, at most: a client must not be able to make a version that no log can take. A transaction that alone is

@@ -12,6 +12,7 @@
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/commit_proxy/commit_proxy_impl.h"
+#include "txn/digest.h"
 #include "txn/keys.h"
 #include "txn/system_keys.h"
 
@@ -210,6 +211,15 @@ static int tag_all(struct tagging *tagging)
 
 /* ---- the second pass ---- */
 
+static struct push_section message_section(const struct section *section)
+{
+    return (struct push_section){
+        .tags = (tag_t *)section->tags, /* immutable from here on, as all of a message */
+        .tags_count = section->tag_count,
+        .mutations = bytes_of(section->bytes, section->len),
+    };
+}
+
 static int fill_sections(struct tagging *tagging)
 {
     struct commit_batch *batch = tagging->batch;
@@ -229,6 +239,11 @@ static int fill_sections(struct tagging *tagging)
         assert(section->filled + pieces[i].len <= section->len);
         memcpy(section->bytes + section->filled, pieces[i].ptr, pieces[i].len);
         section->filled += pieces[i].len;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct push_section whole = message_section(&sections[i]);
+
+        sections[i].digest = push_section_digest(&whole);
     }
     return 0;
 }
@@ -263,19 +278,19 @@ static int add_sections(const struct commit_batch *batch, uint32_t log, struct a
     uint32_t count;
     const struct section *sections = sections_of(batch, &count);
 
+    uint64_t *digests = arena_alloc(arena, count * sizeof(*digests));
+
     push->sections = arena_alloc(arena, count * sizeof(*push->sections));
-    if (push->sections == NULL)
+    if (push->sections == NULL || digests == NULL)
         return ERROR_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < count; i++) {
         assert(sections[i].filled == sections[i].len);
         if ((sections[i].logs >> log & 1) == 0)
             continue;
-        push->sections[push->sections_count++] = (struct push_section){
-            .tags = (tag_t *)sections[i].tags, /* immutable from here on, as all of a message */
-            .tags_count = sections[i].tag_count,
-            .mutations = bytes_of(sections[i].bytes, sections[i].len),
-        };
+        digests[push->sections_count] = sections[i].digest;
+        push->sections[push->sections_count++] = message_section(&sections[i]);
     }
+    push->digest = push_digest(push, digests);
     return 0;
 }
 

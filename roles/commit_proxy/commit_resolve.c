@@ -119,6 +119,9 @@ static int judge_by(struct commit_batch *batch, uint32_t index, const struct res
 {
     if (reply->verdicts_count != batch->asked[index].count)
         return ERROR_OPERATION_FAILED;
+    if (reply->version != 0 &&
+        (reply->version != batch->version || reply->resolver != batch->proxy->resolvers[index].endpoint.id))
+        return ERROR_OPERATION_FAILED; /* of another batch, or for another part of the key space */
     for (uint32_t i = 0; i < reply->verdicts_count; i++) {
         struct commit_item *item = &batch->items[batch->asked[index].items[i]];
         int error = error_of(reply->verdicts[i]);

@@ -156,6 +156,20 @@ static version_t old_sequencer_committed(const struct recovery *recovery)
     return MESSAGE_BODY(get_committed_reply, child->call.reply)->version;
 }
 
+/* A log that says what can't be counts as missing: NULL. */
+static const struct lock_log_reply *believable(struct recovery *recovery, uint32_t log)
+{
+    const struct lock_log_reply *answer = MESSAGE_BODY(lock_log_reply, recovery->locks[log].call.reply);
+    const char *wrong = recovery_lock_wrong(recovery->old, log, answer);
+
+    if (wrong == NULL)
+        return answer;
+    TRACE(recovery->controller->env, SEVERITY_WARN_ALWAYS, "LogLockRefused", {"Epoch", trace_int((int64_t)recovery->old->epoch)},
+          {"Id", trace_id(answer->log_id)}, {"Begin", trace_int(answer->begin)}, {"End", trace_int(answer->end)},
+          {"KnownCommitted", trace_int(answer->known_committed)}, {"Why", trace_str(wrong)});
+    return NULL;
+}
+
 static enum op_result run_lock_logs(struct op *op)
 {
     struct recovery *recovery = recovery_of(op);
@@ -165,7 +179,7 @@ static enum op_result run_lock_logs(struct op *op)
         start_locks(recovery);
     for (uint32_t i = 0; i < recovery->old->logs_count; i++)
         if (recovery->locks[i].ended && recovery->locks[i].error == 0)
-            answers[i] = MESSAGE_BODY(lock_log_reply, recovery->locks[i].call.reply);
+            answers[i] = believable(recovery, i);
     if (!recovery_logs_suffice(recovery->old, answers, old_sequencer_committed(recovery), &recovery->locked_mask,
                                &recovery->recovery_version)) {
         PROBE(op->env, "a recovery waits for logs");

@@ -50,6 +50,8 @@ struct recovery {
 /* ---- recovery_logs.c: pure ---- */
 /* Looks at who answered: true when the logs that did not, or that have lost data, lie in fewer zones than the replication. Then
  * *ret_mask are those to trust and *ret_version is the recovery version. answers[i] is NULL for who did not answer. */
+/* NULL, or what shows that the answer is not the log's, or not the truth: it then counts as not given. */
+const char *recovery_lock_wrong(const struct generation *generation, uint32_t log, const struct lock_log_reply *answer);
 bool recovery_logs_suffice(const struct generation *generation, const struct lock_log_reply *const *answers,
                            version_t known_committed, uint64_t *ret_mask, version_t *ret_version);
 

@@ -9,6 +9,17 @@
 #include "net/planted_bug.h"
 #include "roles/controller/recovery.h"
 
+const char *recovery_lock_wrong(const struct generation *generation, uint32_t log, const struct lock_log_reply *answer)
+{
+    if (answer->log_id != generation->logs[log].endpoint.id)
+        return "it is another log";
+    if (answer->begin != generation->begin)
+        return "it begins elsewhere";
+    if (answer->end < answer->begin || answer->known_committed > answer->end)
+        return "its versions contradict each other";
+    return NULL;
+}
+
 bool recovery_logs_suffice(const struct generation *generation, const struct lock_log_reply *const *answers,
                            version_t known_committed, uint64_t *ret_mask, version_t *ret_version)
 {

@@ -136,6 +136,11 @@ static enum op_result judge(struct op *op)
     if (self->committed.error != 0)
         return op_finish(op, self->committed.error);
     committed = MESSAGE_BODY(get_committed_reply, self->committed.reply);
+    if (committed->epoch != 0 && committed->epoch != self->proxy->epoch) {
+        TRACE(op->env, SEVERITY_WARN_ALWAYS, "CommittedVersionOfAnotherEpoch", {"Version", trace_int(committed->version)},
+              {"Epoch", trace_int((int64_t)committed->epoch)}, {"Ours", trace_int((int64_t)self->proxy->epoch)});
+        return op_finish(op, ERROR_INTERNAL_ERROR);
+    }
     if (committed->version < self->least_version) { /* what was answered before this batch asked */
         TRACE(op->env, SEVERITY_WARN_ALWAYS, "CommittedVersionWentBack", {"Version", trace_int(committed->version)},
               {"Least", trace_int(self->least_version)});

@@ -123,7 +123,7 @@ static int init(struct grv_proxy *self, const struct role_context *context, cons
     self->id = body->role_id;
     self->epoch = body->epoch;
     self->sequencer = endpoint_of(&body->sequencer);
-    self->newest_answered = VERSION_NONE;
+    self->newest_answered = self->generation.begin; /* an epoch's committed version is never below where it begins */
     list_init(&self->queue);
     op_list_init(&self->ops, context->env, self);
     self->ops.invariant = invariant_grv_proxy;

@@ -333,6 +333,7 @@ void log_server_status(const struct log_server *log, struct role_status *status,
     role_metric(status, arena, "queue_length_bytes", (int64_t)(queue.end - queue.begin));
     role_metric(status, arena, "memory_bytes", (int64_t)log->memory_bytes);
     role_metric(status, arena, "repeats", (int64_t)log->repeats);
+    role_metric(status, arena, "refused_pushes", (int64_t)log->refused_pushes);
     role_metric(status, arena, "pushes", (int64_t)log->pushes);
     role_metric(status, arena, "syncs", (int64_t)queue.syncs);
     role_metric(status, arena, "peeks", (int64_t)log->peeks);

@@ -94,7 +94,7 @@ struct log_server {
     int64_t space_checked_us;
     bool disk_full;
     uint64_t free_bytes, total_bytes; /* of the disk, when it was last asked */
-    uint64_t pushes, push_bytes, peeks, peek_bytes, repeats;
+    uint64_t pushes, push_bytes, peeks, peek_bytes, repeats, refused_pushes;
 };
 
 /* ---- log.c ---- */

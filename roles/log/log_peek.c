@@ -6,6 +6,7 @@
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/log/log_internal.h"
+#include "txn/digest.h"
 
 enum { DISK_BYTES_A_PEEK = 1024 * 1024, DISK_FRAMES_A_PEEK = 1024, VERSIONS_A_PEEK = 100000 };
 
@@ -47,6 +48,7 @@ static struct peek_version *add_version(struct collector *c, version_t version)
 /* Adds what the version has for the tag; always moves `through`. */
 static void collect(struct collector *c, const struct push *push)
 {
+    struct peek_version *version;
     size_t length = 0, at = 0;
     uint8_t *into;
 
@@ -64,7 +66,9 @@ static void collect(struct collector *c, const struct push *push)
         memcpy(into + at, push->sections[i].mutations.ptr, push->sections[i].mutations.len);
         at += push->sections[i].mutations.len;
     }
-    add_version(c, push->version)->mutations = bytes_of(into, length);
+    version = add_version(c, push->version);
+    version->mutations = bytes_of(into, length);
+    version->digest = peek_digest(c->tag, push->version, version->mutations);
     c->bytes += length;
 }
 

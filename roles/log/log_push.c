@@ -6,10 +6,11 @@
  * A push waits until its predecessor has been appended, goes to the disk queue, and is answered when it and all before it are
  * durable. How many may be under way is bounded: a peer that never sends the predecessor can't fill the memory. What holds: a locked log never acknowledges (a push whose sync ends after the lock gets ERROR_TLOG_STOPPED, though it
  * counts in the end that the lock reports); a repeat is answered like the first; other content at a known version, or a gap, ends
- * the log, for then somebody lies. */
+ * the log, for then somebody lies; so does a predecessor that does not come in predecessor_wait_us. */
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/log/log_internal.h"
+#include "txn/digest.h"
 
 enum { WAIT_TURN, APPEND, COMMITTED, STAGES };
 enum { SPACE_CHECK_US = 200000 };
@@ -71,11 +72,12 @@ static enum op_result run_wait_turn(struct op *op)
     struct push_op *push = push_of(op);
     const struct push *m = MESSAGE_BODY(push, push->request->message);
 
-    if (!turnstile_enter(&push->log->received, &push->turn, op, m->prev_version)) {
-        PROBE(op->env, "a push reaches a log before its predecessor");
-        return op_wait(op, APPEND);
-    }
-    return op_move(op, APPEND);
+    if (turnstile_enter(&push->log->received, &push->turn, op, m->prev_version))
+        return op_move(op, APPEND);
+    PROBE(op->env, "a push reaches a log before its predecessor");
+    /* One that never comes, because nobody was given that version, would stop all commits without anybody's failure. */
+    wait_timer_start(&push->timer, op, push->log->env->knobs.predecessor_wait_us);
+    return op_wait(op, APPEND);
 }
 
 static bool sections_equal(const struct push_section *a, const struct push_section *b)
@@ -231,9 +233,21 @@ static uint64_t push_bytes(const struct push *m)
     return bytes;
 }
 
-/* Lengths, order and content that the decoder can't know. */
-static bool is_well_formed(const struct push *m)
+/* A section goes to the logs that hold one of its tags: one without any here would be kept for nobody. */
+static bool is_for_us(const struct log_server *log, const struct push_section *section)
 {
+    for (uint32_t i = 0; i < section->tags_count; i++)
+        if (log_tag_is_held(log, section->tags[i]))
+            return true;
+    return false;
+}
+
+/* Lengths, order and content that the decoder can't know. */
+static bool is_well_formed(const struct log_server *log, const struct push *m)
+{
+    for (uint32_t i = 0; i < m->sections_count; i++)
+        if (!is_for_us(log, &m->sections[i]))
+            return false;
     return m->version > m->prev_version && m->prev_version >= 0 && m->known_committed < m->version &&
            push_bytes(m) < LOG_PUSH_BYTES_MAX && log_metadata_is_valid(m->metadata);
 }
@@ -248,6 +262,13 @@ static void start(struct log_server *log, struct rpc_request *request)
     log->push_op_count++;
     log->push_op_bytes += push->bytes;
     op_start_now(&push->op, &type, &log->ops);
+}
+
+static void refuse(struct log_server *log, const struct push *m, const char *why)
+{
+    log->refused_pushes++;
+    TRACE(log->env, SEVERITY_WARN_ALWAYS, "LogPushRefused", {"Id", trace_id(log->id)}, {"Version", trace_int(m->version)},
+          {"Why", trace_str(why)});
 }
 
 void log_on_push(struct log_server *log, struct rpc_request *request)
@@ -265,7 +286,13 @@ void log_on_push(struct log_server *log, struct rpc_request *request)
         rpc_drop(request);
         return;
     }
-    if (!is_well_formed(m)) {
+    if (m->digest != 0 && m->digest != push_digest(m, NULL)) { /* not what its proxy made: to be sent again */
+        refuse(log, m, "its digest does not fit");
+        rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED);
+        return;
+    }
+    if (!is_well_formed(log, m)) {
+        refuse(log, m, "malformed");
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
         return;
     }

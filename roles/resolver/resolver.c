@@ -40,6 +40,7 @@ struct resolver {
 struct waiting {
     struct op op;
     struct wait_turn turn;
+    struct wait_timer timer;
     struct resolver *resolver;
     struct rpc_request *request;
 };
@@ -64,7 +65,8 @@ static void end(struct resolver *self, int error, const char *why)
     if (self->ended)
         return;
     self->ended = true;
-    TRACE(self->context.env, error == ERROR_OUT_OF_MEMORY ? SEVERITY_WARN_ALWAYS : SEVERITY_ERROR, "RoleCannotGoOn",
+    TRACE(self->context.env,
+          error == ERROR_OUT_OF_MEMORY || error == ERROR_TIMED_OUT ? SEVERITY_WARN_ALWAYS : SEVERITY_ERROR, "RoleCannotGoOn",
           {"Role", trace_str("resolver")},
           {"Id", trace_id(self->id)}, {"Epoch", trace_int((int64_t)self->epoch)}, {"Error", trace_int(error)},
           {"Why", trace_str(why)});
@@ -167,6 +169,10 @@ static int judge(struct resolver *self, struct progress *progress, const struct 
         error = birth(self, batch->version);
     if (error == 0)
         error = resolve(self, batch, &message->arena, reply);
+    if (error == 0) {
+        reply->version = batch->version;
+        reply->resolver = self->id;
+    }
     if (error == 0)
         error = resolver_memory_tell(&self->memory, batch->proxy, batch->known_version, batch->version, &message->arena, reply);
     if (error == 0)
@@ -244,6 +250,7 @@ static enum op_result wait_for_turn(struct op *op)
 
     if (turnstile_enter(&self->resolver->door, &self->turn, op, batch->prev_version))
         return op_move(op, JUDGE);
+    wait_timer_start(&self->timer, op, op->env->knobs.predecessor_wait_us);
     return op_wait(op, JUDGE);
 }
 
@@ -253,6 +260,12 @@ static enum op_result judge_in_turn(struct op *op)
     struct rpc_request *request = self->request;
 
     self->request = NULL;
+    if (MESSAGE_BODY(resolve, request->message)->prev_version > self->resolver->door.now) {
+        /* Nobody was given that version, or what we knew of it is gone: all commits would wait without anybody's failure. */
+        rpc_fail(request, ERROR_BROKEN_PROMISE);
+        end(self->resolver, ERROR_TIMED_OUT, "a batch's predecessor never came");
+        return op_finish(op, 0);
+    }
     enter(self->resolver, request);
     return op_finish(op, 0);
 }

@@ -306,6 +306,7 @@ static void receive_get_committed(struct sequencer *self, struct rpc_request *re
         return;
     }
     self->reads++;
+    reply->epoch = self->epoch;
     reply->version = self->committed;
     reply->locked = self->locked;
     rpc_reply(request, message);

@@ -17,6 +17,7 @@
 #include "net/error.h"
 #include "roles/storage/storage_internal.h"
 #include "roles/storage/watches.h"
+#include "txn/digest.h"
 
 enum { LOOK, PEEK, TAKE, APPLY, PAUSE, STAGES };
 enum {
@@ -165,6 +166,9 @@ static const char *judge(const struct storage_server *storage, const struct peek
         if (reply->versions[i].version <= last || reply->versions[i].version > reply->through)
             return "versions out of order";
         last = reply->versions[i].version;
+        if (reply->versions[i].digest != 0 &&
+            reply->versions[i].digest != peek_digest(storage->tag, last, reply->versions[i].mutations))
+            return "a digest does not fit";
         if (storage_check_mutations(reply->versions[i].mutations) != 0)
             return "mutations";
     }

@@ -186,6 +186,7 @@ static int reply_with(struct merge *merge, struct rpc_request *request)
         message_unref(message);
         return error;
     }
+    reply->version = MESSAGE_BODY(get_range, request->message)->version;
     reply->count = merge->count;
     reply->more = merge->more;
     merge->storage->rows_read += merge->count;

@@ -30,6 +30,7 @@ static void fill(struct storage_server *storage, const struct get_value *get, in
 
     if (error == 0 && present)
         error = arena_copy(arena, value, &ret->value);
+    ret->version = get->version;
     ret->error = (uint32_t)error;
     ret->present = error == 0 && present;
     storage->rows_read += ret->present;

@@ -25,7 +25,7 @@ bool lie_name_fits(const struct sim_process *process, const char *name)
 }
 
 /* Every process has a machine of its own, and the dialling side of a connection a port that nobody listens on. */
-static struct sim_process *process_at(const struct sim_world *world, struct address address)
+struct sim_process *lie_process_at(const struct sim_world *world, struct address address)
 {
     for (size_t i = 0; i < world->process_count; i++)
         if (world->processes[i]->address.ip == address.ip)
@@ -55,6 +55,17 @@ void lie_frame_append(const struct lie_frame *frame, struct bytes_buffer *out)
     put_le64(out->ptr + start + AT_REQUEST, frame->request_id);
     put_le64(out->ptr + start + AT_ENDPOINT, frame->endpoint_id);
     put_le64(out->ptr + start + AT_HASH, XXH3_64bits(out->ptr + start + AT_TYPE, length - AT_TYPE));
+}
+
+void lie_frame_reply(const struct lie_frame *request, const struct message_type *type, void *body, struct bytes_buffer *out)
+{
+    struct lie_frame reply = {.type = type, .body = body, .request_id = request->request_id};
+    uint8_t header[RPC_FRAME_HEADER_BYTES] = {0};
+
+    put_le16(header + AT_TYPE, type->id);
+    put_le16(header + AT_WHAT, FRAME_IS_REPLY);
+    reply.whole = bytes_of(header, sizeof(header));
+    lie_frame_append(&reply, out);
 }
 
 static void flip(struct sim_world *world, struct bytes_buffer *out, size_t start, unsigned bits)
@@ -110,7 +121,7 @@ void lie_frames(struct sim_world *world, struct sim_process *from, struct addres
 
     while (rest.len >= RPC_FRAME_HEADER_BYTES) {
         size_t length = (size_t)get_le32(rest.ptr) + AT_HASH;
-        struct lie_frame frame = {.from = from, .to = process_at(world, to), .out = &out};
+        struct lie_frame frame = {.from = from, .to = lie_process_at(world, to), .out = &out};
 
         if (length < RPC_FRAME_HEADER_BYTES || length > rest.len)
             break;

@@ -25,6 +25,10 @@ struct lie_frame {
 
 /* True when `name` is that of the process or, without its number, of its class ("log" of "log2"); empty: any. */
 bool lie_name_fits(const struct sim_process *process, const char *name);
+/* The process that has the address, whichever port. NULL: none. */
+struct sim_process *lie_process_at(const struct sim_world *world, struct address address);
+/* Appends a reply to the request. */
+void lie_frame_reply(const struct lie_frame *request, const struct message_type *type, void *body, struct bytes_buffer *out);
 /* Takes a send apart, frame by frame, and lets look(ctx, frame) judge those whose type is `wanted` (by message id). `data` is
  * replaced by what comes out. */
 void lie_frames(struct sim_world *world, struct sim_process *from, struct address to, struct bytes_buffer *data,

@@ -85,6 +85,21 @@ static void tamper(struct sim_world *world, struct sim_process *from, struct add
     struct lies *lies = world->lies;
 
     lie_frames(world, from, to, data, lies->wanted, look_at_frame, lies);
+    if (lies->inject.len > 0 && from == lies->inject_from && lie_process_at(world, to) == lies->inject_to &&
+        to.port != lies->inject_to->address.port) { /* the side that dialled */
+        int error = bytes_buffer_append(data, bytes_buffer_bytes(&lies->inject));
+
+        assert(error == 0);
+        lies->inject.len = 0;
+    }
+}
+
+void lie_reply(struct lies *lies, const struct lie_frame *request, const struct message_type *type, void *body)
+{
+    lies->inject.len = 0;
+    lie_frame_reply(request, type, body, &lies->inject);
+    lies->inject_from = request->to;
+    lies->inject_to = request->from;
 }
 
 void lie_keep(struct lies *lies, const struct lie_frame *frame)
@@ -534,4 +549,5 @@ void lies_done(struct lies *lies)
     sim_agenda_remove(&lies->world->agenda, &lies->provoker);
     for (uint32_t i = 0; i < LIE_KEPT_MAX; i++)
         bytes_buffer_done(&lies->kept[i].bytes);
+    bytes_buffer_done(&lies->inject);
 }

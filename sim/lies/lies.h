@@ -71,6 +71,8 @@ struct lies {
     const struct sim_process *adopts; /* said so just now */
     struct sim_process *lost[SIM_MACHINES_MAX]; /* their replica has ended */
     uint32_t lost_count;
+    struct bytes_buffer inject;        /* owned: a reply that is not the receiver's own, */
+    const struct sim_process *inject_from, *inject_to; /* and between whom it travels */
     int64_t state[8];                  /* of the lie that runs */
 };
 
@@ -110,6 +112,8 @@ void lie_cut_off(struct lies *lies, const struct sim_process *process, bool cut_
 void lie_stop(struct sim_process *process, enum sim_stop how);
 void lie_boot(struct sim_process *process);
 uint64_t lie_random(struct lies *lies, uint64_t below);
+/* Answers a request in its receiver's name, on its connection, when the receiver next sends something there (a pong will do). */
+void lie_reply(struct lies *lies, const struct lie_frame *request, const struct message_type *type, void *body);
 /* Keeps a copy of the frame, the oldest goes. */
 void lie_keep(struct lies *lies, const struct lie_frame *frame);
 /* One that was kept of the same way (from, to, what), drawn; NULL: none. before_recovery as in the section. */

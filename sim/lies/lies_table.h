@@ -12,6 +12,8 @@
     X(one_voter_twice) X(forged_configuration) X(wrong_hello) \
     /* lies_clock.c */ \
     X(clock_jump) X(clock_frozen) X(clock_fast) \
+    /* lies_pipeline.c */ \
+    X(one_version_twice) X(forgotten_batch) \
     /* lies_disks.c */ \
     X(harmed_file) X(misdirected) X(rolled_back) X(lying_disk) X(foreign_files) X(copied_role)
 

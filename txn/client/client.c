@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "net/buggify.h"
 #include "net/trace.h"
 #include "txn/client/client_internal.h"
 
@@ -484,6 +485,13 @@ static void turn_end(struct ready *ready)
 
     grv_flush(client);
     gets_flush(client);
+}
+
+void client_refuse(struct client *client, const char *what)
+{
+    client->lies++;
+    PROBE(client->env, "a client does not believe an answer");
+    TRACE(client->env, SEVERITY_WARN, "ClientAnswerRefused", {"What", trace_str(what)}, {"Refused", trace_int((int64_t)client->lies)});
 }
 
 void client_turn_end(struct client *client)

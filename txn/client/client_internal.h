@@ -179,9 +179,18 @@ struct client {
 
     struct list transactions; /* with a commit under way: commit.c looks at them when the description changes */
     struct ready turn_end;
+    version_t newest_told; /* the highest read or commit version that anybody gave us */
+    uint64_t lies;         /* answers that could not be true, and were not believed */
     uint64_t self_conflicts; /* numbers the keys under \xff/SC/ */
 };
 
+static inline void client_told_version(struct client *client, version_t version)
+{
+    if (version > client->newest_told)
+        client->newest_told = version;
+}
+/* An answer that can't be true: counted, traced, and the caller asks somebody else. */
+void client_refuse(struct client *client, const char *what);
 void client_turn_end(struct client *client); /* asks for the hook that sends what a turn has batched */
 /* The role_ref of a kind, by turns; NULL if there is none. */
 const struct role_ref *client_pick_role(struct client *client, enum role_kind kind);

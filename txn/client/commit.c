@@ -257,6 +257,7 @@ static int take_result(struct transaction *txn, const struct commit_reply *reply
         error = ERROR_TRANSACTION_CANCELLED;
     else {
         txn->committed_version = reply->version;
+        client_told_version(txn->client, reply->version);
         txn->stamp_order = (uint16_t)reply->batch_index;
         txn->stamp_error = 0;
     }

@@ -137,7 +137,10 @@ static void give_answers(struct get_batch *batch, const struct get_values_reply 
         struct transaction_get *get = list_entry(list_pop_front(&batch->gets), struct transaction_get, link);
         const struct value *value = &reply->values[get->slot];
 
-        if (value->error == 0)
+        if (value->version != 0 && value->version != get->version) {
+            client_refuse(get->txn->client, "a get was answered at another version");
+            one_failed(get, ERROR_BROKEN_PROMISE);
+        } else if (value->error == 0)
             succeed(get, value->present, value->value);
         else
             one_failed(get, (int)value->error);

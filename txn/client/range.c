@@ -324,9 +324,17 @@ static enum op_result answered(struct op *op)
         server_failed(client, range->server, client->env->turn_us - range->rpc.started_us);
     leave_server(range);
     if (error == 0) {
+        const struct get_range_reply *reply = MESSAGE_BODY(get_range_reply, range->rpc.reply);
+
         transaction_lock(range->txn);
-        error = is_current(range) ? range_take_answer(range, MESSAGE_BODY(get_range_reply, range->rpc.reply))
-                                  : ERROR_TRANSACTION_CANCELLED;
+        if (!is_current(range)) {
+            error = ERROR_TRANSACTION_CANCELLED;
+        } else if (reply->version != 0 && reply->version != range->version) {
+            client_refuse(client, "a range was answered at another version");
+            error = ERROR_BROKEN_PROMISE;
+        } else {
+            error = range_take_answer(range, reply);
+        }
         transaction_unlock(range->txn);
         rpc_call_clear(&range->rpc);
         if (error == 0)

@@ -13,6 +13,7 @@ struct grv_batch {
     struct list waits;
     uint32_t count;
     unsigned grv_class;
+    version_t least; /* told to anybody before this was asked: what is given now is not below it */
 };
 
 void grv_ask(struct client *client, struct grv_wait *wait)
@@ -79,7 +80,11 @@ static void batch_ended(struct client_request *request, int error)
     struct client *client = request->client;
 
     list_remove(&batch->link);
-    if (error == 0) {
+    if (error == 0 && MESSAGE_BODY(get_read_version_reply, request->rpc.reply)->version < batch->least) {
+        client_refuse(client, "a read version below one that was given before");
+        ask_again(client, batch);
+    } else if (error == 0) {
+        client_told_version(client, MESSAGE_BODY(get_read_version_reply, request->rpc.reply)->version);
         client->grv_delay_us = 0;
         give(batch, 0, MESSAGE_BODY(get_read_version_reply, request->rpc.reply));
     } else if (client->destroying || goes_up(error)) {
@@ -101,6 +106,7 @@ static struct grv_batch *make_batch(struct client *client, unsigned grv_class)
         return NULL;
     list_init(&batch->waits);
     batch->grv_class = grv_class;
+    batch->least = client->newest_told;
     while (!list_empty(&client->grv[grv_class].waiting) && batch->count < max) {
         list_push_back(&batch->waits, list_pop_front(&client->grv[grv_class].waiting));
         batch->count++;

@@ -198,7 +198,8 @@ static void spoil(struct lab *lab, struct peek_reply *reply, const struct peek *
         reply->through = reply->end = m->from + 10;
         reply->versions_count = reply->versions_count == 0 ? 0 : 1;
         if (reply->versions_count == 1)
-            reply->versions[0] = (struct peek_version){m->from + 1, BYTES_LITERAL("\0\0\0\0\xff\xff\xff\xff nonsense")};
+            reply->versions[0] = (struct peek_version){.version = m->from + 1,
+                                                       .mutations = BYTES_LITERAL("\0\0\0\0\xff\xff\xff\xff nonsense")};
         else
             reply->end = m->from;
     }

@@ -1,5 +1,5 @@
 /* A cluster of fakes for the client: coordinator, controller, proxies and two storage servers that share one map, all behind
- * one rpc. The database has no versions: version 7 is what is there now. */
+ * one rpc. The database has no versions: version 7000 is what is there now. */
 #pragma once
 
 #include <criterion/criterion.h>
@@ -9,7 +9,7 @@
 #include "txn/client/transaction.h"
 #include "txn/kv_map.h"
 
-enum { GRV = 1001, PROXY = 1002, STORAGE_A = 1003, STORAGE_B = 1004, READ_VERSION_NOW = 7 };
+enum { GRV = 1001, PROXY = 1002, STORAGE_A = 1003, STORAGE_B = 1004, READ_VERSION_NOW = 7000 };
 
 struct fakes {
     struct env *env;

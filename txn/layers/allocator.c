@@ -49,7 +49,7 @@ static quoin_error start_of(struct allocator *a, const struct quoin_pair *pair, 
     quoin_error error = quoin_subspace_unpack(a->subspace, pair->key, pair->key_length, &unpacked);
 
     if (error != 0)
-        return QUOIN_ERROR_INVALID_DIRECTORY_LAYER_METADATA;
+        return error == QUOIN_ERROR_OUT_OF_MEMORY ? error : QUOIN_ERROR_INVALID_DIRECTORY_LAYER_METADATA;
     error = quoin_unpacked_int(unpacked, 1, ret_start);
     quoin_unpacked_destroy(unpacked);
     return error != 0 || *ret_start < 0 || *ret_start > INT64_MAX / 2 ? QUOIN_ERROR_INVALID_DIRECTORY_LAYER_METADATA : 0;

@@ -166,3 +166,30 @@ Test(slots, random_crashes_leave_the_last_acknowledged_record_or_a_newer_one)
         fake_disk_destroy(disk);
     }
 }
+
+Test(slots, a_failed_allocation_is_an_error_and_loses_nothing)
+{
+    FAIL_EACH(nth, nth_allocation) {
+        struct fake_disk *disk = fake_disk_create();
+        struct arena arena = {0};
+        struct slots *slots = NULL;
+        struct bytes record;
+        uint8_t bytes[8];
+        int error;
+
+        slots = open_slots(disk, &arena, &record);
+        cr_assert_eq(slots_write_now(slots, record_of(1, bytes)), 0);
+        slots_close(slots);
+        nth_begin(&nth, NULL);
+        slots = NULL;
+        error = slots_open(&disk->env, "d/slots", &arena, &record, &slots);
+        if (error == 0)
+            error = slots_write_now(slots, record_of(2, bytes));
+        slots_close(slots);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
+        slots_close(open_slots(disk, &arena, &record));
+        cr_assert(number_of(record) == 2 || (error != 0 && number_of(record) == 1));
+        arena_done(&arena);
+        fake_disk_destroy(disk);
+    }
+}

@@ -149,8 +149,9 @@ static void answer_range(struct fakes *fakes, struct rpc_request *request)
 
     cr_assert(bytes_compare(asked->end, BYTES_LITERAL("m")) <= 0 || bytes_compare(asked->begin, BYTES_LITERAL("m")) >= 0);
     while (there && (asked->reverse ? bytes_compare(key, asked->begin) >= 0 : bytes_compare(key, asked->end) < 0)) {
-        uint8_t after[64];
+        uint8_t after[512];
 
+        cr_assert_lt(key.len, sizeof(after));
         if (reply->count == limit) {
             reply->more = true;
             break;

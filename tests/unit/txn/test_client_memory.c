@@ -9,6 +9,7 @@
 
 #include "tests/unit/nth.h"
 #include "tests/unit/txn/client_fakes.h"
+#include "txn/client/include/quoin/layers.h"
 #include "txn/client/include/quoin/quoin.h"
 
 /* ---- the servers ---- */
@@ -184,7 +185,8 @@ static int write_and_commit(struct quoin_transaction *transaction)
     return error;
 }
 
-static int use_library(const char *cluster)
+/* Opens the cluster, does `what` in a transaction, closes all. */
+static int use_library(const char *cluster, int (*what)(struct quoin_transaction *transaction))
 {
     struct quoin_database *db = NULL;
     struct quoin_transaction *transaction = NULL;
@@ -193,17 +195,14 @@ static int use_library(const char *cluster)
     if (error == 0)
         error = quoin_transaction_create(db, &transaction);
     if (error == 0)
-        error = read_with(transaction);
-    if (error == 0)
-        error = write_and_commit(transaction);
-    if (error == 0)
-        error = finish(quoin_transaction_on_error(transaction, QUOIN_ERROR_NOT_COMMITTED));
+        error = what(transaction);
     quoin_transaction_destroy(transaction);
     quoin_database_destroy(db);
+    quoin_network_stop();
     return error;
 }
 
-Test(client_memory, every_call_of_the_library_returns_the_error, .timeout = 240)
+static void fail_each_allocation_of(int (*what)(struct quoin_transaction *transaction))
 {
     struct apart apart = serve_apart();
     char cluster[64];
@@ -214,8 +213,7 @@ Test(client_memory, every_call_of_the_library_returns_the_error, .timeout = 240)
         int error;
 
         nth_begin(&nth, NULL);
-        error = use_library(cluster);
-        quoin_network_stop();
+        error = use_library(cluster, what);
         nth_end(&nth);
         refused += error == QUOIN_ERROR_OUT_OF_MEMORY;
         cr_assert(error == 0 || (nth.fired && (error == QUOIN_ERROR_OUT_OF_MEMORY || error == QUOIN_ERROR_COMMIT_UNKNOWN_RESULT)),
@@ -223,4 +221,155 @@ Test(client_memory, every_call_of_the_library_returns_the_error, .timeout = 240)
     }
     cr_assert_gt(refused, 20);
     end_apart(&apart);
+}
+
+static int use_transaction(struct quoin_transaction *transaction)
+{
+    int error = read_with(transaction);
+
+    if (error == 0)
+        error = write_and_commit(transaction);
+    if (error == 0)
+        error = finish(quoin_transaction_on_error(transaction, QUOIN_ERROR_NOT_COMMITTED));
+    return error;
+}
+
+Test(client_memory, every_call_of_the_library_returns_the_error, .timeout = 120)
+{
+    fail_each_allocation_of(use_transaction);
+}
+
+/* ---- the layers ---- */
+
+static int use_directory(struct quoin_transaction *transaction, struct quoin_directory *root, struct quoin_subspace *ret_subspace)
+{
+    struct quoin_directory *made = NULL, *moved = NULL;
+    struct quoin_names *names = NULL;
+    bool exists;
+    int error = quoin_directory_create_or_open(transaction, root, QUOIN_PATH(QUOIN_TEXT("a"), QUOIN_TEXT("b")), "layer", 5, &made);
+
+    if (error == 0)
+        error = quoin_directory_exists(transaction, root, QUOIN_PATH(QUOIN_TEXT("a")), &exists);
+    if (error == 0)
+        error = quoin_directory_list(transaction, root, QUOIN_PATH(QUOIN_TEXT("a")), &names);
+    if (error == 0)
+        error = quoin_directory_move(transaction, root, QUOIN_PATH(QUOIN_TEXT("a"), QUOIN_TEXT("b")), QUOIN_PATH(QUOIN_TEXT("c")), &moved);
+    if (error == 0)
+        error = quoin_directory_subspace(moved, ret_subspace);
+    if (error == 0)
+        error = quoin_directory_remove(transaction, root, QUOIN_PATH(QUOIN_TEXT("a")), &exists);
+    quoin_names_destroy(names);
+    quoin_directory_destroy(made);
+    quoin_directory_destroy(moved);
+    return error;
+}
+
+static int use_counter(struct quoin_transaction *transaction, const struct quoin_subspace *subspace, const struct quoin_tuple *tuple)
+{
+    int64_t number;
+    int error = quoin_counter_add(transaction, subspace, 5);
+
+    (void)tuple;
+    return error == 0 ? quoin_counter_get(transaction, subspace, false, &number) : error;
+}
+
+static int use_multimap(struct quoin_transaction *transaction, const struct quoin_subspace *subspace, const struct quoin_tuple *tuple)
+{
+    int64_t number;
+    bool existed;
+    int error = quoin_multimap_add(transaction, subspace, tuple, tuple);
+
+    if (error == 0)
+        error = quoin_multimap_count(transaction, subspace, tuple, tuple, &number);
+    return error == 0 ? quoin_multimap_remove(transaction, subspace, tuple, tuple, &existed) : error;
+}
+
+static int use_blob(struct quoin_transaction *transaction, const struct quoin_subspace *subspace, const struct quoin_tuple *tuple)
+{
+    uint8_t read[10];
+    int length, error = quoin_blob_write(transaction, subspace, 10, "bytes", 5);
+
+    (void)tuple;
+    if (error == 0)
+        error = quoin_blob_read(transaction, subspace, 5, read, sizeof(read), &length);
+    return error == 0 ? quoin_blob_truncate(transaction, subspace, 3) : error;
+}
+
+static int use_queue(struct quoin_transaction *transaction, const struct quoin_subspace *subspace, const struct quoin_tuple *tuple)
+{
+    struct quoin_buffer item = {0};
+    bool present;
+    int error = quoin_queue_peek(transaction, subspace, &present, &item);
+
+    (void)tuple;
+    quoin_buffer_done(&item);
+    return error == 0 ? quoin_queue_push(transaction, subspace, 0, "item", 4) : error;
+}
+
+static quoin_error first_byte(void *context, struct quoin_slice key, struct quoin_slice record, struct quoin_index_entries *entries)
+{
+    struct quoin_tuple entry = {0};
+    int error;
+
+    (void)context, (void)key;
+    quoin_tuple_add_bytes(&entry, record.data, 1);
+    error = quoin_index_add(entries, &entry);
+    quoin_tuple_done(&entry);
+    return error;
+}
+
+static quoin_error see_record(void *context, const struct quoin_record *record)
+{
+    (void)context, (void)record;
+    return 0;
+}
+
+static int use_records(struct quoin_transaction *transaction, const struct quoin_subspace *subspace, const struct quoin_tuple *key)
+{
+    struct quoin_record_index index = {.name = "first", .extract = first_byte};
+    struct quoin_records records = {subspace, &index, 1};
+    struct quoin_query query = {.index = "first"};
+    struct quoin_buffer record = {0};
+    bool present;
+    int error = quoin_records_put(transaction, &records, key, "record", 6);
+
+    if (error == 0)
+        error = quoin_records_get(transaction, &records, key, &present, &record);
+    if (error == 0)
+        error = quoin_records_query(transaction, &records, &query, see_record, NULL);
+    if (error == 0)
+        error = quoin_records_remove(transaction, &records, key, &present);
+    quoin_buffer_done(&record);
+    return error;
+}
+
+static int use_layers(struct quoin_transaction *transaction)
+{
+    static int (*const uses[])(struct quoin_transaction *, const struct quoin_subspace *, const struct quoin_tuple *) = {
+        use_counter, use_multimap, use_blob, use_queue, use_records};
+    struct quoin_directory *root = NULL;
+    struct quoin_subspace all = {0};
+    int error = quoin_directory_root(NULL, NULL, false, &root);
+
+    if (error == 0)
+        error = use_directory(transaction, root, &all);
+    for (size_t i = 0; error == 0 && i < sizeof(uses) / sizeof(uses[0]); i++) {
+        struct quoin_subspace own = {0};
+        struct quoin_tuple tuple = {0};
+
+        quoin_tuple_add_int(&tuple, (int64_t)i);
+        error = quoin_subspace_init_tuple(&own, &all, &tuple); /* says what the tuple met, too */
+        if (error == 0)
+            error = uses[i](transaction, &own, &tuple);
+        quoin_tuple_done(&tuple);
+        quoin_subspace_done(&own);
+    }
+    quoin_subspace_done(&all);
+    quoin_directory_destroy(root);
+    return error;
+}
+
+Test(client_memory, every_call_of_the_layers_returns_the_error, .timeout = 120)
+{
+    fail_each_allocation_of(use_layers);
 }

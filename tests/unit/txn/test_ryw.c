@@ -3,6 +3,7 @@
 
 #include "net/error.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 #include "txn/client/ryw.h"
 
 enum { KEYS = 40, STEPS = 60000 };
@@ -200,4 +201,36 @@ Test(ryw, a_long_chain_of_operations_is_applied_from_the_oldest)
         cr_assert_eq(result.ptr[1 + i], 'a' + i % 26);
     arena_done(&arena);
     ryw_done(&ryw);
+}
+
+static int write_all_kinds(struct ryw *ryw)
+{
+    uint8_t one[8] = {1};
+    int error = ryw_set(ryw, BYTES_LITERAL("b"), BYTES_LITERAL("value"));
+
+    if (error == 0)
+        error = ryw_clear_range(ryw, BYTES_LITERAL("c"), BYTES_LITERAL("f"));
+    for (int i = 0; i < 40 && error == 0; i++)
+        error = ryw_atomic(ryw, MUTATION_ADD, bytes_of(&(uint8_t){(uint8_t)(100 + i)}, 1), bytes_of(one, sizeof(one)));
+    if (error == 0)
+        error = ryw_unreadable(ryw, BYTES_LITERAL("h"));
+    return error == 0 ? ryw_unreadable_range(ryw, BYTES_LITERAL("i"), BYTES_LITERAL("k")) : error;
+}
+
+Test(ryw, a_failed_allocation_is_an_error_and_what_was_written_before_stays)
+{
+    FAIL_EACH(nth, nth_allocation) {
+        struct ryw_value value;
+        struct ryw ryw;
+        int error;
+
+        ryw_init(&ryw);
+        cr_assert_eq(ryw_set(&ryw, BYTES_LITERAL("a"), BYTES_LITERAL("kept")), 0);
+        nth_begin(&nth, NULL);
+        error = write_all_kinds(&ryw);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
+        ryw_get(&ryw, BYTES_LITERAL("a"), &value);
+        cr_assert(value.kind == RYW_SET && bytes_equal(value.value, BYTES_LITERAL("kept")));
+        ryw_done(&ryw);
+    }
 }

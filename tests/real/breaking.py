@@ -212,6 +212,22 @@ class Broken:
         self.set_plan("")
         return f"{plan} of {role} for {seconds:.1f} s"
 
+    def strike_storm(self):
+        """Three kills in a row, under slow syncs and slow connections as far as these are struck."""
+        if self.plan:
+            self.set_plan("sync cluster/data/ slow=30 one-in=3")
+        if self.relay:
+            self.relay.tell(rules=[{"do": "delay", "ms": [0, 15]}, {"do": "reset", "chance": 0.002}])
+        victims = [self.choose() for _ in range(3)]
+        for _, _, pid in victims:
+            self.kill(pid)
+            time.sleep(self.random.uniform(0, 0.5))
+        if self.plan:
+            self.set_plan("")
+        if self.relay:
+            self.relay.tell(rules=[])
+        return "storm and kill -9 " + ", ".join(f"{role} {port}" for role, port, _ in victims)
+
     def set_plan(self, text):
         with open(self.plan + ".new", "w") as file:
             file.write(text + "\n")

@@ -11,7 +11,7 @@ SECONDS = 0.4
 
 def test_a_strike_of_every_kind_loses_nothing(scratch, long_):
     broken = Broken(scratch, seed=1, network=True, files=True, pause_max_s=30.0 if long_ else 1.5)
-    for kind in ["kill"] * 4 + ["kill-all", "pause", "pause", "restart"]:
+    for kind in ["kill"] * 4 + ["kill-all", "pause", "pause", "restart", "storm"]:
         what, seconds = broken.strike(kind)
         print(f"      {what}: {seconds:.2f} s", flush=True)
     for kind in NETWORK_STRIKES:

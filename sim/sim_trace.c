@@ -34,6 +34,7 @@ struct sim_trace {
     struct sim_world *world;
     FILE *out;
     uint64_t lines, also, op_count;
+    bool ended; /* what follows is the world being taken down */
     struct map collected, travelling, ops;
     struct address receiving_from;
     uint64_t receiving_side, receiving_line, receiving_also;
@@ -105,7 +106,7 @@ uint64_t sim_say_va(struct sim_world *world, const struct sim_process *process, 
 {
     struct sim_trace *trace = world->trace;
 
-    if (trace == NULL)
+    if (trace == NULL || trace->ended)
         return 0;
     fprintf(trace->out, "[%13.6f] #%" PRIu64 " <%" PRIu64, (double)world->now_us / 1e6, ++trace->lines,
             trace->observer.cause);
@@ -420,7 +421,7 @@ void sim_trace_end(struct sim_world *world)
         say_process(world, world->processes[i]);
     say_blocks(world);
     say_waiting(world);
-    sim_set_cause(world, 0);
+    world->trace->ended = true;
     fflush(world->trace->out);
 }
 

@@ -179,6 +179,7 @@ struct sim_active *fault_of_process(struct sim_faults *faults, struct sim_proces
     active->process = process;
     active->incarnation = process->incarnation;
     process->disk->fault_line = sim_cause(faults->world);
+    sim_say(faults->world, process, "is hit, for %.3f s", (double)lasts_us / 1e6);
     return active;
 }
 
@@ -323,6 +324,17 @@ void sim_faults_heal(struct sim_faults *faults)
     sim_set_cause(world, outer);
 }
 
+/* "kill=3", or "kill=3/5" when five had their turn and two of them found nothing to hit or were left out. */
+static size_t print_class(const struct sim_faults *faults, int class, bool first, char *out, size_t out_size)
+{
+    uint64_t strikes_made = faults->strikes[class], numbers = faults->numbers[class];
+    int length = snprintf(out, out_size, "%s%s=%" PRIu64, first ? "" : " ", classes[class].key, strikes_made);
+
+    if (numbers != strikes_made && (size_t)length < out_size)
+        length += snprintf(out + length, out_size - (size_t)length, "/%" PRIu64, numbers);
+    return (size_t)length;
+}
+
 char *sim_faults_print(const struct sim_faults *faults, char *out, size_t out_size)
 {
     size_t used = 0;
@@ -330,7 +342,6 @@ char *sim_faults_print(const struct sim_faults *faults, char *out, size_t out_si
     out[0] = '\0';
     for (int class = 0; class < FAULT_CLASSES; class++)
         if (faults->strikes[class] != 0 && used < out_size)
-            used += (size_t)snprintf(out + used, out_size - used, "%s%s=%" PRIu64, used == 0 ? "" : " ",
-                                     classes[class].key, faults->strikes[class]);
+            used += print_class(faults, class, used == 0, out + used, out_size - used);
     return out;
 }

@@ -1,13 +1,15 @@
 /* quoin-sim: runs a scenario of the simulator with one seed or many.
  *
  *   quoin-sim --test tests/sim/NAME.ini --seed N [--seeds COUNT] [--trace FILE] [--report FILE] [--bug NAME]
+ *             [--failures DIR | --no-failure-folder] [--shrink [--limit SECONDS]]
  *
  * With --seeds each seed runs in a child process, so that one that crashes is reported like one that fails. The last line of a
  * good run is `ok seed=N hash=H simulated=S real=R` (seconds); a failure prints why and the one command that repeats it, and
- * ends with 1. 2: wrong usage or a scenario that can't be read. */
+ * ends with 1. Each failing seed leaves a folder (tools/failure-folder) with its trace and explanation. 2: wrong usage or a scenario that can't be read. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,11 +24,12 @@
 #include "sim/run.h"
 #include "sim/world.h"
 
-enum { REAL_LIMIT_S = 900, SCENARIO_BYTES_MAX = 1 << 20 };
+enum { REAL_LIMIT_S = 900, SCENARIO_BYTES_MAX = 1 << 20, FOLDERS_MAX = 10 };
 
 struct arguments {
-    const char *program, *test, *trace, *report;
+    const char *program, *test, *trace, *report, *bug, *failures, *limit;
     uint64_t seed, seeds;
+    bool no_folder, shrink;
 };
 
 /* For the signal handler: what runs, and how to repeat it. */
@@ -39,6 +42,79 @@ static void print_repeat(FILE *out, uint64_t seed)
     fprintf(out, "repeat: %s --test %s --seed %" PRIu64 " --trace /tmp/quoin-sim-%" PRIu64 ".trace\n",
             current_arguments->program, current_arguments->test, seed, seed);
 }
+
+/* ---- the scripts that a failure calls ---- */
+
+/* "TOP/tools/NAME" of the tree that this program was built in, at TOP/build/TYPE/tools; false when it lies elsewhere. */
+static bool script_path(const char *name, char *self, char *out)
+{
+    ssize_t length = readlink("/proc/self/exe", self, PATH_MAX - 1);
+    char *end;
+
+    if (length <= 0)
+        return false;
+    self[length] = '\0';
+    memcpy(out, self, (size_t)length + 1);
+    for (int up = 0; up < 4; up++) {
+        end = strrchr(out, '/');
+        if (end == NULL)
+            return false;
+        *end = '\0';
+    }
+    if (strlen(out) + strlen(name) + sizeof("/tools/") > PATH_MAX)
+        return false;
+    strcat(strcat(out, "/tools/"), name);
+    return access(out, X_OK) == 0;
+}
+
+/* Becomes the script; returns only if that fails. */
+static void become_script(const char *name, uint64_t seed)
+{
+    static char self[PATH_MAX], path[PATH_MAX];
+    const struct arguments *arguments = current_arguments;
+    char number[24];
+    const char *argv[20] = {path, "--program", self, "--test", arguments->test, "--seed", number};
+    size_t count = 7;
+
+    if (!script_path(name, self, path))
+        return;
+    snprintf(number, sizeof(number), "%" PRIu64, seed);
+    if (arguments->bug != NULL) {
+        argv[count++] = "--bug";
+        argv[count++] = arguments->bug;
+    }
+    if (arguments->failures != NULL) {
+        argv[count++] = "--failures";
+        argv[count++] = arguments->failures;
+    }
+    if (arguments->shrink && arguments->limit != NULL) {
+        argv[count++] = "--limit";
+        argv[count++] = arguments->limit;
+    }
+    execv(path, (char *const *)argv);
+}
+
+/* Also from a signal handler: between fork and exec nothing is done that a crashed process could not do. */
+static void keep_failure(uint64_t seed)
+{
+    const struct arguments *arguments = current_arguments;
+    bool wanted_to_fail = arguments->bug != NULL && arguments->failures == NULL;
+    pid_t child;
+
+    if (arguments->no_folder || arguments->trace != NULL || wanted_to_fail)
+        return;
+    fflush(stderr);
+    alarm(0);
+    child = fork();
+    if (child == 0) {
+        become_script("failure-folder", seed);
+        _exit(127);
+    }
+    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* ---- one seed ---- */
 
 static void watch(struct sim_world *world)
 {
@@ -59,6 +135,7 @@ static void crashed(int number)
         sim_world_fail(world, "%s", number == SIGALRM ? "it takes too long" : strsignal(number));
         sim_trace_end(world);
     }
+    keep_failure(current_seed);
     raise(number);
 }
 
@@ -66,13 +143,23 @@ static void usage(const char *program, FILE *out)
 {
     fprintf(out,
             "usage: %s --test FILE --seed N [--seeds COUNT] [--trace FILE] [--report FILE] [--bug NAME]\n"
+            "       [--failures DIR | --no-failure-folder] [--shrink [--limit SECONDS]]\n"
             "\n"
             "  --test FILE    the scenario, as tests/sim/cycle.ini\n"
             "  --seed N       decides everything that happens\n"
             "  --seeds COUNT  that many seeds from N on, each in a process of its own\n"
             "  --trace FILE   every message with its cause\n"
             "  --report FILE  appends what the run measured\n"
-            "  --bug NAME     turns a planted bug on (tools/build bugs); --bug list names them\n",
+            "  --bug NAME     turns a planted bug on (tools/build bugs); --bug list names them\n"
+            "  --failures DIR where a failing seed leaves its folder (default build/failures: see tools/failure-folder --help)\n"
+            "  --no-failure-folder   leave none; --trace leaves none either, nor does --bug without --failures\n"
+            "  --shrink       looks for a smaller scenario that fails in the same way (see tools/shrink --help)\n"
+            "  --limit SECONDS       how long --shrink looks at most\n"
+            "\n"
+            "examples:\n"
+            "  quoin-sim --test tests/sim/kills.ini --seed 1 --seeds 100\n"
+            "  quoin-sim --test tests/sim/kills.ini --seed 7 --trace /tmp/7.trace && tools/explain /tmp/7.trace\n"
+            "  quoin-sim --test tests/sim/kills.ini --seed 7 --shrink --limit 300\n",
             program);
     exit(out == stdout ? 0 : 2);
 }
@@ -113,6 +200,8 @@ static struct arguments parse_arguments(int argc, char **argv)
         {"test", required_argument, NULL, 't'},   {"seed", required_argument, NULL, 's'},
         {"seeds", required_argument, NULL, 'n'},  {"trace", required_argument, NULL, 'o'},
         {"report", required_argument, NULL, 'r'}, {"bug", required_argument, NULL, 'b'},
+        {"failures", required_argument, NULL, 'f'}, {"no-failure-folder", no_argument, NULL, 'x'},
+        {"shrink", no_argument, NULL, 'k'},       {"limit", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     struct arguments arguments = {.program = argv[0], .seeds = 1};
@@ -138,7 +227,20 @@ static struct arguments parse_arguments(int argc, char **argv)
             arguments.report = optarg;
             break;
         case 'b':
+            arguments.bug = optarg;
             turn_bug_on(argv[0], optarg);
+            break;
+        case 'f':
+            arguments.failures = optarg;
+            break;
+        case 'x':
+            arguments.no_folder = true;
+            break;
+        case 'k':
+            arguments.shrink = true;
+            break;
+        case 'l':
+            arguments.limit = optarg;
             break;
         case 'h':
             usage(argv[0], stdout);
@@ -228,6 +330,7 @@ static bool run_seed(const struct arguments *arguments, const struct scenario *s
         fprintf(stderr, "FAILED seed=%" PRIu64 " at %.6f s: %s\n", seed, result.simulated_s, result.why);
         fprintf(stderr, "faults: %s\n", result.faults[0] == '\0' ? "none" : result.faults);
         print_repeat(stderr, seed);
+        keep_failure(seed);
     }
     fflush(stdout);
     return result.ok;
@@ -264,10 +367,17 @@ int main(int argc, char **argv)
     signal(SIGBUS, crashed);
     signal(SIGFPE, crashed);
     signal(SIGALRM, crashed);
+    if (arguments.shrink) {
+        become_script("shrink", arguments.seed);
+        fprintf(stderr, "%s: tools/shrink is not where this program was built\n", arguments.program);
+        return 2;
+    }
     if (arguments.seeds == 1)
         return run_seed(&arguments, &scenario, arguments.seed) ? 0 : 1;
-    for (uint64_t i = 0; i < arguments.seeds; i++)
+    for (uint64_t i = 0; i < arguments.seeds; i++) {
         failed += !run_in_child(&arguments, &scenario, arguments.seed + i);
+        arguments.no_folder |= failed >= FOLDERS_MAX; /* the first ones tell enough */
+    }
     if (failed != 0)
         fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds failed\n", failed, arguments.seeds);
     return failed == 0 ? 0 : 1;

@@ -1,5 +1,6 @@
 """Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, 10 again under the sanitizers; and the
-scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug; and each lie of tests/sim/lies with a few
+scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug; what a failing seed leaves
+behind (failures.py); and each lie of tests/sim/lies with a few
 seeds, which is one test by the file's name.
 
 The second run of the ten is by build/asan: equal hashes then also say that nothing depends on addresses or on what the
@@ -13,6 +14,8 @@ import re
 import subprocess
 import sys
 import time
+
+import failures
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OK = re.compile(r"^ok seed=(\d+) hash=([0-9a-fx]+) simulated=(\S+) real=(\S+)")
@@ -115,6 +118,8 @@ def main():
                 report("again", "asan", scenario, seed, text)
             elif not same:
                 report("again", "asan", scenario, seed, f"the hash was {first}, and now it is {hash_}")
+    good, bad = failures.run_all()
+    passed, failed = passed + good, failed + bad
     print(f"sim: {len(jobs)} seeds and {len(again)} repeats over {len(scenarios)} scenarios, {len(lie_files)} lies "
           f"in {time.monotonic() - began:.0f} s")
     print(f"{passed} passed, {failed} failed")

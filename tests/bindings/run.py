@@ -1,0 +1,145 @@
+"""Software that others wrote for FoundationDB, on Quoin, unchanged: npm's foundationdb with its own tests and its stack tester, rxdb's
+storage, @openland/foundationdb.
+
+usage: tests/bindings/run.py [--long] [--only NAME]
+
+What is installed is pinned by package-lock.json and comes from npm's registry into build/test/bindings. Where node is older than 20, or npm is
+missing, nothing runs: that is said, and the exit status is 77.
+example: python3 tests/bindings/run.py --only layer
+"""
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "real"))
+
+import harness  # noqa: E402
+from harness import BUILD, TOP  # noqa: E402
+
+WHERE = os.path.join(TOP, "build/test/bindings")
+LIBRARIES = os.path.join(TOP, "build", BUILD, "roles/embedded")
+SKIPPED = 77
+RUN_OF_ITS_OWN, PENDING_OF_ITS_OWN = 52, 5
+
+
+def skip(why):
+    print(f"SKIPPED: bindings: {why}. Nothing of what others wrote has been run against libfdb_c.")
+    print("0 passed, 0 failed")
+    sys.exit(SKIPPED)
+
+
+def check_node():
+    if not shutil.which("node") or not shutil.which("npm"):
+        skip("there is no node, or no npm")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
+    if int(re.match(r"v(\d+)", version).group(1)) < 20:
+        skip(f"node is {version}; 20 is needed")
+
+
+def install():
+    """npm ci, unless what is there was made from the same files."""
+    files = [os.path.join(HERE, name) for name in ("package.json", "package-lock.json")]
+    digest = hashlib.sha256(b"".join(open(name, "rb").read() for name in files)).hexdigest()
+    stamp = os.path.join(WHERE, "installed")
+    if os.path.exists(stamp) and open(stamp).read() == digest:
+        return
+    os.makedirs(WHERE, exist_ok=True)
+    for name in files:
+        shutil.copy(name, WHERE)
+    run = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=WHERE, stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    if run.returncode != 0:
+        raise AssertionError(f"npm ci failed:\n{run.stdout[-3000:]}")
+    with open(stamp, "w") as file:
+        file.write(digest)
+
+
+def environment(**more):
+    return dict(os.environ, LD_LIBRARY_PATH=LIBRARIES, **more)
+
+
+def node(*arguments, timeout=60, **variables):
+    run = subprocess.run(["node", *arguments], cwd=WHERE, env=environment(**variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, timeout=timeout)
+    assert run.returncode == 0, f"{' '.join(arguments)} exited {run.returncode}:\n{run.stdout[-4000:]}"
+    return run.stdout
+
+
+def clusters(scratch):
+    """The two kinds of cluster that everything here must run on."""
+    yield scratch.start_cluster()
+    yield "embedded:" + scratch.path("embedded")
+
+
+def own_tests(cluster):
+    modules = os.path.join(WHERE, "node_modules")
+    tests = sorted(name for name in os.listdir(os.path.join(modules, "foundationdb/dist/test")) if name.endswith(".js"))
+    out = node(os.path.join(modules, "mocha/bin/mocha.js"), "--exit", *(os.path.join(modules, "foundationdb/dist/test", name) for name in tests),
+               FDB_CLUSTER_FILE=cluster)
+    passing, pending = re.search(r"(\d+) passing", out), re.search(r"(\d+) pending", out)
+    assert passing and int(passing.group(1)) == RUN_OF_ITS_OWN and int(pending.group(1)) == PENDING_OF_ITS_OWN, out[-3000:]
+
+
+def test_npm_foundationdb_passes_its_own_tests(scratch, _):
+    for cluster in clusters(scratch):
+        own_tests(cluster)
+
+
+def test_layer_rxdb_storage(scratch, _):
+    shutil.copy(os.path.join(HERE, "layer_rxdb.js"), WHERE)
+    for cluster in clusters(scratch):
+        node("layer_rxdb.js", cluster)
+
+
+def test_layer_openland(scratch, _):
+    shutil.copy(os.path.join(HERE, "layer_openland.js"), WHERE)
+    for cluster in clusters(scratch):
+        node("layer_openland.js", cluster)
+
+
+def run_one(name, function, long_):
+    began = time.monotonic()
+    try:
+        with harness.Scratch(name) as scratch:
+            function(scratch, long_)
+        problem = None
+    except Exception:
+        problem = traceback.format_exc()
+    print(f"{'FAIL' if problem else 'ok  '}  {name} ({time.monotonic() - began:.1f} s)", flush=True)
+    if problem:
+        print(problem, flush=True)
+    return not problem
+
+
+def main():
+    if "-h" in sys.argv or "--help" in sys.argv:
+        print(__doc__.strip())
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
+    check_node()
+    if not harness.build():
+        print("0 passed, 1 failed")
+        return 1
+    if not run_one("npm_ci", lambda _scratch, _long: install(), False):
+        print("0 passed, 1 failed")
+        return 1
+    passed = failed = 0
+    for name, function in list(globals().items()):
+        if name.startswith("test_") and only in name:
+            good = run_one(name, function, "--long" in sys.argv)
+            passed += good
+            failed += not good
+    print(f"{passed} passed, {failed} failed")
+    return int(failed > 0 or passed == 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

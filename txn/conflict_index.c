@@ -284,3 +284,63 @@ bool conflict_index_is_newer_at(const struct conflict_index *index, struct bytes
     }
     return newer;
 }
+
+/* ---- which write that was ---- */
+
+/* The first boundary above the node's. Every gap that was written has one. */
+static struct bytes end_of_gap(const struct conflict_index *index, struct bytes key)
+{
+    const struct conflict_node *node = index->root, *above = NULL;
+
+    while (node != NULL) {
+        bool is_above = bytes_compare(key_of(node), key) > 0;
+
+        if (is_above)
+            above = node;
+        node = is_above ? node->left : node->right;
+    }
+    assert(above != NULL);
+    return key_of(above);
+}
+
+/* Subtrees that have nothing newer than what is found already are skipped. `floor`: the boundary at or below begin. */
+static void look_for_newest(const struct conflict_node *node, const struct conflict_node *floor, struct bytes begin, struct bytes end,
+                            const struct conflict_node **ret_node, bool *ret_is_point, uint32_t *when)
+{
+    bool within;
+
+    if (newest_of(node) <= *when)
+        return;
+    within = bytes_compare(key_of(node), begin) >= 0;
+    if (bytes_compare(key_of(node), end) >= 0) {
+        look_for_newest(node->left, floor, begin, end, ret_node, ret_is_point, when);
+        return;
+    }
+    if (within && node->point > *when) {
+        *ret_node = node;
+        *ret_is_point = true;
+        *when = node->point;
+    }
+    if ((within || node == floor) && node->gap > *when) {
+        *ret_node = node;
+        *ret_is_point = false;
+        *when = node->gap;
+    }
+    if (within)
+        look_for_newest(node->left, floor, begin, end, ret_node, ret_is_point, when);
+    look_for_newest(node->right, floor, begin, end, ret_node, ret_is_point, when);
+}
+
+bool conflict_index_find_newest(const struct conflict_index *index, struct bytes begin, struct bytes end, uint32_t when,
+                                struct conflict_newest *ret)
+{
+    const struct conflict_node *node = NULL;
+
+    look_for_newest(index->root, find_floor(index, begin), begin, end, &node, &ret->is_point, &when);
+    if (node == NULL)
+        return false;
+    ret->begin = key_of(node);
+    ret->end = ret->is_point ? bytes_none() : end_of_gap(index, key_of(node));
+    ret->when = when;
+    return true;
+}

@@ -28,4 +28,13 @@ int conflict_index_add_range(struct conflict_index *index, struct arena *arena, 
 
 /* Was anything in [begin, end) written after `when`? Looks only where the answer can be yes: a recent `when` is cheap. */
 bool conflict_index_is_newer(const struct conflict_index *index, struct bytes begin, struct bytes end, uint32_t when);
+/* The newest write in [begin, end) after `when`; false if there is none. One of a range
+ * covers all of [begin, end), or more. Borrowed from the index. */
+struct conflict_newest {
+    struct bytes begin, end; /* end is not there when is_point */
+    uint32_t when;
+    bool is_point;
+};
+bool conflict_index_find_newest(const struct conflict_index *index, struct bytes begin, struct bytes end, uint32_t when,
+                                struct conflict_newest *ret);
 bool conflict_index_is_newer_at(const struct conflict_index *index, struct bytes key, uint32_t when);

@@ -459,18 +459,97 @@ static void look_ahead_points(const struct conflict_set *set, const struct gener
     }
 }
 
+/* The newest point in the access that was written after `when`: of a range read, among those that are not indexed yet. */
+static bool find_point(const struct generation *generation, const struct access *access, uint32_t when, struct conflict_newest *ret)
+{
+    const struct point *best = NULL;
+
+    list_each(node, after, &generation->waiting) { /* newest first */
+        const struct point *point = list_entry(node, struct point, waiting);
+        struct bytes key = bytes_of(point->key, point->len);
+
+        if (point->when <= when)
+            break;
+        if (access->is_point ? is_key(point, access->begin)
+                             : bytes_compare(key, access->begin) >= 0 && bytes_compare(key, access->end) < 0) {
+            best = point;
+            break;
+        }
+    }
+    if (best == NULL)
+        return false;
+    *ret = (struct conflict_newest){.begin = bytes_of(best->key, best->len), .when = best->when, .is_point = true};
+    return true;
+}
+
+/* A key and what follows it: a point read as a range of one key. */
+static int end_of_access(const struct access *access, struct arena *arena, struct bytes *ret_end)
+{
+    uint8_t *after;
+
+    *ret_end = access->end;
+    if (!access->is_point)
+        return 0;
+    after = arena_alloc(arena, access->begin.len + 1);
+    if (after == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    if (access->begin.len > 0)
+        memcpy(after, access->begin.ptr, access->begin.len);
+    after[access->begin.len] = 0;
+    *ret_end = bytes_of(after, access->begin.len + 1);
+    return 0;
+}
+
+/* What a read that conflicts has met: the newest generation's newest write in it. */
+static int find_write(struct conflict_set *set, const struct access *access, version_t read_version, struct arena *arena,
+                      struct conflict_write *ret)
+{
+    struct bytes end;
+    int error = end_of_access(access, arena, &end);
+
+    *ret = (struct conflict_write){.version = VERSION_NONE};
+    list_each(node, after, &set->generations) {
+        struct generation *generation = list_entry(node, struct generation, link);
+        uint32_t when = relative(generation, read_version);
+        struct conflict_newest indexed, waiting;
+        bool is_indexed, is_waiting;
+
+        if (error != 0 || generation->newest <= read_version)
+            break;
+        is_indexed = conflict_index_find_newest(&generation->index, access->begin, end, when, &indexed);
+        is_waiting = find_point(generation, access, is_indexed ? indexed.when : when, &waiting);
+        if (!is_indexed && !is_waiting)
+            continue;
+        if (is_waiting)
+            indexed = waiting;
+        ret->is_point = indexed.is_point;
+        ret->version = generation->base + indexed.when;
+        error = arena_copy(arena, indexed.begin, &ret->begin);
+        if (error == 0)
+            error = arena_copy(arena, indexed.end, &ret->end);
+        break;
+    }
+    return error;
+}
+
 static int report_conflicts(struct conflict_set *set, struct conflict_transaction *transaction,
                             const struct bounds *bounds, struct arena *arena)
 {
     uint32_t *indexes = arena_alloc(arena, (bounds->writes - bounds->reads) * sizeof(*indexes));
+    struct conflict_write *writes = arena_alloc(arena, (bounds->writes - bounds->reads) * sizeof(*writes));
     uint32_t count = 0;
 
-    if (indexes == NULL)
+    if (indexes == NULL || writes == NULL)
         return ERROR_OUT_OF_MEMORY;
-    for (size_t i = bounds->reads; i < bounds->writes; i++)
-        if (read_conflicts(set, &set->accesses[i], transaction->read_version))
-            indexes[count++] = (uint32_t)(i - bounds->reads);
+    for (size_t i = bounds->reads; i < bounds->writes; i++) {
+        if (!read_conflicts(set, &set->accesses[i], transaction->read_version))
+            continue;
+        if (find_write(set, &set->accesses[i], transaction->read_version, arena, &writes[count]) != 0)
+            return ERROR_OUT_OF_MEMORY;
+        indexes[count++] = (uint32_t)(i - bounds->reads);
+    }
     transaction->conflicting_reads = indexes;
+    transaction->conflicting_writes = writes;
     transaction->conflicting_count = count;
     return 0;
 }

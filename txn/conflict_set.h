@@ -23,6 +23,13 @@ enum conflict_verdict {
     CONFLICT_TOO_OLD = 2,  /* it has read ranges, and its read version is below the window: transaction_too_old */
 };
 
+/* The newest write that a read met, or a part of it (a wide write may have been cut by others). */
+struct conflict_write {
+    struct bytes begin, end; /* end is not there when is_point */
+    bool is_point;
+    version_t version;
+};
+
 struct conflict_transaction {
     version_t read_version;
     struct bytes read_ranges;  /* borrowed during the call; table of txn/conflict_range.h */
@@ -31,6 +38,7 @@ struct conflict_transaction {
 
     /* Results. */
     enum conflict_verdict verdict;
+    const struct conflict_write *conflicting_writes; /* what each of them met, in the arena */
     uint32_t conflicting_count;        /* 0 unless report and the verdict is CONFLICT */
     const uint32_t *conflicting_reads; /* indexes into read_ranges, ascending; lives in the arena of the call */
 };

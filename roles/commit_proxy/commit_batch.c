@@ -83,10 +83,36 @@ static void call(struct commit_batch *self, struct endpoint to, struct message *
 
 /* ---- GET_VERSION ---- */
 
+/* An error reply has no room for them. False: no memory. */
+static bool answer_conflicts(struct commit_item *item)
+{
+    struct message *message;
+    struct commit_reply *reply = MESSAGE_NEW(commit_reply, &message);
+
+    if (reply != NULL)
+        reply->conflicts = arena_alloc(&message->arena, item->conflict_count * sizeof(*reply->conflicts));
+    if (reply == NULL || reply->conflicts == NULL) {
+        message_unref(message);
+        return false;
+    }
+    reply->error = ERROR_NOT_COMMITTED;
+    for (struct reported_conflict *at = item->conflicts; at != NULL; at = at->next) {
+        struct conflict *to = &reply->conflicts[reply->conflicts_count++];
+
+        if (message_copy_body(&schema_conflict, &at->conflict, &message->arena, to) != 0) {
+            message_unref(message);
+            return false;
+        }
+    }
+    rpc_reply(item->request, message);
+    return true;
+}
+
 static void refuse(struct commit_batch *self, struct commit_item *item, int error)
 {
     item->error = error;
-    rpc_fail(item->request, error);
+    if (error != ERROR_NOT_COMMITTED || item->conflict_count == 0 || !answer_conflicts(item))
+        rpc_fail(item->request, error);
     item->request = NULL;
     if (error == ERROR_NOT_COMMITTED)
         self->proxy->conflicts++;
@@ -144,7 +170,8 @@ static int take_queue(struct commit_batch *self)
         return ERROR_OUT_OF_MEMORY;
     while (self->count < limit && (self->count == 0 || self->bytes < bytes_max)) {
         struct rpc_request *request = list_entry(proxy->queue.next, struct rpc_request, link);
-        size_t push_bytes = commit_push_bytes(proxy, MESSAGE_BODY(commit, request->message)->mutations);
+        const struct commit *body = MESSAGE_BODY(commit, request->message);
+        size_t push_bytes = commit_push_bytes(proxy, body->mutations) + (body->idempotency_id.len > 0 ? IDEMPOTENCY_PUSH_BYTES : 0);
 
         if (self->count > 0 && (self->push_bytes + push_bytes > COMMIT_PUSH_BYTES_MAX ||
                                 BUGGIFY_ONE_IN(proxy->context.env, 8, "a batch's push has no room for the next transaction")))
@@ -210,6 +237,8 @@ static int complete_item(struct commit_batch *self, uint32_t index)
             error = mutation_patch_versionstamps((uint8_t *)item->mutations.ptr, item->mutations.len, self->version,
                                                  PLANTED_BUG(VERSIONSTAMP_REUSED) ? 0 : (uint16_t)index);
     }
+    if (error == 0 && item->body->idempotency_id.len > 0)
+        error = commit_add_idempotency(self, index);
     if (error != 0 || !item->facts.touches_system)
         return error;
     error = commit_metadata_part(item->mutations, &metadata);

@@ -2,6 +2,7 @@
 #include "net/error.h"
 #include "roles/commit_proxy/commit_proxy_impl.h"
 #include "txn/conflict_range.h"
+#include "txn/idempotency.h"
 #include "txn/system_keys.h"
 
 /* Keys and values alone, as a client counts them; and a bound for tables of many empty records. */
@@ -90,6 +91,8 @@ int commit_check(const struct commit *body, unsigned flags, struct mutation_tabl
         error = check_size(body, facts.count, reads, writes);
     if (error == 0 && facts.touches_system)
         error = check_metadata(body->mutations);
+    if (error == 0 && body->idempotency_id.len > 0)
+        error = idempotency_check(body->idempotency_id, body->read_version);
     if (error == 0 && reads > 0 && body->read_version < 0)
         error = ERROR_VERSION_INVALID;
     if (error == 0)

@@ -45,6 +45,7 @@ struct commit_proxy {
     int64_t newest_batch_us;
     struct turnstile apply_turn;  /* stands at the number of the batch that may apply */
     version_t known_committed;    /* reported, and the sequencer said yes */
+    version_t forgot_ids;         /* the version at which expired idempotency ids were last cleared */
     version_t told_committed;     /* the newest one that the logs were sent */
     struct op ticker;             /* empty batches */
     struct wait_timer tick;
@@ -52,6 +53,12 @@ struct commit_proxy {
 
     uint64_t commits_in, committed, conflicts, too_old, refused, overloaded, batches, empty_batches, metadata_transactions;
     uint64_t mutations, mutation_bytes, locations;
+};
+
+/* Of one that asked for it; all in the batch's arena. */
+struct reported_conflict {
+    struct conflict conflict;
+    struct reported_conflict *next;
 };
 
 /* A transaction of a batch. */
@@ -62,6 +69,8 @@ struct commit_item {
     struct mutation_table_facts facts;
     struct bytes mutations;      /* of the request; a patched copy in the batch's arena if it has versionstamps */
     struct bytes metadata;       /* what it changes of the metadata, in the batch's arena; empty: nothing */
+    struct reported_conflict *conflicts;
+    uint32_t conflict_count;
     int error;                   /* what the client hears; 0: it commits, as far as is known */
 };
 
@@ -145,6 +154,12 @@ void commit_proxy_batch_ended(struct commit_proxy *proxy, bool well);
 /* ---- commit_batch.c ---- */
 
 void commit_batch_start(struct commit_proxy *proxy);
+
+/* ---- idempotency.c ---- */
+
+enum { IDEMPOTENCY_PUSH_BYTES = 512 }; /* at most, for an id and a clear */
+/* Adds what keeps the item's id, and now and then what forgets those that have expired, to the item's mutations. */
+int commit_add_idempotency(struct commit_batch *batch, uint32_t index);
 
 /* ---- commit_check.c: pure ---- */
 

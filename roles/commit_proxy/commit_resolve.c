@@ -53,7 +53,8 @@ static int add_transaction(const struct commit_item *item, struct bytes low, con
         error = arena_copy(arena, item->metadata, &ret->mutations);
     ret->read_version = item->body->read_version;
     ret->flags = (item->metadata.len > 0 ? RESOLVE_METADATA : 0) |
-                 ((item->flags & (COMMIT_LOCK_AWARE | COMMIT_RECOVERY)) != 0 ? RESOLVE_LOCK_AWARE : 0);
+                 ((item->flags & (COMMIT_LOCK_AWARE | COMMIT_RECOVERY)) != 0 ? RESOLVE_LOCK_AWARE : 0) |
+                 ((item->flags & COMMIT_REPORT_CONFLICTS) != 0 ? RESOLVE_REPORT_CONFLICTS : 0);
     return error;
 }
 
@@ -115,6 +116,39 @@ static int error_of(uint32_t verdict)
     return verdict == VERDICT_COMMITTED ? 0 : verdict == VERDICT_CONFLICT ? ERROR_NOT_COMMITTED : ERROR_TRANSACTION_TOO_OLD;
 }
 
+static int copy_conflict(struct arena *arena, const struct conflict *from, struct conflict *to)
+{
+    int error = arena_copy(arena, from->read_begin, &to->read_begin);
+
+    to->version = from->version;
+    if (error == 0)
+        error = arena_copy(arena, from->read_end, &to->read_end);
+    if (error == 0)
+        error = arena_copy(arena, from->written_begin, &to->written_begin);
+    return error != 0 ? error : arena_copy(arena, from->written_end, &to->written_end);
+}
+
+/* What a resolver reports, for the answer to the client: its item's list grows by a copy. */
+static int keep_conflicts(struct commit_batch *batch, uint32_t index, const struct resolve_reply *reply)
+{
+    if (reply->reporters_count != reply->conflicts_count)
+        return ERROR_OPERATION_FAILED;
+    for (uint32_t i = 0; i < reply->conflicts_count; i++) {
+        struct reported_conflict *reported = arena_zalloc(&batch->arena, sizeof(*reported));
+        struct commit_item *item;
+
+        if (reply->reporters[i] >= batch->asked[index].count)
+            return ERROR_OPERATION_FAILED;
+        if (reported == NULL || copy_conflict(&batch->arena, &reply->conflicts[i], &reported->conflict) != 0)
+            return ERROR_OUT_OF_MEMORY;
+        item = &batch->items[batch->asked[index].items[reply->reporters[i]]];
+        reported->next = item->conflicts;
+        item->conflicts = reported;
+        item->conflict_count++;
+    }
+    return 0;
+}
+
 static int judge_by(struct commit_batch *batch, uint32_t index, const struct resolve_reply *reply)
 {
     if (reply->verdicts_count != batch->asked[index].count)
@@ -133,7 +167,7 @@ static int judge_by(struct commit_batch *batch, uint32_t index, const struct res
         if (item->error == 0 || error == ERROR_TRANSACTION_TOO_OLD)
             item->error = error;
     }
-    return 0;
+    return keep_conflicts(batch, index, reply);
 }
 
 int commit_resolve_judge(struct commit_batch *batch)

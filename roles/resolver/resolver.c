@@ -18,9 +18,11 @@
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/resolver/resolver_memory.h"
+#include "txn/conflict_range.h"
 #include "txn/conflict_set.h"
+#include "txn/keys.h"
 
-enum { PROXIES_MAX = 256, WAITING_MAX = 4096 };
+enum { PROXIES_MAX = 256, WAITING_MAX = 4096, REPORTED_MAX = 1000 /* conflicts of one transaction */ };
 
 struct resolver {
     struct role_context context;
@@ -117,6 +119,7 @@ static struct conflict_transaction *prepare(struct resolver *self, const struct 
         transactions[i].read_version = batch->transactions[i].read_version;
         transactions[i].read_ranges = batch->transactions[i].read_conflicts;
         transactions[i].write_ranges = batch->transactions[i].write_conflicts;
+        transactions[i].report = (batch->transactions[i].flags & RESOLVE_REPORT_CONFLICTS) != 0;
     }
     return transactions;
 }
@@ -127,6 +130,67 @@ static void count_verdict(struct resolver *self, enum conflict_verdict verdict)
     self->committed += verdict == CONFLICT_COMMITTED;
     self->conflicts += verdict == CONFLICT_CONFLICT;
     self->too_old += verdict == CONFLICT_TOO_OLD;
+}
+
+static uint32_t reported(const struct conflict_transaction *transaction)
+{
+    return transaction->conflicting_count < REPORTED_MAX ? transaction->conflicting_count : REPORTED_MAX;
+}
+
+/* The end of a range, or of one key as a range. */
+static int copy_end(struct arena *arena, bool is_point, struct bytes begin, struct bytes end, struct bytes *ret)
+{
+    return is_point ? key_after(arena, begin, ret) : arena_copy(arena, end, ret);
+}
+
+/* What one transaction met. The reads are walked once: conflicting_reads ascends. */
+static int report_one(struct bytes reads, const struct conflict_transaction *transaction, struct arena *arena,
+                      struct resolve_reply *reply)
+{
+    struct conflict_range range = {0};
+    uint32_t place = 0;
+    int error = conflict_range_next(&reads, &range);
+
+    for (uint32_t i = 0; i < reported(transaction) && error == 0; i++) {
+        const struct conflict_write *write = &transaction->conflicting_writes[i];
+        struct conflict *conflict = &reply->conflicts[reply->conflicts_count];
+
+        for (; place < transaction->conflicting_reads[i] && error == 0; place++)
+            error = conflict_range_next(&reads, &range);
+        conflict->version = write->version;
+        if (error == 0)
+            error = arena_copy(arena, range.begin, &conflict->read_begin);
+        if (error == 0)
+            error = copy_end(arena, range.is_point, range.begin, range.end, &conflict->read_end);
+        if (error == 0)
+            error = arena_copy(arena, write->begin, &conflict->written_begin);
+        if (error == 0 && write->version != VERSION_NONE)
+            error = copy_end(arena, write->is_point, write->begin, write->end, &conflict->written_end);
+        reply->conflicts_count++;
+    }
+    return error;
+}
+
+static int report_conflicts(const struct resolve *batch, const struct conflict_transaction *transactions, struct arena *arena,
+                            struct resolve_reply *reply)
+{
+    uint32_t count = 0;
+    int error = 0;
+
+    for (uint32_t i = 0; i < batch->transactions_count; i++)
+        count += reported(&transactions[i]);
+    if (count == 0)
+        return 0;
+    reply->conflicts = arena_zalloc(arena, count * sizeof(*reply->conflicts));
+    reply->reporters = arena_alloc(arena, count * sizeof(*reply->reporters));
+    if (reply->conflicts == NULL || reply->reporters == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    for (uint32_t i = 0; i < batch->transactions_count && error == 0; i++) {
+        for (uint32_t n = 0; n < reported(&transactions[i]); n++)
+            reply->reporters[reply->reporters_count++] = i;
+        error = report_one(batch->transactions[i].read_conflicts, &transactions[i], arena, reply);
+    }
+    return error;
 }
 
 static int resolve(struct resolver *self, const struct resolve *batch, struct arena *arena, struct resolve_reply *reply)
@@ -140,7 +204,7 @@ static int resolve(struct resolver *self, const struct resolve *batch, struct ar
     reply->verdicts = arena_alloc(arena, batch->transactions_count * sizeof(*reply->verdicts));
     if (transactions == NULL || reply->verdicts == NULL)
         return ERROR_OUT_OF_MEMORY;
-    error = conflict_set_resolve(self->set, batch->version, transactions, batch->transactions_count, NULL);
+    error = conflict_set_resolve(self->set, batch->version, transactions, batch->transactions_count, arena);
     if (error != 0)
         return error;
     reply->verdicts_count = batch->transactions_count;
@@ -148,7 +212,7 @@ static int resolve(struct resolver *self, const struct resolve *batch, struct ar
         reply->verdicts[i] = (uint32_t)transactions[i].verdict;
         count_verdict(self, transactions[i].verdict);
     }
-    return 0;
+    return report_conflicts(batch, transactions, arena, reply);
 }
 
 static void move_window(struct resolver *self, version_t version)

@@ -173,11 +173,90 @@ static void old_api_versions_behave_as_they_did(void)
     quoin_transaction_destroy(txn);
 }
 
+/* ---- the fate of a commit ---- */
+
+static bool key_of_report(const struct quoin_key *key, const char *wanted, int length)
+{
+    return key->key_length == length && memcmp(key->key, wanted, (size_t)length) == 0;
+}
+
+static void a_conflict_is_told_with_what_was_read_and_written(void)
+{
+    struct quoin_transaction *txn = begin(), *other = begin();
+    const struct quoin_conflict_report *reports = NULL;
+    struct quoin_range_options all = {.mode = QUOIN_MODE_WANT_ALL};
+    struct quoin_future *future;
+    int count = 0;
+
+    empty("conflict/");
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_REPORT_CONFLICTING_KEYS, NULL, 0), 0);
+    CHECK_EQ(get_error(txn, "conflict/a"), 0);
+    CHECK_EQ(get_error(txn, "conflict/quiet"), 0);
+    CHECK_EQ(wait_for(quoin_transaction_get_range(txn, QUOIN_FIRST_AT_OR_AFTER("conflict/m", 10), QUOIN_FIRST_AT_OR_AFTER("conflict/o", 10), all)), 0);
+    set(txn, "conflict/z", "v");
+    set(other, "conflict/a", "v");
+    set(other, "conflict/n", "v");
+    CHECK_EQ(commit(other), 0);
+    CHECK_EQ(commit(txn), QUOIN_ERROR_NOT_COMMITTED);
+    future = quoin_transaction_get_conflicts(txn);
+    CHECK_EQ(quoin_future_get_conflicts(future, &reports, &count), 0);
+    CHECK_EQ(count, 2);
+    for (int i = 0; i < 2; i++) {
+        bool point = key_of_report(&reports[i].read_begin, "conflict/a", 10);
+        int64_t version = -1;
+
+        CHECK(key_of_report(&reports[i].read_begin, point ? "conflict/a" : "conflict/m", 10));
+        CHECK(key_of_report(&reports[i].read_end, point ? "conflict/a\0" : "conflict/o", point ? 11 : 10));
+        CHECK(key_of_report(&reports[i].written_begin, point ? "conflict/a" : "conflict/n", 10));
+        CHECK(key_of_report(&reports[i].written_end, point ? "conflict/a\0" : "conflict/n\0", 11));
+        CHECK_EQ(quoin_transaction_get_committed_version(other, &version), 0);
+        CHECK_EQ(reports[i].version, version);
+    }
+    quoin_future_destroy(future);
+    quoin_transaction_reset(txn);
+    future = quoin_transaction_get_conflicts(txn);
+    CHECK_EQ(quoin_future_get_conflicts(future, &reports, &count), 0);
+    CHECK_EQ(count, 0);
+    quoin_future_destroy(future);
+    quoin_transaction_destroy(other);
+    quoin_transaction_destroy(txn);
+}
+
+static void an_idempotency_id_is_kept_with_its_commit(void)
+{
+    struct quoin_transaction *txn = begin();
+    struct quoin_range_options all = {.mode = QUOIN_MODE_WANT_ALL};
+    const struct quoin_pair *pairs = NULL;
+    struct quoin_future *future;
+    bool more = false, found = false;
+    int count = 0;
+
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_IDEMPOTENCY_ID, "an id of 16 byte", 16), 0);
+    set(txn, "api/idempotent", "v");
+    CHECK_EQ(commit(txn), 0);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_READ_SYSTEM_KEYS, NULL, 0), 0);
+    future = quoin_transaction_get_range(txn, QUOIN_FIRST_AT_OR_AFTER("\xff\x02/idmp/", 8), QUOIN_FIRST_AT_OR_AFTER("\xff\x02/idmp0", 8), all);
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_range(future, &pairs, &count, &more), 0);
+    for (int i = 0; i < count; i++)
+        found |= pairs[i].key_length == 18 && pairs[i].value_length == 16 && memcmp(pairs[i].value, "an id of 16 byte", 16) == 0;
+    CHECK(found);
+    quoin_future_destroy(future);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_AUTOMATIC_IDEMPOTENCY, NULL, 0), 0);
+    set(txn, "api/idempotent", "w");
+    CHECK_EQ(commit(txn), 0);
+    quoin_transaction_destroy(txn);
+}
+
 const struct test more_tests[] = {
     TEST(selectors_find_their_keys),
     TEST(sizes_and_split_points_cover_the_range),
     TEST(addresses_and_boundaries_are_told),
     TEST(parameters_of_options_are_checked),
     TEST(old_api_versions_behave_as_they_did),
+    TEST(a_conflict_is_told_with_what_was_read_and_written),
+    TEST(an_idempotency_id_is_kept_with_its_commit),
     {0},
 };

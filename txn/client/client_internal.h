@@ -211,6 +211,24 @@ void commit_description_changed(struct client *client);
 void commit_reads_over(struct transaction *txn);
 void commit_version_known(struct transaction *txn);
 
+/* ---- the fate of a commit with an idempotency id (commit_lookup.c) ---- */
+
+struct commit_lookup;
+
+struct lookup_result {
+    bool found;
+    version_t version; /* where it committed, if found */
+    uint16_t order;
+    bool more;             /* not found yet: another page is there */
+    bool may_have_expired; /* not found: it may have been there all the same */
+};
+/* Looks at ids of versions above `above`. */
+int lookup_create(struct client *client, version_t above, struct commit_lookup **ret_lookup);
+void lookup_destroy(struct commit_lookup *lookup); /* accepts NULL */
+/* Starts the next page (or the same again), as a wait of `op`; lookup_take then says what it has. */
+void lookup_page(struct commit_lookup *lookup, struct op *op);
+int lookup_take(struct commit_lookup *lookup, struct bytes id, version_t above, struct lookup_result *ret);
+
 /* ---- the transaction ---- */
 
 /* A commit, and what comes after a lost answer; embedded in its transaction (commit.c). */
@@ -223,6 +241,8 @@ struct commit_op {
     version_t version;
     int64_t delay_us;
     struct bytes_buffer fence; /* a key in both conflict ranges: a commit that writes it settles this one's fate */
+    struct bytes_buffer id;       /* its idempotency id; empty: none */
+    struct commit_lookup *lookup; /* owned; while the id is looked for */
     bool waits_for_reads, waits_for_version, waits_for_proxy, in_flight;
     bool lost; /* its proxy is no more: there will be no answer */
     bool fencing;
@@ -263,6 +283,9 @@ struct transaction {
     bool touched; /* it has read or written */
     uint8_t tag_count;
     struct transaction_tag tags[TRANSACTION_TAGS_MAX];
+    struct arena conflict_arena; /* of the last commit's conflicts */
+    struct conflict *conflicts;
+    uint32_t conflict_count;
     struct bytes_buffer idempotency_id; /* empty: none was set */
     unsigned grv_class;
     version_t read_version, committed_version;

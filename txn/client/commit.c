@@ -3,13 +3,15 @@
  *   READS -> VERSION -> SEND -> ANSWERED -> (ended)
  *                        ^  |_ not sent: PAUSED -> SEND
  *                           |_ lost: FENCE -> FENCED -> (ended, 1021)
- *                                     ^________|  until it succeeds
+ *                                     ^________|  |  until it succeeds
+ *                                                 |_ with an idempotency id: LOOKUP -> LOOKED -> (ended)
+ *                                                                              ^________|  pages
  *
  * A lost answer (the proxy died after the commit was sent) leaves two possibilities, and a third that would be worse: that
  * the commit is still on its way and happens later. So every transaction that writes has a key that is in both its read and its write conflict
  * ranges (one under \xff/SC/ is added where there is none), and before 1021 is reported an empty transaction that writes
  * just that key is committed, again and again until it surely has been: from then on the lost commit either has happened or
- * conflicts. */
+ * conflicts. With an idempotency id the library then looks whether it has, and nothing is left unknown: 0, or 1020. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -17,7 +19,7 @@
 #include "net/trace.h"
 #include "txn/client/client_internal.h"
 
-enum { READS, VERSION, SEND, ANSWERED, PAUSED, FENCE, FENCED, COMMIT_STAGES };
+enum { READS, VERSION, SEND, ANSWERED, PAUSED, FENCE, FENCED, LOOKUP, LOOKED, LOOKUP_PAUSED, COMMIT_STAGES };
 enum { COMPARISONS_MAX = 1024 };
 
 static struct transaction *txn_of(struct op *op)
@@ -67,7 +69,7 @@ static int make_fence(struct transaction *txn)
     int error;
 
     fence->len = 0;
-    if (txn->causal_write_risky)
+    if (txn->causal_write_risky && txn->commit.id.len == 0)
         return 0;
     if (find_common_key(txn, &common))
         return bytes_buffer_append(fence, common);
@@ -118,9 +120,26 @@ void commit_version_known(struct transaction *txn)
     op_resume(&txn->commit.op);
 }
 
+/* The application's id, or one drawn for this attempt. Under the lock. */
+static int make_id(struct transaction *txn)
+{
+    uint8_t drawn[16];
+
+    txn->commit.id.len = 0;
+    if (txn->idempotency_id.len > 0)
+        return bytes_buffer_append(&txn->commit.id, bytes_buffer_bytes(&txn->idempotency_id));
+    if (!txn->settings.automatic_idempotency)
+        return 0;
+    put_be64(drawn, env_random(txn->client->env));
+    put_be64(drawn + 8, env_random(txn->client->env));
+    return bytes_buffer_append(&txn->commit.id, bytes_of(drawn, sizeof(drawn)));
+}
+
 /* Under the lock. *ret_writes: there is something to commit. */
 static int look_over(struct transaction *txn, bool *ret_writes)
 {
+    int error;
+
     *ret_writes = txn->mutations.len > 0 || txn->write_conflicts.len > 0;
     if (txn->synced_incarnation != transaction_incarnation(txn))
         return ERROR_TRANSACTION_CANCELLED;
@@ -128,7 +147,10 @@ static int look_over(struct transaction *txn, bool *ret_writes)
         return txn->read_error;
     if (txn->size > (uint64_t)txn->settings.size_limit)
         return ERROR_TRANSACTION_TOO_LARGE;
-    return txn->commit.fence.len == 0 ? make_fence(txn) : 0;
+    if (txn->commit.fence.len > 0)
+        return 0;
+    error = make_id(txn);
+    return error != 0 ? error : make_fence(txn);
 }
 
 static enum op_result version(struct op *op)
@@ -140,7 +162,7 @@ static enum op_result version(struct op *op)
 
     transaction_lock(txn);
     error = look_over(txn, &writes);
-    needs_version = txn->read_conflicts.len > 0;
+    needs_version = txn->read_conflicts.len > 0 || txn->commit.id.len > 0; /* a search for the id begins there */
     commit->version = txn->read_version;
     transaction_unlock(txn);
     if (error == 0)
@@ -160,7 +182,8 @@ static enum op_result version(struct op *op)
 
 static uint32_t flags_of(const struct transaction *txn)
 {
-    return (txn->lock_aware ? COMMIT_LOCK_AWARE : 0) | (txn->system_write || txn->raw_access || txn->system_read ? COMMIT_ACCESS_SYSTEM : 0);
+    return (txn->lock_aware ? COMMIT_LOCK_AWARE : 0) | (txn->system_write || txn->raw_access || txn->system_read ? COMMIT_ACCESS_SYSTEM : 0) |
+           (txn->settings.report_conflicts ? COMMIT_REPORT_CONFLICTS : 0);
 }
 
 /* Under the lock. */
@@ -176,6 +199,8 @@ static int fill(struct transaction *txn, struct message *message, struct commit 
     error = arena_copy(arena, bytes_buffer_bytes(&txn->mutations), &body->mutations);
     if (error == 0)
         error = arena_copy(arena, bytes_buffer_bytes(&txn->read_conflicts), &body->read_conflicts);
+    if (error == 0)
+        error = arena_copy(arena, bytes_buffer_bytes(&txn->commit.id), &body->idempotency_id);
     return error != 0 ? error : arena_copy(arena, bytes_buffer_bytes(&txn->write_conflicts), &body->write_conflicts);
 }
 
@@ -248,7 +273,7 @@ static int64_t next_delay(struct commit_op *commit)
     return delay_us;
 }
 
-static int take_result(struct transaction *txn, const struct commit_reply *reply)
+static int take_commit(struct transaction *txn, version_t version, uint16_t order)
 {
     int error = 0;
 
@@ -256,13 +281,38 @@ static int take_result(struct transaction *txn, const struct commit_reply *reply
     if (txn->synced_incarnation != transaction_incarnation(txn))
         error = ERROR_TRANSACTION_CANCELLED;
     else {
-        txn->committed_version = reply->version;
-        client_told_version(txn->client, reply->version);
-        txn->stamp_order = (uint16_t)reply->batch_index;
+        txn->committed_version = version;
+        client_told_version(txn->client, version);
+        txn->stamp_order = order;
         txn->stamp_error = 0;
     }
     transaction_unlock(txn);
     return error;
+}
+
+/* Under the lock: all of them or none. */
+static void keep_conflicts(struct transaction *txn, const struct commit_reply *reply)
+{
+    struct arena *arena = &txn->conflict_arena;
+
+    arena_reset(arena);
+    txn->conflict_count = 0;
+    txn->conflicts = arena_alloc(arena, reply->conflicts_count * sizeof(*txn->conflicts));
+    for (uint32_t i = 0; txn->conflicts != NULL && i < reply->conflicts_count; i++)
+        if (message_copy_body(&schema_conflict, &reply->conflicts[i], arena, &txn->conflicts[i]) != 0)
+            return;
+    txn->conflict_count = txn->conflicts == NULL ? 0 : reply->conflicts_count;
+}
+
+static int take_result(struct transaction *txn, const struct commit_reply *reply)
+{
+    if (reply->error == 0)
+        return take_commit(txn, reply->version, (uint16_t)reply->batch_index);
+    transaction_lock(txn);
+    if (txn->synced_incarnation == transaction_incarnation(txn))
+        keep_conflicts(txn, reply);
+    transaction_unlock(txn);
+    return reply->error == ERROR_NOT_COMMITTED ? ERROR_NOT_COMMITTED : ERROR_BROKEN_PROMISE;
 }
 
 static enum op_result answered(struct op *op)
@@ -324,10 +374,49 @@ static enum op_result fenced(struct op *op)
     commit->in_flight = false;
     if (!commit->lost && commit->rpc.error == 0) {
         PROBE(op->env, "a fence shows that an unknown commit can no longer happen");
-        return op_finish(op, ERROR_COMMIT_UNKNOWN_RESULT);
+        return commit->id.len > 0 ? op_move(op, LOOKUP) : op_finish(op, ERROR_COMMIT_UNKNOWN_RESULT);
     }
     wait_timer_start(&commit->timer, op, next_delay(commit));
     return op_wait(op, PAUSED);
+}
+
+static enum op_result lookup(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+    struct commit_op *commit = &txn->commit;
+    int error = commit->lookup != NULL ? 0 : lookup_create(txn->client, commit->version, &commit->lookup);
+
+    if (error != 0) {
+        wait_timer_start(&commit->timer, op, RETRY_DELAY_US_MAX);
+        return op_wait(op, LOOKUP_PAUSED);
+    }
+    lookup_page(commit->lookup, op);
+    return op_wait(op, LOOKED);
+}
+
+static enum op_result lookup_paused(struct op *op)
+{
+    return op_move(op, LOOKUP);
+}
+
+static enum op_result looked(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+    struct commit_op *commit = &txn->commit;
+    struct lookup_result result;
+
+    if (lookup_take(commit->lookup, bytes_buffer_bytes(&commit->id), commit->version, &result) != 0) {
+        wait_timer_start(&commit->timer, op, RETRY_DELAY_US_MAX); /* a page is read again for as long as it takes */
+        return op_wait(op, LOOKUP_PAUSED);
+    }
+    if (result.found) {
+        PROBE(op->env, "an unknown commit is found by its idempotency id");
+        return op_finish(op, take_commit(txn, result.version, result.order));
+    }
+    if (result.more)
+        return op_move(op, LOOKUP);
+    PROBE(op->env, "an unknown commit is not found by its idempotency id");
+    return op_finish(op, result.may_have_expired ? ERROR_COMMIT_UNKNOWN_RESULT_FATAL : ERROR_NOT_COMMITTED);
 }
 
 static void ended(struct op *op)
@@ -337,6 +426,8 @@ static void ended(struct op *op)
     struct client_call *call = txn->commit_call;
 
     rpc_call_clear(&commit->rpc);
+    lookup_destroy(commit->lookup);
+    commit->lookup = NULL;
     list_remove(&commit->link);
     transaction_lock(txn);
     if (txn->synced_incarnation == transaction_incarnation(txn) && txn->state == TXN_COMMITTING)
@@ -360,7 +451,10 @@ static const struct op_stage stages[COMMIT_STAGES] = {
     [ANSWERED] = {"ANSWERED", answered, OP_STAGE(PAUSED) | OP_STAGE(FENCE)},
     [PAUSED] = {"PAUSED", paused, OP_STAGE(SEND) | OP_STAGE(FENCE)},
     [FENCE] = {"FENCE", fence, OP_STAGE(FENCE) | OP_STAGE(FENCED) | OP_STAGE(PAUSED)},
-    [FENCED] = {"FENCED", fenced, OP_STAGE(PAUSED)},
+    [FENCED] = {"FENCED", fenced, OP_STAGE(PAUSED) | OP_STAGE(LOOKUP)},
+    [LOOKUP] = {"LOOKUP", lookup, OP_STAGE(LOOKED) | OP_STAGE(LOOKUP_PAUSED)},
+    [LOOKED] = {"LOOKED", looked, OP_STAGE(LOOKUP) | OP_STAGE(LOOKUP_PAUSED)},
+    [LOOKUP_PAUSED] = {"LOOKUP_PAUSED", lookup_paused, OP_STAGE(LOOKUP)},
 };
 static const struct op_type commit_type = {
     .name = "client_commit", .stages = stages, .stage_count = COMMIT_STAGES, .queue = READY_COMMIT, .ended = ended};
@@ -429,7 +523,7 @@ void transaction_commit_submit(struct client_call *call, struct op *op, struct t
         return;
     }
     txn->commit_call = call;
-    commit->fence.len = 0;
+    commit->fence.len = commit->id.len = 0;
     commit->delay_us = 0;
     commit->waits_for_reads = commit->waits_for_version = commit->waits_for_proxy = commit->in_flight = false;
     commit->lost = commit->fencing = false;

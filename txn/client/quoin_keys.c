@@ -226,7 +226,48 @@ struct quoin_future *quoin_transaction_get_tag_throttled_duration(struct quoin_t
     return future == NULL ? NULL : future_finished(future, 0);
 }
 
+/* ---- conflicts ---- */
+
+static int copy_key(struct arena *arena, struct bytes from, struct quoin_key *to)
+{
+    struct bytes copy;
+    int error = arena_copy(arena, from, &copy);
+
+    if (error == 0)
+        *to = (struct quoin_key){copy.ptr, (int)copy.len};
+    return error;
+}
+
+static int copy_conflict(struct arena *arena, const struct conflict *from, struct quoin_conflict_report *to)
+{
+    int error = copy_key(arena, from->read_begin, &to->read_begin);
+
+    to->version = from->version;
+    if (error == 0)
+        error = copy_key(arena, from->read_end, &to->read_end);
+    if (error == 0)
+        error = copy_key(arena, from->written_begin, &to->written_begin);
+    return error != 0 ? error : copy_key(arena, from->written_end, &to->written_end);
+}
+
 struct quoin_future *quoin_transaction_get_conflicts(struct quoin_transaction *transaction)
 {
-    return unsupported(transaction);
+    struct quoin_future *future = future_make(transaction, FUTURE_CONFLICTS);
+    struct quoin_conflict_report *reports = NULL;
+    struct transaction *txn = transaction->txn;
+    int error = 0;
+
+    if (future == NULL)
+        return NULL;
+    transaction_lock(txn);
+    if (txn->conflict_count > 0) {
+        reports = arena_alloc(&future->u.result.arena, txn->conflict_count * sizeof(*reports));
+        error = reports == NULL ? ERROR_OUT_OF_MEMORY : 0;
+    }
+    for (uint32_t i = 0; i < txn->conflict_count && error == 0; i++)
+        error = copy_conflict(&future->u.result.arena, &txn->conflicts[i], &reports[i]);
+    future->u.result.items = reports;
+    future->u.result.count = (int)txn->conflict_count;
+    transaction_unlock(txn);
+    return future_finished(future, error);
 }

@@ -139,6 +139,8 @@ void transaction_destroy(struct transaction *txn)
     bytes_buffer_done(&txn->write_conflicts);
     bytes_buffer_done(&txn->commit.fence);
     bytes_buffer_done(&txn->idempotency_id);
+    bytes_buffer_done(&txn->commit.id);
+    arena_done(&txn->conflict_arena);
     pthread_mutex_destroy(&txn->lock);
     mem_free(txn);
 }
@@ -169,6 +171,7 @@ static void empty(struct transaction *txn)
     txn->include_port = txn->special_relaxed = txn->special_writes = txn->use_grv_cache = txn->has_identifier = false;
     txn->tag_count = 0;
     txn->idempotency_id.len = 0;
+    txn->conflict_count = 0;
     txn->grv_class = 0;
     txn->read_version = txn->committed_version = VERSION_NONE;
     txn->stamp_error = ERROR_NO_COMMIT_VERSION;

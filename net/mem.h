@@ -23,3 +23,8 @@ void mem_watch_nth(uint64_t nth);
 uint64_t mem_armed(void);
 /* True when the armed failure has fired since mem_fail_nth. */
 bool mem_fail_fired(void);
+
+/* Test hook: other addresses and other garbage. From now on allocations are larger by amounts that follow from the seed, never in
+ * place when they grow, and fresh memory is full of one byte of its own; 0 turns it off. A program whose results change depends
+ * on addresses or on memory that nobody wrote. */
+void mem_disturb(uint64_t seed);

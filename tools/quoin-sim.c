@@ -150,6 +150,7 @@ static void usage(const char *program, FILE *out)
             "  --seeds COUNT  that many seeds from N on, each in a process of its own\n"
             "  --trace FILE   every message with its cause\n"
             "  --report FILE  appends what the run measured\n"
+            "  --layout N     other addresses, other garbage in fresh memory: the hash must stay the same\n"
             "  --bug NAME     turns a planted bug on (tools/build bugs); --bug list names them\n"
             "  --failures DIR where a failing seed leaves its folder (default build/failures: see tools/failure-folder --help)\n"
             "  --no-failure-folder   leave none; --trace leaves none either, nor does --bug without --failures\n"
@@ -202,6 +203,7 @@ static struct arguments parse_arguments(int argc, char **argv)
         {"report", required_argument, NULL, 'r'}, {"bug", required_argument, NULL, 'b'},
         {"failures", required_argument, NULL, 'f'}, {"no-failure-folder", no_argument, NULL, 'x'},
         {"shrink", no_argument, NULL, 'k'},       {"limit", required_argument, NULL, 'l'},
+        {"layout", required_argument, NULL, 'y'},
         {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     struct arguments arguments = {.program = argv[0], .seeds = 1};
@@ -225,6 +227,9 @@ static struct arguments parse_arguments(int argc, char **argv)
             break;
         case 'r':
             arguments.report = optarg;
+            break;
+        case 'y':
+            mem_disturb(parse_number(argv[0], optarg));
             break;
         case 'b':
             arguments.bug = optarg;

@@ -48,6 +48,26 @@ Test(mem, a_failed_realloc_keeps_the_old_memory)
     mem_free(old);
 }
 
+Test(mem, a_disturbed_allocation_has_other_garbage_and_keeps_what_it_held_when_it_grows)
+{
+    uint8_t *memory;
+
+    mem_disturb(0x5a);
+    memory = mem_alloc(100);
+    cr_assert_eq(memory[0], 0x5a);
+    cr_assert_eq(memory[99], 0x5a);
+    memory[0] = 1;
+    memory = mem_realloc(memory, 5000);
+    cr_assert_eq(memory[0], 1);
+    cr_assert_eq(memory[99], 0x5a);
+    cr_assert_eq(memory[4999], 0x5a);
+    mem_free(memory);
+    memory = mem_zalloc(100);
+    cr_assert_eq(memory[99], 0);
+    mem_free(memory);
+    mem_disturb(0);
+}
+
 Test(mem, in_a_server_a_failed_allocation_ends_the_process, .signal = SIGABRT)
 {
     mem_set_fatal(true);

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "net/rpc_internal.h"
 
 enum { AT_HASH = 4, AT_TYPE = 12, AT_WHAT = 14, AT_ENDPOINT = 16, AT_REQUEST = 24 };
@@ -46,7 +47,7 @@ bool frame_parse(struct bytes whole, struct frame *ret_frame)
 {
     const uint8_t *at = whole.ptr;
 
-    if (get_le64(at + AT_HASH) != XXH3_64bits(at + AT_TYPE, whole.len - AT_TYPE))
+    if (get_le64(at + AT_HASH) != XXH3_64bits(at + AT_TYPE, whole.len - AT_TYPE) && !PLANTED_BUG(CHECKSUM_IGNORED))
         return false;
     ret_frame->type = get_le16(at + AT_TYPE);
     ret_frame->what = get_le16(at + AT_WHAT);

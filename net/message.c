@@ -11,6 +11,7 @@
 
 #include "net/error.h"
 #include "net/message_fields.h"
+#include "net/planted_bug.h"
 
 enum {
     SKIP_DEPTH_MAX = 2 * MESSAGE_DEPTH_MAX, /* a struct and the array that holds it are two levels */
@@ -33,7 +34,7 @@ static struct message *create(const struct message_type *type, size_t extra)
 
     if (message == NULL)
         return NULL;
-    memset(message, 0, head + type->schema->size);
+    memset(message, 0, head + (PLANTED_BUG(UNINITIALIZED) ? 0 : type->schema->size));
     message->refs = 1;
     message->type = type;
     message->body = (uint8_t *)message + head;

@@ -30,3 +30,14 @@ void planted_bug_list(FILE *out)
     for (size_t i = 0; i < ENTRIES; i++)
         fprintf(out, "%-36s %s\n", entries[i].name, entries[i].breaks);
 }
+
+int planted_signed_compare(struct bytes a, struct bytes b)
+{
+    size_t at = 0;
+
+    while (at < a.len && at < b.len && a.ptr[at] == b.ptr[at])
+        at++;
+    if (at == a.len || at == b.len)
+        return bytes_compare(a, b);
+    return (int8_t)a.ptr[at] - (int8_t)b.ptr[at];
+}

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "net/bytes.h"
+
 /* X(id, name, what it breaks) */
 #define PLANTED_BUG_TABLE(X)                                                                                                   \
     X(ACK_BEFORE_SYNC, "acknowledge-before-fdatasync", "a disk queue calls durable what it has only written")                   \
@@ -26,7 +28,34 @@
     X(VERSION_GIVEN_TWICE, "version-handed-out-twice", "the sequencer answers one proxy's repeat with another's version")       \
     X(SERVE_ABOVE_VERSION, "storage-serves-above-its-version", "a read ahead of the server is answered with what is there")     \
     X(POP_TOO_EARLY, "pop-too-early", "logs forget what a storage server has only in memory")                                   \
-    X(VERSIONSTAMP_REUSED, "versionstamp-reused", "all transactions of a batch get the same stamp")
+    X(VERSIONSTAMP_REUSED, "versionstamp-reused", "all transactions of a batch get the same stamp")                             \
+    X(BATCHES_OUT_OF_ORDER, "reply-before-previous-batch-logged", "a sync that overtakes another vouches for both")             \
+    X(SKIP_CHECK_IN_BATCH, "skip-check-inside-batch", "a fresh read version needs no check: but its own batch has writes")      \
+    X(RANGE_END_INCLUSIVE, "resolver-range-end-inclusive", "a range read conflicts with a write at its end")                    \
+    X(RANGE_BEGIN_EXCLUSIVE, "resolver-range-begin-exclusive", "a range read does not conflict with a write at its begin")      \
+    X(OLD_READ_VERSIONS, "resolver-accepts-old-read-versions", "a resolver judges reads from before it was born")               \
+    X(EMPTY_BATCH_SKIPPED, "empty-batch-skipped-at-resolver", "a resolver's door stays where it is after an empty batch")       \
+    X(METADATA_ONE_PROXY, "metadata-applied-by-one-proxy", "resolvers do not tell a proxy what another one changed")            \
+    X(KEEP_SUFFIX, "keep-unacknowledged-suffix", "a new epoch starts with metadata that the old one never committed")           \
+    X(SAME_ZONE, "team-in-one-zone", "two replicas of a shard may be in the same zone")                                         \
+    X(ENGINE_PAST_WINDOW, "engine-commits-past-window", "the engine takes versions that older reads still need")                \
+    X(ABOVE_GENERATION_END, "storage-takes-above-generation-end", "what a log has beyond its generation's end is applied")      \
+    X(CLEAR_MISSES_LAST, "clear-range-misses-last-key", "a cleared range of a map keeps its last key")                          \
+    X(SIGNED_COMPARE, "signed-key-compare", "a walk over the window compares bytes as signed")                                  \
+    X(ATOMIC_ON_MISSING, "atomic-on-missing-key", "AND and MIN of a missing key are taken for a set")                           \
+    X(RPC_TWICE, "rpc-executed-twice", "a client sends a commit again that may have been delivered")                            \
+    X(UNKNOWN_RETRIED, "unknown-result-retried-as-new", "a client takes an unknown result for a conflict")                      \
+    X(LOCATION_KEPT, "location-cache-never-invalidated", "a client asks the same servers for ever")                             \
+    X(CHECKSUM_IGNORED, "checksum-not-verified", "a frame from the wire is believed whatever its hash")                         \
+    X(TORN_RECORD, "torn-record-accepted", "a frame on disk whose head is whole counts as whole")                               \
+    X(BAD_RECORD, "bad-record-returned", "a damaged record of an engine is returned instead of refused")                        \
+    X(WALL_CLOCK, "wall-clock-for-timeout", "a call's time-out is set by the wall clock")                                       \
+    X(UNINITIALIZED, "uninitialized-byte-in-message", "a message's body is what malloc left there")                             \
+    X(ADDRESS_ORDER, "iteration-in-address-order", "a push holds its sections in the order of pointers")                        \
+    X(VOTE_NOT_PERSISTED, "raft-vote-not-persisted", "a coordinator's term is on disk, its vote is not")                        \
+    X(COMMIT_OLD_TERM, "raft-commits-old-term-by-counting", "a leader commits an entry of an older term by its copies")         \
+    X(SNAPSHOT_LOSES_TAIL, "raft-snapshot-loses-tail", "installing a snapshot drops the entries behind it")                     \
+    X(TWO_CHANGES, "two-membership-changes-at-once", "a member changes while the last change is not committed")
 
 #define PLANTED_BUG_ID(id, name, breaks) PLANTED_##id,
 enum planted_bug { PLANTED_NONE, PLANTED_BUG_TABLE(PLANTED_BUG_ID) };
@@ -36,6 +65,8 @@ enum planted_bug { PLANTED_NONE, PLANTED_BUG_TABLE(PLANTED_BUG_ID) };
 extern enum planted_bug planted_bug_on;
 
 #define PLANTED_BUG(id) __builtin_expect(planted_bug_on == PLANTED_##id, 0)
+/* bytes_compare() by whoever thinks that char is unsigned. */
+int planted_signed_compare(struct bytes a, struct bytes b);
 
 /* False when no bug has the name. */
 bool planted_bug_turn_on(const char *name);
@@ -44,4 +75,5 @@ void planted_bug_list(FILE *out);
 
 #else
 #define PLANTED_BUG(id) false
+#define planted_signed_compare(a, b) 0
 #endif

@@ -9,6 +9,7 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "net/rpc_internal.h"
 
 /* ---- request ids: a slot for looking up, a number so that no late reply fits another call ---- */
@@ -267,7 +268,8 @@ void rpc_call_start(struct rpc_call *call, struct op *op, struct rpc *rpc, const
     if (timeout_us > 0 && BUGGIFY_ONE_IN(rpc->env, 64, "a call times out after a tenth of its time"))
         timeout_us = timeout_us / 10 + 1;
     if (timeout_us > 0)
-        env_timer_start(rpc->env, &call->timeout, env_now_us(rpc->env) + timeout_us);
+        env_timer_start(rpc->env, &call->timeout,
+                        (PLANTED_BUG(WALL_CLOCK) ? env_wall_us(rpc->env) : env_now_us(rpc->env)) + timeout_us);
     if (is_local(rpc, to->address))
         call_local(call);
     else

@@ -211,6 +211,8 @@ static void part_done(struct env_sync *sync, int error)
     if (error != 0 && batch->queue->error == 0)
         batch->queue->error = error;
     assert(batch->unfinished > 0);
+    if (PLANTED_BUG(BATCHES_OUT_OF_ORDER) && batch->unfinished == 1 && batch->end > batch->queue->durable_end)
+        batch->queue->durable_end = batch->end;
     if (--batch->unfinished == 0)
         finish_batches(batch->queue);
 }

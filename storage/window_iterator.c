@@ -4,6 +4,7 @@
  * In an uncovered stretch every point speaks for itself. In a covered one, the points set after the clear are there and all
  * else is cleared, older points and cleared keys too. */
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "storage/window_private.h"
 #include "txn/keys.h"
 
@@ -42,7 +43,8 @@ static void find_stretch(struct window_iterator *iterator)
 
 static bool is_in_stretch(const struct window_iterator *iterator, const struct window_point *point)
 {
-    int order = bytes_compare(window_point_key(point), iterator->stretch);
+    struct bytes key = window_point_key(point);
+    int order = PLANTED_BUG(SIGNED_COMPARE) ? planted_signed_compare(key, iterator->stretch) : bytes_compare(key, iterator->stretch);
 
     return iterator->reverse ? order >= 0 : order < 0;
 }

@@ -314,7 +314,8 @@ static bool waiting_point_conflicts(struct generation *generation, const struct 
         if (point->when <= when)
             break;
         steps++;
-        found = bytes_compare(key, access->begin) >= 0 && bytes_compare(key, access->end) < 0;
+        found = bytes_compare(key, access->begin) >= PLANTED_BUG(RANGE_BEGIN_EXCLUSIVE) &&
+                bytes_compare(key, access->end) < PLANTED_BUG(RANGE_END_INCLUSIVE);
         if (found)
             break;
     }
@@ -559,7 +560,9 @@ static enum conflict_verdict judge(struct conflict_set *set, const struct confli
 {
     if (bounds->reads == bounds->writes)
         return CONFLICT_COMMITTED;
-    if (transaction->read_version < set->oldest)
+    if (PLANTED_BUG(SKIP_CHECK_IN_BATCH) && transaction->read_version >= set->newest)
+        return CONFLICT_COMMITTED;
+    if (transaction->read_version < set->oldest && !PLANTED_BUG(OLD_READ_VERSIONS))
         return CONFLICT_TOO_OLD;
     for (size_t i = bounds->reads; i < bounds->writes; i++)
         if (read_conflicts(set, &set->accesses[i], transaction->read_version))

@@ -6,6 +6,7 @@
 #include "txn/mutation.h"
 
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "txn/keys.h"
 
 static_assert(MUTATION_HEADER_BYTES + 2 * (uint64_t)UINT32_MAX + 2 * VERSIONSTAMP_OFFSET_BYTES < SIZE_MAX,
@@ -377,7 +378,7 @@ int mutation_apply_atomic(struct arena *arena, enum mutation_type type, bool exi
     }
     if (exists)
         error = apply_to_existing(arena, type, existing, param, &value);
-    else if (type == MUTATION_AND || type == MUTATION_MIN) /* absent counts as zeros, which win */
+    else if ((type == MUTATION_AND || type == MUTATION_MIN) && !PLANTED_BUG(ATOMIC_ON_MISSING)) /* absent counts as zeros, which win */
         error = fit_to(arena, bytes_none(), param.len, &value);
     if (error != 0)
         return error;

@@ -11,6 +11,7 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/commit_proxy/commit_proxy_impl.h"
 #include "txn/digest.h"
 #include "txn/keys.h"
@@ -284,11 +285,14 @@ static int add_sections(const struct commit_batch *batch, uint32_t log, struct a
     if (push->sections == NULL || digests == NULL)
         return ERROR_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < count; i++) {
-        assert(sections[i].filled == sections[i].len);
-        if ((sections[i].logs >> log & 1) == 0)
+        bool turned = PLANTED_BUG(ADDRESS_ORDER) && sections[0].team > sections[count - 1].team;
+        const struct section *section = &sections[turned ? count - 1 - i : i];
+
+        assert(section->filled == section->len);
+        if ((section->logs >> log & 1) == 0)
             continue;
-        digests[push->sections_count] = sections[i].digest;
-        push->sections[push->sections_count++] = message_section(&sections[i]);
+        digests[push->sections_count] = section->digest;
+        push->sections[push->sections_count++] = message_section(section);
     }
     push->digest = push_digest(push, digests);
     return 0;

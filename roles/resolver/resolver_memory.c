@@ -4,6 +4,7 @@
 
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 
 int resolver_memory_init(struct resolver_memory *memory, uint32_t proxy_max)
 {
@@ -200,7 +201,7 @@ int resolver_memory_tell(const struct resolver_memory *memory, uint64_t proxy, v
     list_each(node, after, &memory->metadata) {
         const struct kept_metadata *kept = list_entry(node, struct kept_metadata, link);
 
-        if (!is_news(kept, proxy, known, version))
+        if (!is_news(kept, proxy, known, version) || PLANTED_BUG(METADATA_ONE_PROXY))
             continue;
         if (copy_batch(kept, arena, &reply->metadata[reply->metadata_count]) != 0)
             return ERROR_OUT_OF_MEMORY;

@@ -341,7 +341,7 @@ void storage_consider_commit(struct storage_server *storage)
     if (delay_us == 0 && BUGGIFY(storage->env, "a commit of the engine that is due waits a whole interval"))
         delay_us = storage->env->knobs.storage_commit_interval_us;
     if (delay_us == 0)
-        start_commit(storage, storage->oldest, presses);
+        start_commit(storage, PLANTED_BUG(ENGINE_PAST_WINDOW) ? storage->known_committed : storage->oldest, presses);
     else if (delay_us > 0 && storage->commit_timer.heap_index_plus_1 == 0)
         env_timer_start(storage->env, &storage->commit_timer, env_now_us(storage->env) + delay_us);
 }

@@ -15,6 +15,7 @@
  * commit could free some; not pulling while nothing may be committed (known committed comes with the replies). */
 #include "net/buggify.h"
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 #include "roles/storage/watches.h"
 #include "txn/digest.h"
@@ -243,7 +244,7 @@ static int apply_some(struct storage_server *storage, const struct peek_reply *r
     while (pull->next_version < reply->versions_count && bytes < APPLY_BYTES) {
         const struct peek_version *version = &reply->versions[pull->next_version];
 
-        if (version->version > end)
+        if (version->version > end && !PLANTED_BUG(ABOVE_GENERATION_END))
             break;
         error = storage_apply(storage, version->version, version->mutations);
         if (error != 0)

@@ -88,15 +88,6 @@ static void marker_run(struct sim_actor *actor, struct sim_workload_run *run)
     }
 }
 
-static uint64_t marker_number(struct bytes key)
-{
-    uint64_t number = 0;
-
-    for (size_t i = sizeof(prefix); i < key.len; i++)
-        number = number * 10 + (uint64_t)(key.ptr[i] - '0');
-    return number;
-}
-
 static void compare(struct sim_actor *actor, struct marker *marker, const struct sim_pair *pairs, size_t count,
                     uint64_t counted)
 {
@@ -104,9 +95,9 @@ static void compare(struct sim_actor *actor, struct marker *marker, const struct
     uint8_t *present = sim_zalloc(marker->count + 1);
 
     for (size_t i = 0; i < count; i++) {
-        uint64_t number = marker_number(pairs[i].key);
+        uint64_t number = UINT64_MAX;
 
-        if (number >= marker->count)
+        if (!workload_key_number(pairs[i].key, prefix, &number) || number >= marker->count)
             sim_world_fail(world, "Marker: a marker %d that nobody wrote", (int)number);
         else
             present[number] = 1;

@@ -86,20 +86,6 @@ int recorded_get(struct recorded_transaction *t, uint32_t key, bool snapshot, bo
     return error;
 }
 
-/* The number behind "prefix/". */
-static bool key_number(const struct recorded *recorded, struct bytes key, uint32_t *ret_number)
-{
-    size_t skip = strlen(recorded->prefix) + 1;
-    uint32_t number = 0;
-
-    if (key.len != skip + 8)
-        return false;
-    for (size_t i = skip; i < key.len; i++)
-        number = number * 10 + (uint32_t)(key.ptr[i] - '0');
-    *ret_number = number;
-    return true;
-}
-
 int recorded_range(struct recorded_transaction *t, uint32_t begin, uint32_t end, struct sim_range *range)
 {
     struct workload_key low, high;
@@ -110,12 +96,12 @@ int recorded_range(struct recorded_transaction *t, uint32_t begin, uint32_t end,
         return error;
     history_range(&t->record, begin, end, range->more ? flags | HISTORY_MORE : flags);
     for (size_t i = 0; i < range->count; i++) {
-        uint32_t key = 0;
+        uint64_t key = 0;
 
-        if (!key_number(t->recorded, range->pairs[i].key, &key) || key < begin || key >= end)
+        if (!workload_key_number(range->pairs[i].key, t->recorded->prefix, &key) || key < begin || key >= end)
             sim_world_fail(workload_world(t->actor), "%s: a range read gave a key outside of it", t->recorded->name);
         else
-            history_pair(&t->record, key, range->pairs[i].value);
+            history_pair(&t->record, (uint32_t)key, range->pairs[i].value);
     }
     return 0;
 }

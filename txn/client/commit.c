@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "net/buggify.h"
+#include "net/planted_bug.h"
 #include "net/trace.h"
 #include "txn/client/client_internal.h"
 
@@ -324,7 +325,7 @@ static enum op_result answered(struct op *op)
     commit->in_flight = false;
     if (error == 0)
         return op_finish(op, take_result(txn, MESSAGE_BODY(commit_reply, commit->rpc.reply)));
-    if (was_never_sent(error)) {
+    if (was_never_sent(error) || (PLANTED_BUG(RPC_TWICE) && error == ERROR_REQUEST_MAYBE_DELIVERED)) {
         PROBE(op->env, "a commit that was not delivered is sent to another proxy");
         wait_timer_start(&commit->timer, op, next_delay(commit));
         return op_wait(op, PAUSED);
@@ -374,7 +375,9 @@ static enum op_result fenced(struct op *op)
     commit->in_flight = false;
     if (!commit->lost && commit->rpc.error == 0) {
         PROBE(op->env, "a fence shows that an unknown commit can no longer happen");
-        return commit->id.len > 0 ? op_move(op, LOOKUP) : op_finish(op, ERROR_COMMIT_UNKNOWN_RESULT);
+        if (commit->id.len > 0)
+            return op_move(op, LOOKUP);
+        return op_finish(op, PLANTED_BUG(UNKNOWN_RETRIED) ? ERROR_NOT_COMMITTED : ERROR_COMMIT_UNKNOWN_RESULT);
     }
     wait_timer_start(&commit->timer, op, next_delay(commit));
     return op_wait(op, PAUSED);

@@ -7,6 +7,7 @@
 
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/coordinator/raft/raft_internal.h"
 
 /* splitmix64: enough to keep timeouts apart, and it replays. */
@@ -312,7 +313,7 @@ static uint64_t next_timeout(const struct raft *raft)
 static void fill_persist(struct raft *raft, struct raft_persist *persist)
 {
     persist->term = raft->term;
-    persist->vote = raft->vote;
+    persist->vote = PLANTED_BUG(VOTE_NOT_PERSISTED) ? 0 : raft->vote;
     if (!raft->hard_state_dirty && !raft->snapshot_dirty && raft->truncate_from == 0 && raft->appended_from == 0)
         return;
     persist->sequence = raft->next_sequence++;

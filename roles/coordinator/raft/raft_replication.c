@@ -5,6 +5,7 @@
  * counts only if it is about the append that was sent last. Simple beats fast here: the log sees a few entries a second. */
 #include <assert.h>
 
+#include "net/planted_bug.h"
 #include "roles/coordinator/raft/raft_internal.h"
 
 void raft_lead_log(struct raft *raft)
@@ -143,7 +144,7 @@ void raft_advance_commit(struct raft *raft)
     if (index <= raft->commit_index)
         return;
     /* Never an entry of an older term by counting [paper 5.4.2, figure 8]. */
-    if (!raft_log_term(&raft->log, index, &term) || term != raft->term)
+    if (!raft_log_term(&raft->log, index, &term) || (term != raft->term && !PLANTED_BUG(COMMIT_OLD_TERM)))
         return;
     raft->commit_index = index;
     raft->leader_ready = !was_ready && index >= raft->noop_index;

@@ -158,6 +158,8 @@ static void commit_done(struct engine_commit *commit, int error)
     }
     storage->commit = NULL;
     storage->committed_us = env_now_us(storage->env);
+    if (error == 0 && BUGGIFY_DEATH(storage->env, 200, "a storage server ends when the engine has committed"))
+        error = ERROR_IO_ERROR;
     if (error != 0) {
         free_commit(block);
         answer_init(storage, error);
@@ -187,6 +189,10 @@ void storage_forget(struct ready *ready)
 
     if (storage->commit != NULL)
         return;
+    if (BUGGIFY(storage->env, "the window forgets later what the engine holds")) {
+        env_ready(storage->env, &storage->forget, READY_READ);
+        return;
+    }
     if (oldest != NULL && oldest->last < storage->forget_to) {
         version_t last = oldest->last;
 
@@ -312,7 +318,7 @@ static int64_t due_in_us(struct storage_server *storage, bool presses)
     const struct share *share = shares_oldest(storage);
     int64_t since_us = env_now_us(storage->env) - storage->committed_us;
 
-    if (presses)
+    if (presses || BUGGIFY_ONE_IN(storage->env, 64, "the engine commits before it is due"))
         return 0;
     if (old_end != VERSION_NONE && storage->durable < old_end && storage->oldest >= old_end)
         return 0;
@@ -332,7 +338,8 @@ void storage_consider_commit(struct storage_server *storage)
     if (storage->ended || !storage->recorded || storage->commit != NULL || storage->discarding ||
         list_linked(&storage->forget.link))
         return;
-    presses = storage_memory_presses(storage);
+    presses = storage_memory_presses(storage) ||
+              BUGGIFY_ONE_IN(storage->env, 5000, "history is given up although memory does not press");
     if (presses)
         raise_oldest(storage);
     if (storage->oldest <= storage->durable)
@@ -364,6 +371,7 @@ void storage_commit_detach(struct storage_server *storage)
         storage->commit->server = NULL;
         storage->window = NULL; /* the block's now */
     } else {
+        PROBE(storage->env, "a storage server goes while a commit is collected");
         env_ready_cancel(&storage->commit->collect);
         free_commit(storage->commit);
     }
@@ -381,7 +389,11 @@ static void pop(struct storage_server *storage, const struct generation *generat
     for (unsigned i = 0; i < count; i++) {
         struct endpoint to = endpoint_of(&generation->logs[indexes[i]].endpoint);
         struct message *message;
-        struct pop *m = MESSAGE_NEW(pop, &message);
+        struct pop *m;
+
+        if (BUGGIFY(storage->env, "a pop goes to some logs of the tag alone"))
+            continue;
+        m = MESSAGE_NEW(pop, &message);
 
         m->tag = storage->tag;
         m->version = version < generation->end ? version : generation->end;
@@ -401,7 +413,8 @@ void storage_report_durable(struct storage_server *storage, bool pops)
     for (uint32_t i = 0; pops && i < d->generations_count; i++)
         if (d->generations[i].begin < storage->durable)
             pop(storage, &d->generations[i]);
-    if (d->generations_count < 2 || d->controller.address.port == 0)
+    if (d->generations_count < 2 || d->controller.address.port == 0 ||
+        BUGGIFY(storage->env, "storage does not tell the controller how far it is durable"))
         return;
     controller = endpoint_of(&d->controller);
     m = MESSAGE_NEW(storage_durable, &message);

@@ -38,8 +38,10 @@ int storage_era_enter(struct storage_server *storage, const struct generation *g
         d->recovery_transaction_version < first)
         first = d->recovery_transaction_version;
     /* One who comes late (a restart) has not lived through the jump. */
-    if (storage_version(storage) > generation->begin)
+    if (storage_version(storage) > generation->begin) {
+        PROBE(storage->env, "storage enters an epoch in its middle");
         first = storage_version(storage);
+    }
     storage->eras[storage->era_count++] = (struct era){
         .epoch = generation->epoch, .begin = storage_version(storage), .first = first};
     return 0;
@@ -181,6 +183,7 @@ bool storage_roll_back(struct storage_server *storage)
             return false;
         if (storage->era_count == 1 || end > era->begin)
             return true;
+        PROBE(storage->env, "a roll-back takes back all of an epoch");
         storage->era_count--; /* nothing is left of it */
     }
     return true;
@@ -188,6 +191,8 @@ bool storage_roll_back(struct storage_server *storage)
 
 void storage_discard(struct storage_server *storage)
 {
+    if (storage->discarding && storage->commit != NULL)
+        PROBE(storage->env, "a roll-back waits until the engine's commit is done");
     if (!storage->discarding || storage->commit != NULL)
         return;
     window_discard_above(storage->window, storage->discard_to);

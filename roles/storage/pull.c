@@ -43,7 +43,8 @@ static version_t min_version(version_t a, version_t b)
 static bool must_wait_for_memory(const struct storage_server *storage)
 {
     return storage->commit != NULL &&
-           window_bytes(storage->window) > (size_t)storage->env->knobs.storage_memory_bytes_max;
+           (window_bytes(storage->window) > (size_t)storage->env->knobs.storage_memory_bytes_max ||
+            BUGGIFY(storage->env, "storage pulls nothing during a commit although memory is free"));
 }
 
 /* The stream that we need is gone: we were removed, or have lost what we had said was durable. */
@@ -75,8 +76,11 @@ static enum op_result look(struct op *op)
         return op_wait(op, LOOK);
     }
     if (generation == NULL)
+        PROBE(op->env, "storage is through with all that is described");
+    if (generation == NULL)
         return op_wait(op, LOOK); /* through with all that is described */
     if (generation->begin > storage->known_committed) {
+        PROBE(op->env, "storage learns from a next generation that all of the last is committed");
         storage->known_committed = generation->begin; /* all of an ended generation is committed */
         storage_update_oldest(storage);
     }
@@ -120,7 +124,8 @@ static enum op_result peek(struct op *op)
     m->from = pull->from;
     m->known_committed = storage->known_committed;
     to = endpoint_of(&generation->logs[indexes[pull->log]].endpoint);
-    rpc_call_start(&pull->call, op, storage->rpc, &to, message, PEEK_TIMEOUT_US);
+    rpc_call_start(&pull->call, op, storage->rpc, &to, message,
+                   BUGGIFY_ONE_IN(op->env, 16, "a peek is given up after some milliseconds") ? PAUSE_US : PEEK_TIMEOUT_US);
     return op_wait(op, TAKE);
 }
 
@@ -199,7 +204,11 @@ static enum op_result take(struct op *op)
     const char *wrong;
     version_t committed;
 
-    if (pull->described || storage->ended || (pull->call.reply == NULL && pull->call.error == 0))
+    if (pull->described || storage->ended || (pull->call.reply == NULL && pull->call.error == 0)) {
+        PROBE(op->env, "a peek's reply is dropped for a newer description");
+        return op_move(op, LOOK);
+    }
+    if (BUGGIFY_ONE_IN(op->env, 16, "a peek's reply is thrown away and asked for again"))
         return op_move(op, LOOK);
     generation = asked_generation(storage);
     assert(generation != NULL && pull->from == storage_version(storage));
@@ -220,7 +229,8 @@ static enum op_result take(struct op *op)
     if (reply->through <= pull->from && committed <= storage->known_committed)
         return no_progress(op, generation, reply);
     pull->failures = 0;
-    if (committed > storage->known_committed)
+    if (committed > storage->known_committed &&
+        (reply->through <= pull->from || !BUGGIFY(op->env, "storage learns late how much is committed")))
         storage->known_committed = committed;
     if (reply->through > pull->from) {
         pull->next_version = 0;
@@ -238,14 +248,18 @@ static enum op_result take(struct op *op)
 static int apply_some(struct storage_server *storage, const struct peek_reply *reply, version_t end, version_t *ret_through)
 {
     struct pull *pull = &storage->pull;
-    size_t bytes = 0;
+    size_t bytes = 0, bytes_max = APPLY_BYTES;
     int error;
 
-    while (pull->next_version < reply->versions_count && bytes < APPLY_BYTES) {
+    if (BUGGIFY(storage->env, "storage applies one version a turn"))
+        bytes_max = 1;
+    while (pull->next_version < reply->versions_count && bytes < bytes_max) {
         const struct peek_version *version = &reply->versions[pull->next_version];
 
-        if (version->version > end && !PLANTED_BUG(ABOVE_GENERATION_END))
+        if (version->version > end && !PLANTED_BUG(ABOVE_GENERATION_END)) {
+            PROBE(storage->env, "a log has versions above its generation's end: they never were");
             break;
+        }
         error = storage_apply(storage, version->version, version->mutations);
         if (error != 0)
             return error;
@@ -269,8 +283,14 @@ static enum op_result apply(struct op *op)
     version_t through;
     int error;
 
-    if (pull->described || storage->ended)
+    if (pull->described || storage->ended) {
+        PROBE(op->env, "a newer description comes between two shares of a reply");
         return op_move(op, LOOK);
+    }
+    if (BUGGIFY_DEATH(op->env, 10000, "a storage server ends while it applies")) {
+        (void)storage_read_failed(storage, ERROR_IO_ERROR);
+        return op_wait(op, LOOK);
+    }
     generation = asked_generation(storage);
     reply = MESSAGE_BODY(peek_reply, pull->call.reply);
     assert(reply->through > storage_version(storage));
@@ -304,6 +324,10 @@ static enum op_result pause_pull(struct op *op)
     struct storage_server *storage = server_of(op);
     uint32_t doublings = storage->pull.failures < 6 ? storage->pull.failures : 6;
     int64_t pause_us = (int64_t)PAUSE_US << doublings;
+
+    if (BUGGIFY(op->env, "storage pauses for long after all logs of its tag failed"))
+        pause_us = PAUSE_MAX_US;
+    PROBE(op->env, "all logs of a tag failed, or its log is locked");
 
     wait_timer_start(&storage->pull.timer, op, pause_us < PAUSE_MAX_US ? pause_us : PAUSE_MAX_US);
     return op_wait(op, LOOK);

@@ -226,6 +226,10 @@ void storage_answer_range(struct storage_server *storage, struct rpc_request *re
         merge.bytes_limit = m->bytes_limit;
     if (BUGGIFY(storage->env, "a range reply ends after one pair"))
         merge.limit = 1;
+    if (BUGGIFY(storage->env, "a range reply ends after some hundred bytes") && merge.bytes_limit > 300)
+        merge.bytes_limit = 300;
+    if (error == 0 && BUGGIFY_ONE_IN(storage->env, 64, "a storage server says that a range it holds is elsewhere"))
+        error = ERROR_WRONG_SHARD_SERVER;
     if (error == 0 && !bytes_equal(m->begin, m->end)) {
         error = read_range(&merge, m->version);
         if (error != 0)

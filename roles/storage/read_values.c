@@ -12,7 +12,8 @@ static int read_value(struct storage_server *storage, const struct get_value *ge
         return error;
     if (get->key.len > SYSTEM_KEY_BYTES_MAX)
         return ERROR_KEY_TOO_LARGE;
-    if (!ownership_readable(storage->owned, get->key, get->version)) {
+    if (!ownership_readable(storage->owned, get->key, get->version) ||
+        BUGGIFY_ONE_IN(storage->env, 64, "a storage server says that a key it holds is elsewhere")) {
         storage->wrong_shard++;
         return ERROR_WRONG_SHARD_SERVER;
     }
@@ -52,7 +53,8 @@ void storage_answer_values(struct storage_server *storage, struct rpc_request *r
     }
     reply->values_count = m->gets_count;
     for (uint32_t i = 0; i < m->gets_count; i++) {
-        if (message->arena.reserved_bytes < STORAGE_REPLY_BYTES_MAX) {
+        if (message->arena.reserved_bytes < STORAGE_REPLY_BYTES_MAX &&
+            (i == 0 || !BUGGIFY_ONE_IN(storage->env, 32, "a reply to many gets ends early"))) {
             fill(storage, &m->gets[i], late, &message->arena, &reply->values[i]);
             continue;
         }

@@ -30,10 +30,12 @@ struct read_op {
 int storage_check_version(struct storage_server *storage, version_t version, int late)
 {
     if (version < storage->oldest) {
+        PROBE(storage->env, "a read is too old for a storage server");
         storage->too_old++;
         return ERROR_TRANSACTION_TOO_OLD;
     }
     if (version > storage_version(storage) && !PLANTED_BUG(SERVE_ABOVE_VERSION)) {
+        PROBE(storage->env, "a read's version does not come in time");
         if (late == ERROR_PROCESS_BEHIND)
             storage->behind++;
         else
@@ -100,6 +102,8 @@ static enum op_result answer_now(struct op *op)
     struct rpc_request *request = read->request;
 
     read->request = NULL;
+    if (!rpc_request_alive(request))
+        PROBE(op->env, "a read's version came, but its caller has gone");
     if (rpc_request_alive(request))
         answer(read->storage, request, ERROR_FUTURE_VERSION);
     else
@@ -143,6 +147,8 @@ static void start_waiting(struct storage_server *storage, struct rpc_request *re
     read->request = request;
     read->version = version;
     read->deadline_us = env_now_us(storage->env) + storage->env->knobs.storage_future_version_wait_us;
+    if (BUGGIFY(storage->env, "a read that is ahead of the server waits for a millisecond only"))
+        read->deadline_us = env_now_us(storage->env) + 1000;
     read->bytes = request->message->encoded_bytes;
     storage->waiting_reads++;
     storage->waiting_read_bytes += read->bytes;
@@ -173,7 +179,8 @@ void storage_on_read(struct storage_server *storage, struct rpc_request *request
         answer(storage, request, ERROR_FUTURE_VERSION);
         return;
     }
-    if (storage->waiting_reads >= STORAGE_WAITING_READS_MAX ||
+    if (BUGGIFY_ONE_IN(storage->env, 64, "a storage server has too many reads waiting") ||
+        storage->waiting_reads >= STORAGE_WAITING_READS_MAX ||
         storage->waiting_read_bytes >= STORAGE_WAITING_READ_BYTES_MAX) {
         PROBE(storage->env, "storage has too many reads waiting");
         answer(storage, request, ERROR_PROCESS_BEHIND);

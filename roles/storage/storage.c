@@ -361,6 +361,8 @@ void storage_server_described(struct storage_server *storage, const struct descr
     int error;
 
     /* A controller that was left behind knows nothing of the epoch that our versions come from. */
+    if (description->epoch < epoch)
+        PROBE(storage->env, "storage is told of an epoch older than its versions");
     if (storage->ended || description->epoch < epoch)
         return;
     copy = arena_zalloc(&arena, sizeof(*copy));

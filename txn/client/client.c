@@ -88,6 +88,7 @@ static void adopt(struct client *client, struct message *message)
     const struct description *description = MESSAGE_BODY(description, message);
 
     if (!is_newer(description, client->description)) {
+        PROBE(client->env, "a client is told a description that is not newer");
         message_unref(message);
         return;
     }
@@ -130,6 +131,8 @@ static void described(struct client_request *request, int error)
     mem_free(request);
     if (error == 0 && is_foreign(client, MESSAGE_BODY(description, reply)))
         error = ERROR_INVALID_CLUSTER_ID;
+    if (error == 0 && BUGGIFY_ONE_IN(client->env, 16, "a client believes that it lost the controller"))
+        error = ERROR_CONNECTION_FAILED;
     if (error != 0) {
         message_unref(reply);
         if (!client->destroying)
@@ -273,6 +276,11 @@ static void coordinator_answered(struct client_request *request, int error)
 
     coordinator->request = NULL;
     mem_free(request);
+    if (error == 0 && !client->destroying && BUGGIFY(client->env, "a client does not hear a coordinator's answer")) {
+        message_unref(reply);
+        reply = NULL;
+        error = ERROR_TIMED_OUT;
+    }
     if (!client->destroying) {
         note_coordinator(client, coordinator, error, reply);
         if (client->controller.port == 0)

@@ -1,6 +1,7 @@
 /* The one mechanism of completion, and the op that stands behind every batched request. */
 #include <assert.h>
 
+#include "net/buggify.h"
 #include "txn/client/client_internal.h"
 
 static void wait_cancelled(struct wait *wait)
@@ -84,6 +85,8 @@ static enum op_result send(struct op *op)
     struct message *message = request->message;
 
     request->message = NULL;
+    if (request->timeout_us > 0 && BUGGIFY_ONE_IN(op->env, 128, "a client's request times out after a millisecond"))
+        request->timeout_us = 1000;
     rpc_call_start(&request->rpc, op, request->client->rpc, &request->to, message, request->timeout_us);
     return op_wait(op, ANSWERED);
 }

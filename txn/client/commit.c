@@ -72,7 +72,7 @@ static int make_fence(struct transaction *txn)
     fence->len = 0;
     if (txn->causal_write_risky && txn->commit.id.len == 0)
         return 0;
-    if (find_common_key(txn, &common))
+    if (find_common_key(txn, &common) && !BUGGIFY(client->env, "a commit gets a fence of its own although it has a common key"))
         return bytes_buffer_append(fence, common);
     put_be64(id, env_random(client->env));
     put_be64(id + 8, client->self_conflicts++);
@@ -213,6 +213,7 @@ static enum op_result send_to_proxy(struct op *op, struct message *message, unsi
     const struct role_ref *proxy = client_pick_role(txn->client, ROLE_COMMIT_PROXY);
 
     if (proxy == NULL) {
+        PROBE(op->env, "a commit waits for a description that has a proxy");
         message_unref(message);
         commit->waits_for_proxy = true;
         return op_wait(op, stage);
@@ -322,6 +323,8 @@ static enum op_result answered(struct op *op)
     struct commit_op *commit = &txn->commit;
     int error = commit->lost ? ERROR_REQUEST_MAYBE_DELIVERED : commit->rpc.error;
 
+    if (error == 0 && BUGGIFY_ONE_IN(op->env, 32, "a client takes a commit that is done for lost"))
+        error = ERROR_REQUEST_MAYBE_DELIVERED;
     commit->in_flight = false;
     if (error == 0)
         return op_finish(op, take_result(txn, MESSAGE_BODY(commit_reply, commit->rpc.reply)));
@@ -373,7 +376,7 @@ static enum op_result fenced(struct op *op)
     struct commit_op *commit = &txn_of(op)->commit;
 
     commit->in_flight = false;
-    if (!commit->lost && commit->rpc.error == 0) {
+    if (!commit->lost && commit->rpc.error == 0 && !BUGGIFY(op->env, "a fence that is done is written again")) {
         PROBE(op->env, "a fence shows that an unknown commit can no longer happen");
         if (commit->id.len > 0)
             return op_move(op, LOOKUP);
@@ -472,6 +475,7 @@ void commit_description_changed(struct client *client)
             commit->waits_for_proxy = false;
             op_resume(&commit->op);
         } else if (commit->in_flight && !client_role_listed(client, commit->proxy)) {
+            PROBE(client->env, "a commit's proxy is no more: its result is unknown");
             commit->lost = true;
             rpc_call_clear(&commit->rpc);
             op_resume(&commit->op);

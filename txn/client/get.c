@@ -115,6 +115,7 @@ static bool another_is_left(struct transaction_get *get)
 static void one_failed(struct transaction_get *get, int error)
 {
     if (error == ERROR_WRONG_SHARD_SERVER) {
+        PROBE(get->call.env, "a get's key is not where it was thought to be");
         again_with_new_location(get);
         return;
     }
@@ -140,7 +141,9 @@ static void give_answers(struct get_batch *batch, const struct get_values_reply 
         if (value->version != 0 && value->version != get->version) {
             client_refuse(get->txn->client, "a get was answered at another version");
             one_failed(get, ERROR_BROKEN_PROMISE);
-        } else if (value->error == 0)
+        } else if (value->error == 0 && BUGGIFY_ONE_IN(get->call.env, 64, "a get that was answered is asked of another replica"))
+            one_failed(get, ERROR_BROKEN_PROMISE);
+        else if (value->error == 0)
             succeed(get, value->present, value->value);
         else
             one_failed(get, (int)value->error);
@@ -186,6 +189,8 @@ static int fill(struct get_batch *batch, struct message *message, struct get_val
     struct client_server *server = batch->server;
     uint32_t count = server->get_count < GETS_PER_MESSAGE_MAX ? server->get_count : GETS_PER_MESSAGE_MAX;
 
+    if (BUGGIFY(batch->request.client->env, "a message of gets holds one"))
+        count = 1;
     body->gets = arena_alloc(&message->arena, count * sizeof(body->gets[0]));
     if (body->gets == NULL)
         return ERROR_OUT_OF_MEMORY;
@@ -217,6 +222,7 @@ static bool send_gets(struct client *client, struct client_server *server)
     }
     batch->server = server;
     list_init(&batch->gets);
+    batch->request.client = client;
     batch->request.ended = batch_ended;
     if (fill(batch, message, body) != 0) {
         list_splice(&server->gets, &batch->gets);
@@ -262,9 +268,12 @@ static void dispatch(struct transaction_get *get)
 {
     struct client *client = get->txn->client;
     struct bytes key = bytes_buffer_bytes(&get->key);
-    const struct client_location *location = location_find(client, key, false);
+    const struct client_location *location;
     struct client_server *server;
 
+    if (BUGGIFY_ONE_IN(client->env, 32, "a client forgets where a key is before it reads it"))
+        location_forget(client, key, false);
+    location = location_find(client, key, false);
     if (location == NULL) {
         get->locate = (struct client_locate){.key = key, .got = located};
         get->tried = 0;

@@ -183,6 +183,8 @@ static bool make_room(struct client *client)
     size_t max = (size_t)atomic_load_explicit(&client->location_cache_max, memory_order_relaxed), capacity;
     struct client_location **grown;
 
+    if (BUGGIFY_ONE_IN(client->env, 16, "a client keeps few locations"))
+        max = 2;
     while (client->location_count >= max && client->location_count > 0)
         remove_at(client, env_random_below(client->env, client->location_count), 1);
     if (client->location_count < client->location_capacity)
@@ -258,6 +260,7 @@ struct client_server *location_pick(struct client *client, const struct client_l
     uint32_t start = location->server_count > 1 ? (uint32_t)env_random_below(client->env, location->server_count) : 0;
     struct client_server *best = NULL;
     uint32_t seen = 0;
+    bool any = BUGGIFY(client->env, "any replica is chosen, also a slow or failed one");
 
     for (uint32_t i = 0; i < location->server_count; i++) {
         uint32_t replica = (start + i) % location->server_count;
@@ -269,7 +272,7 @@ struct client_server *location_pick(struct client *client, const struct client_l
             best = server;
             *ret_replica = replica;
         }
-        if (++seen >= 2 && best->avoid_until_us <= client->env->turn_us)
+        if (any || (++seen >= 2 && best->avoid_until_us <= client->env->turn_us))
             break;
     }
     return best;
@@ -325,7 +328,11 @@ static void query_ended(struct client_request *request, int error)
     if (error == 0 && !client->destroying) {
         const struct get_key_locations_reply *body = MESSAGE_BODY(get_key_locations_reply, reply);
 
-        for (uint32_t i = body->locations_count; i > 0; i--) /* the wanted one last: a small cache drops others */
+        uint32_t count = body->locations_count;
+
+        if (count > 1 && BUGGIFY(client->env, "a client keeps the location alone that it asked for"))
+            count = 1;
+        for (uint32_t i = count; i > 0; i--) /* the wanted one last: a small cache drops others */
             remember(client, &body->locations[i - 1]);
         served = serve(client);
     }
@@ -394,6 +401,8 @@ void locate_cancel(struct client_locate *locate)
 void locate_description_changed(struct client *client)
 {
     env_timer_cancel(client->env, &client->locate_timer);
+    if (client->location_query != NULL && !client_role_listed(client, client->location_query->to))
+        PROBE(client->env, "a proxy that was asked for locations is no more");
     if (client->location_query != NULL && !client_role_listed(client, client->location_query->to))
         op_cancel(&client->location_query->op);
     query(client);

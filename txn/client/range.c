@@ -216,6 +216,8 @@ static int fill_request(struct transaction_range *range, struct message *message
     body->version = range->version;
     body->reverse = options->reverse;
     body->limit = options->limit == 0 ? 0 : options->limit - range->pair_count;
+    if (BUGGIFY_ONE_IN(range->op.env, 8, "a client asks for a range pair by pair"))
+        body->limit = 1;
     body->bytes_limit = options->bytes_limit == 0 ? 0 : options->bytes_limit - (uint32_t)range->bytes;
     if (arena_copy(&message->arena, range->piece_low, &body->begin) != 0)
         return ERROR_OUT_OF_MEMORY;
@@ -269,8 +271,11 @@ static enum op_result located_stage(struct op *op)
     struct transaction_range *range = range_of(op);
     struct client *client = range->txn->client;
     struct bytes key = near_end(range);
-    const struct client_location *location = location_find(client, key, range->options.reverse);
+    const struct client_location *location;
 
+    if (BUGGIFY_ONE_IN(op->env, 32, "a client forgets where a range is before it reads it"))
+        location_forget(client, key, range->options.reverse);
+    location = location_find(client, key, range->options.reverse);
     if (location == NULL) {
         range->locate = (struct client_locate){.key = key, .before = range->options.reverse, .got = located};
         range->tried = 0;
@@ -323,6 +328,10 @@ static enum op_result answered(struct op *op)
     else if (client_error_is_transport(error))
         server_failed(client, range->server, client->env->turn_us - range->rpc.started_us);
     leave_server(range);
+    if (error == 0 && BUGGIFY_ONE_IN(op->env, 64, "a piece of a range that came is asked of another replica")) {
+        rpc_call_clear(&range->rpc);
+        error = ERROR_BROKEN_PROMISE;
+    }
     if (error == 0) {
         const struct get_range_reply *reply = MESSAGE_BODY(get_range_reply, range->rpc.reply);
 

@@ -80,6 +80,9 @@ static void batch_ended(struct client_request *request, int error)
     struct client *client = request->client;
 
     list_remove(&batch->link);
+    if (error == 0 && !client->destroying &&
+        BUGGIFY_ONE_IN(client->env, 16, "a read version that came is dropped and asked for again"))
+        error = ERROR_REQUEST_MAYBE_DELIVERED;
     if (error == 0 && MESSAGE_BODY(get_read_version_reply, request->rpc.reply)->version < batch->least) {
         client_refuse(client, "a read version below one that was given before");
         ask_again(client, batch);
@@ -102,6 +105,8 @@ static struct grv_batch *make_batch(struct client *client, unsigned grv_class)
     struct grv_batch *batch = mem_zalloc(sizeof(*batch));
     size_t max = (size_t)client->env->knobs.client_grv_batch_max;
 
+    if (BUGGIFY(client->env, "read versions are asked for one by one"))
+        max = 1;
     if (batch == NULL)
         return NULL;
     list_init(&batch->waits);
@@ -160,8 +165,10 @@ void grv_description_changed(struct client *client)
     list_each(link, after, &client->grv_batches) {
         struct grv_batch *batch = list_entry(link, struct grv_batch, link);
 
-        if (!client_role_listed(client, batch->request.to))
+        if (!client_role_listed(client, batch->request.to)) {
+            PROBE(client->env, "a read version was asked of a proxy that is no more");
             op_cancel(&batch->request.op);
+        }
     }
     env_timer_cancel(client->env, &client->grv_timer);
     client_turn_end(client);

@@ -103,5 +103,5 @@ int lab_get(struct lab *lab, unsigned key, version_t version, struct lab_state *
 bool lab_check_get(struct lab *lab, unsigned key, version_t version);
 /* The same for a range of the keys [begin, end), to its end. */
 bool lab_check_range(struct lab *lab, unsigned begin, unsigned end, version_t version, uint32_t limit, bool reverse);
-/* Runs until the server has the whole stream. */
+/* Runs until the server has the whole stream; the simulator meddles no more. */
 void lab_catch_up(struct lab *lab);

@@ -18,7 +18,7 @@ import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "real"))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "real")]
 
 import harness  # noqa: E402
 from harness import BUILD, TOP  # noqa: E402
@@ -102,6 +102,111 @@ def test_layer_openland(scratch, _):
     shutil.copy(os.path.join(HERE, "layer_openland.js"), WHERE)
     for cluster in clusters(scratch):
         node("layer_openland.js", cluster)
+
+
+# ---- the stack tester ----
+
+def start_tester(prefix, version, cluster, scratch):
+    script = os.path.join(WHERE, "node_modules/foundationdb/dist/scripts/bindingtester.js")
+    log = open(scratch.path(f"tester-{prefix.decode()}.log"), "w")
+    process = scratch.start(["node", script, prefix.decode(), str(version), cluster], cwd=WHERE, env=environment(), stdout=log, stderr=log)
+    return process, log.name
+
+
+def dump(db, prefix):
+    """What a stream has written, but for what is another each time."""
+    pairs = db.run(lambda transaction: transaction.get_all(prefix + b"/", prefix + b"0"))
+    return [pair for pair in pairs if not pair[0].startswith(prefix + b"/work/free")]
+
+
+def load_stream(db, prefix, instructions):
+    from tuples import pack
+    db.run(lambda transaction: transaction.clear_range(prefix, prefix + b"\xff"))
+    db.run(lambda transaction: transaction.clear_range(pack(prefix), pack(prefix) + b"\xff"))
+    for i in range(0, len(instructions), 500):
+        db.run(lambda transaction: [transaction.set(pack(prefix, at), instructions[at]) for at in range(i, min(i + 500, len(instructions)))])
+
+
+def first_difference(theirs, ours):
+    for i, (one, other) in enumerate(zip(theirs, ours)):
+        if one != other:
+            return f"entry {i}: theirs {one}, ours {other}"
+    return f"theirs has {len(theirs)} entries, ours {len(ours)}"
+
+
+def compare_stacks(scratch, cluster, version, seeds, count, killing=None):
+    """Their testers side by side, then our machine on the same streams; the data and every stack must be equal."""
+    import quoin_library
+    import stack_machine
+    import stack_streams
+    library = quoin_library.load(os.path.join(LIBRARIES, "libquoin.so"))
+    db = quoin_library.Database(library, cluster, version)
+    prefixes = {seed: f"s{version}-{seed}".encode() for seed in seeds}
+    total = 0
+    for seed, prefix in prefixes.items():
+        instructions = stack_streams.Stream(seed, prefix, version, killing is not None).make(count)
+        load_stream(db, prefix, instructions)
+        total += len(instructions)
+    testers = [start_tester(prefix, version, cluster, scratch) for prefix in prefixes.values()]
+    if killing is not None:
+        killing(lambda: any(process.poll() is None for process, _ in testers))
+    for process, log in testers:
+        assert process.wait(timeout=120) == 0, f"{log}:\n{open(log).read()[-3000:]}"
+    for seed, prefix in prefixes.items():
+        theirs = dump(db, prefix)
+        db.run(lambda transaction: transaction.clear_range(prefix + b"/", prefix + b"0"))
+        stack_machine.StackMachine(db, library, prefix, version).run()
+        ours = dump(db, prefix)
+        assert theirs == ours, f"version {version}, seed {seed}: {first_difference(theirs, ours)}"
+        assert len(theirs) > 20
+    db.close()
+    return total
+
+
+def test_stack_tester_agrees_with_our_stack_machine(scratch, long_):
+    cluster = scratch.start_cluster()
+    total = 0
+    for version in (510, 630, 720):
+        total += compare_stacks(scratch, cluster, version, range(1, 4), 4000 if long_ else 1200)
+    print(f"      {total} instructions")
+    assert total >= 10000
+
+
+def test_stack_comparison_sees_a_machine_that_is_wrong(scratch, _):
+    import stack_machine
+
+    class Wrong(stack_machine.StackMachine):
+        def op_GET_KEY(self, target):
+            depth = len(self.stack) - 3
+            self.stack[depth] = (self.stack[depth][0], self.stack[depth][1] + 1)  # the offset
+            super().op_GET_KEY(target)
+
+    right, cluster = stack_machine.StackMachine, scratch.start_cluster("--processes", "one")
+    try:
+        stack_machine.StackMachine = Wrong
+        compare_stacks(scratch, cluster, 630, [1], 600)
+    except AssertionError as difference:
+        assert "entry" in str(difference), difference
+        return
+    finally:
+        stack_machine.StackMachine = right
+    raise AssertionError("a wrong machine agreed with the tester")
+
+
+def test_stack_tester_while_processes_die(scratch, _):
+    cluster = scratch.start_cluster()
+    where, victims, killed = os.path.dirname(cluster), ["log", "storage", "sequencer", "commit_proxy", "resolver", "grv_proxy"], []
+
+    def kill(running):
+        while running():
+            victim = victims[len(killed) % len(victims)]
+            if scratch.local_cluster("kill", victim, "--dir", where, check=False).returncode == 0:
+                killed.append(victim)
+            time.sleep(1)
+
+    total = compare_stacks(scratch, cluster, 630, range(11, 13), 3000, kill)
+    print(f"      {total} instructions, killed: {' '.join(killed)}")
+    assert len(killed) >= 3, killed
 
 
 def run_one(name, function, long_):

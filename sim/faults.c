@@ -335,6 +335,12 @@ static size_t print_class(const struct sim_faults *faults, int class, bool first
     return (size_t)length;
 }
 
+void sim_faults_report(const struct sim_faults *faults, FILE *out)
+{
+    for (int class = 0; class < FAULT_CLASSES; class++)
+        fprintf(out, "fault\t%s\t%d\t%" PRIu64 "\n", classes[class].key, faults->on[class], faults->strikes[class]);
+}
+
 char *sim_faults_print(const struct sim_faults *faults, char *out, size_t out_size)
 {
     size_t used = 0;

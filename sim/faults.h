@@ -102,6 +102,8 @@ void sim_faults_init(struct sim_faults *faults, struct sim_world *world);
 void sim_faults_start(struct sim_faults *faults, int64_t duration_us);
 /* Mends everything: network, disks, clocks, pauses; boots every process that is down and may run (not stay_down). */
 void sim_faults_heal(struct sim_faults *faults);
+/* One line a class, tabs between: "fault KEY ON STRIKES", 0 or 1 for whether it was on. */
+void sim_faults_report(const struct sim_faults *faults, FILE *out);
 /* "kill=3 clog=12/13 ..", strikes and turns of the classes that struck; cut to fit. */
 char *sim_faults_print(const struct sim_faults *faults, char *out, size_t out_size);
 /* The class of that key, or FAULT_CLASSES; and back. */

@@ -82,6 +82,8 @@ static void run_init(struct run *run, const struct scenario *scenario, const str
     set_world(run);
     if (decide(run->world, scenario->buggify))
         sim_world_buggify(run->world);
+    if (run->world->buggify != NULL)
+        run->world->buggify->mute = options->mute;
     sim_faults_init(&run->faults, run->world);
     run->faults.role_kinds = sim_cluster_role_kinds;
     memcpy(run->faults.want, scenario->faults, sizeof(run->faults.want));
@@ -286,6 +288,13 @@ static bool check(struct run *run)
     return wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the consistency check");
 }
 
+static void write_report(const struct run *run, FILE *out)
+{
+    sim_faults_report(&run->faults, out);
+    if (run->world->buggify != NULL)
+        sim_buggify_report(run->world->buggify, out);
+}
+
 void sim_run(const struct scenario *scenario, const struct sim_run_options *options, struct sim_run_result *ret_result)
 {
     struct run run;
@@ -306,8 +315,8 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
         sim_describe_actors(&run.cluster);
         sim_trace_end(world);
     }
-    if (world->buggify != NULL && options->report != NULL)
-        sim_buggify_report(world->buggify, options->report);
+    if (options->report != NULL)
+        write_report(&run, options->report);
     *ret_result = (struct sim_run_result){
         .ok = well,
         .hash = world->hash,

@@ -14,7 +14,8 @@
 struct sim_run_options {
     uint64_t seed;
     FILE *trace;         /* borrowed; NULL: none */
-    FILE *report;        /* borrowed; NULL: none. BUGGIFY sites and probes */
+    FILE *report;        /* borrowed; NULL: none. Fault classes, BUGGIFY sites and probes (README.md) */
+    const char *mute;    /* borrowed; NULL: none. Text of the BUGGIFY sites that only say that they fire */
     /* Told of the world while it lives (NULL: it has gone), for crash reports. May be NULL. */
     void (*watch)(struct sim_world *world);
 };

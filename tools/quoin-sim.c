@@ -27,7 +27,7 @@
 enum { REAL_LIMIT_S = 900, SCENARIO_BYTES_MAX = 1 << 20, FOLDERS_MAX = 10 };
 
 struct arguments {
-    const char *program, *test, *trace, *report, *bug, *failures, *limit;
+    const char *program, *test, *trace, *report, *mute, *bug, *failures, *limit;
     uint64_t seed, seeds;
     bool no_folder, shrink;
 };
@@ -142,14 +142,15 @@ static void crashed(int number)
 static void usage(const char *program, FILE *out)
 {
     fprintf(out,
-            "usage: %s --test FILE --seed N [--seeds COUNT] [--trace FILE] [--report FILE] [--bug NAME]\n"
+            "usage: %s --test FILE --seed N [--seeds COUNT] [--trace FILE] [--report FILE] [--mute TEXT] [--bug NAME]\n"
             "       [--failures DIR | --no-failure-folder] [--shrink [--limit SECONDS]]\n"
             "\n"
             "  --test FILE    the scenario, as tests/sim/cycle.ini\n"
             "  --seed N       decides everything that happens\n"
             "  --seeds COUNT  that many seeds from N on, each in a process of its own\n"
             "  --trace FILE   every message with its cause\n"
-            "  --report FILE  appends what the run measured\n"
+            "  --report FILE  appends what struck, fired and was reached; tools/sim-report adds up\n"
+            "  --mute TEXT    the BUGGIFY site of that text says that it fires, and does nothing: another hash shows its effect\n"
             "  --layout N     other addresses, other garbage in fresh memory: the hash must stay the same\n"
             "  --bug NAME     turns a planted bug on (tools/build bugs); --bug list names them\n"
             "  --failures DIR where a failing seed leaves its folder (default build/failures: see tools/failure-folder --help)\n"
@@ -204,6 +205,7 @@ static struct arguments parse_arguments(int argc, char **argv)
         {"failures", required_argument, NULL, 'f'}, {"no-failure-folder", no_argument, NULL, 'x'},
         {"shrink", no_argument, NULL, 'k'},       {"limit", required_argument, NULL, 'l'},
         {"layout", required_argument, NULL, 'y'},
+        {"mute", required_argument, NULL, 'm'},
         {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     struct arguments arguments = {.program = argv[0], .seeds = 1};
@@ -230,6 +232,9 @@ static struct arguments parse_arguments(int argc, char **argv)
             break;
         case 'y':
             mem_disturb(parse_number(argv[0], optarg));
+            break;
+        case 'm':
+            arguments.mute = optarg;
             break;
         case 'b':
             arguments.bug = optarg;
@@ -310,22 +315,45 @@ static double real_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+static double cpu_seconds(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* The first line is there also when the run crashes: then no "end" follows. */
+static FILE *open_report(const struct arguments *arguments, uint64_t seed)
+{
+    FILE *out = open_output(arguments->report, "a");
+
+    if (out != NULL) {
+        fprintf(out, "run\t%s\t%" PRIu64 "\n", arguments->test, seed);
+        fflush(out);
+    }
+    return out;
+}
+
 static bool run_seed(const struct arguments *arguments, const struct scenario *scenario, uint64_t seed)
 {
-    struct sim_run_options options = {.seed = seed, .watch = watch};
+    struct sim_run_options options = {.seed = seed, .watch = watch, .mute = arguments->mute};
     struct sim_run_result result;
     double began = real_seconds();
 
     current_seed = seed;
     options.trace = open_output(arguments->trace, "w");
-    options.report = open_output(arguments->report, "a");
+    options.report = open_report(arguments, seed);
     alarm(REAL_LIMIT_S);
     sim_run(scenario, &options, &result);
     alarm(0);
     if (options.trace != NULL)
         fclose(options.trace);
-    if (options.report != NULL)
+    if (options.report != NULL) {
+        fprintf(options.report, "end\t%s\t%016" PRIx64 "\t%.3f\t%.3f\n", result.ok ? "ok" : "failed", result.hash,
+                result.simulated_s, cpu_seconds());
         fclose(options.report);
+    }
     if (result.ok && result.why[0] != '\0') /* a scenario that must fail */
         printf("found at %.6f s: %s\n", result.simulated_s, result.why);
     if (result.ok) {

@@ -536,12 +536,13 @@ static int make_rpc(struct client *client)
 int client_create(struct env *env, const struct client_options *options, struct client **ret_client)
 {
     struct client_with_finder *whole = mem_zalloc(sizeof(*whole));
-    struct client *client = &whole->client;
+    struct client *client;
     int error = 0;
 
     assert(options->coordinator_count > 0);
     if (whole == NULL)
         return ERROR_OUT_OF_MEMORY;
+    client = &whole->client;
     client->env = env;
     client->turn_end.run = turn_end;
     client->self_conflicts = env_random(env);

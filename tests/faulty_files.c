@@ -297,10 +297,10 @@ bool faulty_files_fired(void)
     return fired;
 }
 
-/* ---- the calls ---- */
-
-/* The calls themselves go to the kernel: looking libc's functions up would not work as early as a sanitizer calls these. What
- * glibc declares for them is not needed here, and their 64-bit names are the same functions. */
+/* ---- the calls ----
+ *
+ * They go to the kernel: looking libc's functions up would not work as early as a sanitizer calls these. The 64-bit names are
+ * the same functions. */
 
 /* -1 and errno, as the kernel's wrapper does. */
 static long fail(int error)
@@ -416,28 +416,28 @@ int rename(const char *from, const char *to)
 {
     struct verdict verdict = judge(CALL_RENAME, to);
 
-    return (int)(verdict.error != 0 ? fail(verdict.error) : syscall(SYS_rename, from, to));
+    return (int)(verdict.error != 0 ? fail(verdict.error) : syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
 }
 
 int unlink(const char *path)
 {
     struct verdict verdict = judge(CALL_REMOVE, path);
 
-    return (int)(verdict.error != 0 ? fail(verdict.error) : syscall(SYS_unlink, path));
+    return (int)(verdict.error != 0 ? fail(verdict.error) : syscall(SYS_unlinkat, AT_FDCWD, path, 0));
 }
 
 int remove(const char *path)
 {
     int result = unlink(path);
 
-    return result != 0 && errno == EISDIR ? (int)syscall(SYS_rmdir, path) : result;
+    return result != 0 && errno == EISDIR ? (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR) : result;
 }
 
 int mkdir(const char *path, mode_t mode)
 {
     struct verdict verdict = judge(CALL_MAKE, path);
 
-    return (int)(verdict.error != 0 ? fail(verdict.error) : syscall(SYS_mkdir, path, mode));
+    return (int)(verdict.error != 0 ? fail(verdict.error) : syscall(SYS_mkdirat, AT_FDCWD, path, mode));
 }
 
 DIR *opendir(const char *path)

@@ -499,6 +499,42 @@ void controller_accepting(struct controller *controller)
 
 /* ---- life ---- */
 
+static int fill_worker(const struct worker_info *worker, struct arena *arena, struct worker_interface *ret)
+{
+    int error = arena_copy(arena, worker->zone, &ret->zone);
+
+    ret->address.ip = worker->address.ip;
+    ret->address.port = worker->address.port;
+    ret->worker_id = worker->worker_id;
+    ret->process_class = (uint32_t)worker->process_class;
+    return error != 0 ? error : arena_copy(arena, worker->machine, &ret->machine);
+}
+
+static void on_get_workers(struct controller *controller, struct rpc_request *request)
+{
+    struct message *message;
+    struct get_workers_reply *reply = MESSAGE_NEW(get_workers_reply, &message);
+    uint32_t count = 0;
+    int error = 0;
+
+    list_each(node, after, &controller->workers)
+        count++;
+    if (reply != NULL)
+        reply->workers = arena_zalloc(&message->arena, (count + 1) * sizeof(*reply->workers));
+    if (reply == NULL || reply->workers == NULL)
+        error = ERROR_OUT_OF_MEMORY;
+    list_each(node, after, &controller->workers)
+        if (error == 0)
+            error = fill_worker(list_entry(node, struct worker_info, link), &message->arena,
+                                &reply->workers[reply->workers_count++]);
+    if (error != 0) {
+        message_unref(message);
+        rpc_fail(request, error);
+        return;
+    }
+    rpc_reply(request, message);
+}
+
 static void on_request(void *ctx, struct rpc_request *request)
 {
     struct controller *controller = ctx;
@@ -515,6 +551,9 @@ static void on_request(void *ctx, struct rpc_request *request)
         break;
     case MESSAGE_storage_durable:
         on_storage_durable(controller, request);
+        break;
+    case MESSAGE_get_workers:
+        on_get_workers(controller, request);
         break;
     case MESSAGE_get_status:
         status_start(controller, request);

@@ -250,6 +250,95 @@ static void an_idempotency_id_is_kept_with_its_commit(void)
     quoin_transaction_destroy(txn);
 }
 
+/* ---- special keys, and what the client knows ---- */
+
+static bool has_text(struct quoin_transaction *txn, const char *key, const char *text)
+{
+    struct quoin_future *future = ask(txn, key);
+    const uint8_t *value = NULL;
+    bool present = false, has;
+    int length = 0;
+
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_value(future, &present, &value, &length), 0);
+    has = present && memmem(value, (size_t)length, text, strlen(text)) != NULL;
+    if (!has)
+        fprintf(stderr, "%s: %.*s\n", key + 2, length, (const char *)value);
+    quoin_future_destroy(future);
+    return has;
+}
+
+static int count_range(struct quoin_transaction *txn, const char *begin, const char *end)
+{
+    struct quoin_range_options all = {.mode = QUOIN_MODE_WANT_ALL};
+    struct quoin_future *future = quoin_transaction_get_range(txn, QUOIN_FIRST_AT_OR_AFTER(begin, (int)strlen(begin)),
+                                                              QUOIN_FIRST_AT_OR_AFTER(end, (int)strlen(end)), all);
+    const struct quoin_pair *pairs = NULL;
+    int count = 0, error;
+    bool more = true;
+
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    error = quoin_future_get_range(future, &pairs, &count, &more);
+    quoin_future_destroy(future);
+    return error != 0 ? -error : count;
+}
+
+static void special_keys_are_read_and_guarded(void)
+{
+    struct quoin_transaction *txn = begin(), *other = begin();
+
+    CHECK(has_text(txn, "\xff\xff/status/json", "\"cluster\":{"));
+    CHECK(has_text(txn, "\xff\xff/status/json", "\"quorum_reachable\":true"));
+    CHECK(has_text(txn, "\xff\xff/connection_string", "@127.0.0.1:"));
+    CHECK(has_text(txn, "\xff\xff/cluster_file_path", "cluster"));
+    CHECK_EQ(count_range(txn, "\xff\xff/worker_interfaces/", "\xff\xff/worker_interfaces0"), 1);
+    CHECK_EQ(count_range(txn, "\xff\xff/management/excluded/", "\xff\xff/management/excluded0"), 0);
+    CHECK_EQ(count_range(txn, "\xff\xff/transaction/", "\xff\xff/worker_interfaces0"), -2112);
+    CHECK_EQ(count_range(txn, "\xff\xff/nothing/", "\xff\xff/nothing0"), -2113);
+    CHECK_EQ(get_error(txn, "\xff\xff/nothing/"), 2113);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_RELAXED, NULL, 0), 0);
+    CHECK(count_range(txn, "\xff\xff/transaction/", "\xff\xff/worker_interfaces0") >= 1);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_REPORT_CONFLICTING_KEYS, NULL, 0), 0);
+    CHECK_EQ(get_error(txn, "special/a"), 0);
+    set(txn, "special/b", "v");
+    CHECK_EQ(count_range(txn, "\xff\xff/transaction/read_conflict_range/", "\xff\xff/transaction/read_conflict_range0"), 2);
+    set(other, "special/a", "v");
+    CHECK_EQ(commit(other), 0);
+    CHECK_EQ(commit(txn), QUOIN_ERROR_NOT_COMMITTED);
+    CHECK_EQ(count_range(txn, "\xff\xff/transaction/conflicting_keys/", "\xff\xff/transaction/conflicting_keys0"), 2);
+    CHECK(has_text(txn, "\xff\xff/transaction/conflicting_keys/special/a", "1"));
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set(txn, "\xff\xff/management/x", 14, "v", 1), 2114);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    CHECK_EQ(quoin_transaction_set(txn, "\xff\xff/management/x", 14, "v", 1), 2115);
+    quoin_transaction_destroy(other);
+    quoin_transaction_destroy(txn);
+}
+
+static void the_client_tells_what_it_knows(void)
+{
+    struct quoin_future *future = quoin_database_get_client_status(db);
+    const uint8_t *json = NULL;
+    uint64_t protocol = 0;
+    int length = 0;
+
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_key(future, &json, &length), 0);
+    CHECK(memmem(json, (size_t)length, "\"Healthy\":true", 14) != NULL);
+    CHECK(memmem(json, (size_t)length, "\"Explanation\":\"\"", 16) != NULL);
+    quoin_future_destroy(future);
+    future = quoin_database_get_server_protocol(db, 0);
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    CHECK_EQ(quoin_future_get_uint64(future, &protocol), 0);
+    CHECK(protocol != 0);
+    quoin_future_destroy(future);
+    future = quoin_database_reboot_worker(db, "nobody", 6, false, 0);
+    CHECK_EQ(quoin_future_block_until_ready(future), 0);
+    quoin_future_destroy(future);
+}
+
 const struct test more_tests[] = {
     TEST(selectors_find_their_keys),
     TEST(sizes_and_split_points_cover_the_range),
@@ -258,5 +347,7 @@ const struct test more_tests[] = {
     TEST(old_api_versions_behave_as_they_did),
     TEST(a_conflict_is_told_with_what_was_read_and_written),
     TEST(an_idempotency_id_is_kept_with_its_commit),
+    TEST(special_keys_are_read_and_guarded),
+    TEST(the_client_tells_what_it_knows),
     {0},
 };

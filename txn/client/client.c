@@ -594,8 +594,17 @@ void client_destroy(struct client *client)
     if (client->own_rpc)
         rpc_destroy(client->rpc);
     mem_free(client->locations);
+    bytes_buffer_done(&client->file_path);
+    bytes_buffer_done(&client->connection_string);
     mem_free(client->coordinators);
     mem_free(container_of(client, struct client_with_finder, client));
+}
+
+int client_set_names(struct client *client, struct bytes file_path, struct bytes connection_string)
+{
+    int error = bytes_buffer_append(&client->file_path, file_path);
+
+    return error != 0 ? error : bytes_buffer_append(&client->connection_string, connection_string);
 }
 
 struct env *client_env(struct client *client)

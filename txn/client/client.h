@@ -30,6 +30,8 @@ struct client_options {
 int client_create(struct env *env, const struct client_options *options, struct client **ret_client);
 /* Its transactions must have been destroyed. Accepts NULL. */
 void client_destroy(struct client *client);
+/* What the special keys cluster_file_path and connection_string say. */
+int client_set_names(struct client *client, struct bytes file_path, struct bytes connection_string);
 struct env *client_env(struct client *client);
 struct rpc *client_rpc(struct client *client);
 

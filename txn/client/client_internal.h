@@ -175,6 +175,7 @@ struct client {
     struct list delayed_gets; /* every get that waits for its timer */
 
     struct client_watches watches;
+    struct bytes_buffer file_path, connection_string; /* what special keys say; empty: not known */
     _Atomic int64_t location_cache_max, watches_max; /* options of the database: any thread */
 
     struct list transactions; /* with a commit under way: commit.c looks at them when the description changes */
@@ -191,6 +192,9 @@ static inline void client_told_version(struct client *client, version_t version)
 }
 /* An answer that can't be true: counted, traced, and the caller asks somebody else. */
 void client_refuse(struct client *client, const char *what);
+/* JSON (client_json.c): status/json around what the controller says (empty: it says nothing); the client's own status. */
+int client_json_status(const struct client *client, struct bytes cluster, struct bytes_buffer *out);
+int client_json_own(const struct client *client, struct bytes_buffer *out);
 void client_turn_end(struct client *client); /* asks for the hook that sends what a turn has batched */
 /* The role_ref of a kind, by turns; NULL if there is none. */
 const struct role_ref *client_pick_role(struct client *client, enum role_kind kind);
@@ -303,6 +307,7 @@ struct transaction {
     /* the env thread's */
     struct list ended;        /* client_call.link of those whose done() is still to run */
     struct list gets, ranges; /* under way: transaction_get.call.link, transaction_range.link */
+    struct list specials;      /* special_read.link */
     struct list watches;       /* client_watch.link */
     struct list queries;       /* transaction_query.link */
     struct list version_waits; /* transaction_version.call.link, waiting for the version */

@@ -16,32 +16,94 @@ static struct quoin_future *make(struct quoin_database *db, enum future_kind kin
     return future;
 }
 
-static struct quoin_future *unsupported(struct quoin_database *db)
-{
-    struct quoin_future *future = make(db, FUTURE_NONE);
+/* ---- what the client knows ---- */
 
-    return future == NULL ? NULL : future_finished(future, ERROR_UNSUPPORTED_OPERATION);
+struct json_call {
+    struct network_call call; /* first */
+    struct quoin_database *db;
+    struct bytes_buffer json;
+    int error;
+};
+
+static void make_json(struct network_call *call)
+{
+    struct json_call *self = (struct json_call *)call;
+
+    self->error = client_json_own(self->db->client, &self->json);
 }
 
+/* Blocks for a moment only: the network thread has it at once. */
 struct quoin_future *quoin_database_get_client_status(struct quoin_database *db)
 {
-    return unsupported(db);
+    struct json_call call = {.call.run = make_json, .db = db};
+    struct quoin_future *future = make(db, FUTURE_KEY);
+
+    if (future == NULL)
+        return NULL;
+    if (network_is_this_thread(db->network))
+        make_json(&call.call);
+    else
+        network_run(db->network, &call.call);
+    if (call.error == 0)
+        call.error = arena_copy(&future->u.result.arena, bytes_buffer_bytes(&call.json), &future->u.result.key);
+    bytes_buffer_done(&call.json);
+    return future_finished(future, call.error);
 }
+
+/* FoundationDB's form of a protocol version: what its 7.x programs take for their own. */
+#define FOUNDATIONDB_PROTOCOL UINT64_C(0x0FDB00B073000000)
 
 struct quoin_future *quoin_database_get_server_protocol(struct quoin_database *db, uint64_t expected)
 {
-    (void)expected;
-    return unsupported(db);
+    struct quoin_future *future = make(db, FUTURE_NUMBER);
+
+    (void)expected; /* there is one version, and it does not change */
+    if (future == NULL)
+        return NULL;
+    future->number = (int64_t)FOUNDATIONDB_PROTOCOL;
+    return future_finished(future, 0);
+}
+
+/* ---- ending a process ---- */
+
+static void reboot_done(struct client_call *call)
+{
+    struct quoin_future *future = call->ctx;
+
+    future->number = call->error == 0;
+    future_complete(future, call->error == ERROR_OUT_OF_MEMORY ? call->error : 0);
+}
+
+static void run_reboot(struct submission *submission)
+{
+    struct quoin_future *future = quoin_future_of(submission);
+    struct client_reboot *reboot = future->u.reboot;
+
+    reboot->call.done = reboot_done;
+    reboot->call.ctx = future;
+    client_reboot_start(reboot, NULL, future->transaction->db->client, reboot->address);
 }
 
 struct quoin_future *quoin_database_reboot_worker(struct quoin_database *db, const void *address, int address_length, bool check,
                                                   int duration_s)
 {
-    (void)address;
-    (void)address_length;
+    struct quoin_future *future = make(db, FUTURE_REBOOT);
+    struct bytes text;
+    struct address to;
+
     (void)check;
     (void)duration_s;
-    return unsupported(db);
+    if (future == NULL)
+        return NULL;
+    if (!quoin_take_bytes(address, address_length, &text))
+        return future_finished(future, ERROR_CLIENT_INVALID_OPERATION);
+    if (address_parse(text, &to) != 0)
+        return future_finished(future, 0); /* no such process: 0 */
+    future->u.reboot = mem_zalloc(sizeof(*future->u.reboot));
+    if (future->u.reboot == NULL)
+        return future_finished(future, ERROR_OUT_OF_MEMORY);
+    future->u.reboot->address = to;
+    return quoin_submit(future, run_reboot);
 }
 
 double quoin_database_get_main_thread_busyness(struct quoin_database *db)

@@ -32,6 +32,11 @@ static struct quoin_future *take_free(struct quoin_transaction *transaction)
 /* Drops what the kind owns; a get's buffers are kept for the next get. */
 static void clean(struct quoin_future *future, enum future_kind next_kind)
 {
+    if (future->special != NULL) {
+        special_read_done(future->special);
+        mem_free(future->special);
+        future->special = NULL;
+    }
     if (future->kind == FUTURE_VALUE && next_kind == FUTURE_VALUE && future->u.get.value.capacity <= KEPT_VALUE_BYTES)
         return;
     if (future->kind == FUTURE_VALUE)
@@ -51,6 +56,10 @@ static void clean(struct quoin_future *future, enum future_kind next_kind)
     if (future->kind == FUTURE_WATCH && future->u.watch != NULL) {
         client_watch_done(future->u.watch);
         mem_free(future->u.watch);
+    }
+    if (future->kind == FUTURE_REBOOT && future->u.reboot != NULL) {
+        client_call_cancel(&future->u.reboot->call);
+        mem_free(future->u.reboot);
     }
     memset(&future->u, 0, future->alone ? sizeof(void *) : sizeof(future->u));
     future->kind = FUTURE_NONE;
@@ -249,12 +258,16 @@ quoin_error quoin_future_set_callback(struct quoin_future *future, quoin_callbac
 
 static struct client_call *call_of(struct quoin_future *future)
 {
+    if (future->special != NULL)
+        return &future->special->call;
     switch (future->kind) {
     case FUTURE_VALUE:
         return &future->u.get.call;
     case FUTURE_RANGE:
     case FUTURE_SELECTED:
         return &future->u.range->call;
+    case FUTURE_REBOOT:
+        return &future->u.reboot->call;
     case FUTURE_WATCH:
         return &future->u.watch->call;
     case FUTURE_QUERY:
@@ -370,7 +383,7 @@ quoin_error quoin_future_get_value(struct quoin_future *future, bool *ret_presen
 quoin_error quoin_future_get_int64(struct quoin_future *future, int64_t *ret_number)
 {
     enum future_kind kind = future == NULL ? FUTURE_NUMBER : future->kind;
-    bool is_number = kind == FUTURE_VERSION || kind == FUTURE_QUERY;
+    bool is_number = kind == FUTURE_VERSION || kind == FUTURE_QUERY || kind == FUTURE_REBOOT;
     int error = check(future, is_number ? kind : FUTURE_NUMBER);
 
     if (error == 0)

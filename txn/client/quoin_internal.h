@@ -10,6 +10,7 @@
 #include "txn/client/client_internal.h"
 #include "txn/client/cluster_file.h"
 #include "txn/client/include/quoin/quoin.h"
+#include "txn/client/special_keys.h"
 
 struct quoin_network;
 
@@ -54,6 +55,7 @@ enum future_kind {
     FUTURE_CONFLICTS,
     FUTURE_OBJECT, /* of future_of_object */
     FUTURE_WATCH,
+    FUTURE_REBOOT, /* a number */
     FUTURE_COMMIT,
     FUTURE_RETRY,
 };
@@ -84,6 +86,7 @@ struct quoin_future {
     _Atomic bool cancel_queued;
     uint32_t incarnation; /* of a versionstamp's future */
     int64_t number;
+    struct special_read *special; /* owned: of a get or range of special keys */
     uint8_t key[VERSIONSTAMP_BYTES];
     union { /* by kind */
         struct transaction_get get;
@@ -93,6 +96,7 @@ struct quoin_future {
         struct transaction_retry retry;
         struct transaction_query *query; /* owned */
         struct client_watch *watch;      /* owned */
+        struct client_reboot *reboot;    /* owned */
         struct future_result result;
         struct {
             void *ptr; /* owned */
@@ -144,6 +148,12 @@ bool quoin_take_bytes(const void *ptr, int length, struct bytes *ret);
 /* Of this thread. */
 uint64_t quoin_random(struct quoin_network *network);
 bool quoin_take_selector(const struct quoin_selector *from, struct key_selector *ret);
+/* A get or range of special keys (quoin_special.c). */
+struct quoin_future *quoin_special_get(struct quoin_future *future, struct bytes key);
+struct quoin_future *quoin_special_range(struct quoin_future *future, struct key_selector begin, struct key_selector end,
+                                         const struct transaction_range_options *options);
+/* The range's pairs become struct quoin_pair where they lie. */
+void quoin_make_public(struct transaction_range *range);
 /* Hands it to the network thread, which runs run(&future->submit). Returns it. */
 struct quoin_future *quoin_submit(struct quoin_future *future, void (*run)(struct submission *submission));
 static inline struct quoin_future *quoin_future_of(struct submission *submission)

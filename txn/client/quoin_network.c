@@ -378,6 +378,19 @@ struct open_call {
     char why[sizeof(open_why)];
 };
 
+/* Without memory for them, the special keys are empty. */
+static void name_client(struct quoin_database *db)
+{
+    char text[2 * CLUSTER_FILE_NAME_MAX + CLUSTER_FILE_COORDINATORS_MAX * (ADDRESS_TEXT_MAX + 1) + 4], address[ADDRESS_TEXT_MAX];
+    int len = db->hosted ? snprintf(text, sizeof(text), "%s", db->path)
+                         : snprintf(text, sizeof(text), "%s:%s@", db->file.description, db->file.id);
+
+    for (uint32_t i = 0; i < db->file.coordinator_count && len > 0 && len < (int)sizeof(text); i++)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s", i == 0 ? "" : ",",
+                        address_print(db->file.coordinators[i], address));
+    (void)client_set_names(db->client, bytes_of_string(db->path), bytes_of_string(text));
+}
+
 static void open_client(struct network_call *call)
 {
     struct open_call *open = (struct open_call *)call;
@@ -389,6 +402,8 @@ static void open_client(struct network_call *call)
         open->error = client_hosting()->open(db->network->env, &db->network->hosts, db->path, &options, &db->host, open->why, sizeof(open->why));
     if (open->error == 0)
         open->error = client_create(db->network->env, &options, &db->client);
+    if (open->error == 0)
+        name_client(db);
     if (open->error == 0)
         db->network->databases++;
     else if (db->host != NULL)

@@ -150,13 +150,15 @@ struct quoin_future *quoin_transaction_get(struct quoin_transaction *transaction
         return NULL;
     if (!quoin_take_bytes(key, key_length, &bytes))
         return future_finished(future, ERROR_CLIENT_INVALID_OPERATION);
+    if (special_contains(bytes))
+        return quoin_special_get(future, bytes);
     if (transaction_get_prepare(&future->u.get, transaction->txn, bytes, snapshot))
         return future_finished(future, future->u.get.call.error);
     return quoin_submit(future, run_get);
 }
 
 /* The pairs become the public ones where they lie. */
-static void make_public(struct transaction_range *range)
+void quoin_make_public(struct transaction_range *range)
 {
     for (uint32_t i = 0; i < range->pair_count; i++) {
         struct client_pair from = range->pairs[i];
@@ -171,7 +173,7 @@ static void range_done(struct client_call *call)
     struct quoin_future *future = call->ctx;
 
     if (call->error == 0)
-        make_public(future->u.range);
+        quoin_make_public(future->u.range);
     future_complete(future, call->error);
 }
 
@@ -251,6 +253,8 @@ struct quoin_future *quoin_transaction_get_range(struct quoin_transaction *trans
         error = ERROR_CLIENT_INVALID_OPERATION;
     if (error != 0)
         return future_finished(future, error);
+    if (special_contains(from.key) && special_contains(to.key))
+        return quoin_special_range(future, from, to, &taken);
     if (transaction_range_prepare(future->u.range, transaction->txn, from, to, &taken))
         return future_finished(future, future->u.range->call.error);
     return quoin_submit(future, run_range);

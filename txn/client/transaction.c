@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "txn/client/client_internal.h"
+#include "txn/client/special_keys.h"
 
 enum { BACKOFF_US_FIRST = 10000, BACKOFF_MS_MAX = 1000, FUTURE_VERSION_DELAY_US = 10000, RESOURCE_BACKOFF_US_MAX = 30000000 };
 
@@ -38,6 +39,7 @@ int transaction_create(struct client *client, struct transaction **ret_txn)
     list_init(&txn->ended);
     list_init(&txn->gets);
     list_init(&txn->ranges);
+    list_init(&txn->specials);
     list_init(&txn->watches);
     list_init(&txn->queries);
     list_init(&txn->version_waits);
@@ -64,6 +66,16 @@ static void end_queries(struct transaction *txn, int error, uint32_t but_incarna
     list_splice(&txn->queries, &kept);
 }
 
+static void end_specials(struct transaction *txn, int error, uint32_t but_incarnation)
+{
+    list_each(node, after, &txn->specials) {
+        struct special_read *read = list_entry(node, struct special_read, link);
+
+        if (read->incarnation != but_incarnation)
+            special_read_fail(read, error);
+    }
+}
+
 /* Ends what is of another incarnation. */
 static void end_calls(struct transaction *txn, int error, uint32_t but_incarnation)
 {
@@ -88,6 +100,7 @@ static void end_calls(struct transaction *txn, int error, uint32_t but_incarnati
             get_fail(get, error);
     }
     end_queries(txn, error, but_incarnation);
+    end_specials(txn, error, but_incarnation);
     watches_end(txn, error, false, but_incarnation);
     list_each(link, after, &txn->version_waits) {
         struct transaction_version *wait = list_entry(link, struct transaction_version, call.link);
@@ -123,6 +136,8 @@ void transaction_destroy(struct transaction *txn)
     commit_cancel(txn);
     while (!list_empty(&txn->ranges))
         client_call_cancel(&list_entry(txn->ranges.next, struct transaction_range, link)->call);
+    while (!list_empty(&txn->specials))
+        client_call_cancel(&list_entry(txn->specials.next, struct special_read, link)->call);
     while (!list_empty(&txn->queries))
         client_call_cancel(&list_entry(txn->queries.next, struct transaction_query, link)->call);
     while (!list_empty(&txn->watches))

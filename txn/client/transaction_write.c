@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "txn/client/client_internal.h"
+#include "txn/client/special_keys.h"
 
 static struct bytes write_end(const struct transaction *txn)
 {
@@ -68,6 +69,8 @@ static int check_key(const struct transaction *txn, struct bytes key)
 {
     if (bytes_equal(key, KEY_METADATA_VERSION))
         return ERROR_CLIENT_INVALID_OPERATION;
+    if (special_contains(key))
+        return special_write_error(txn, key, key);
     if (bytes_compare(key, write_end(txn)) >= 0)
         return ERROR_KEY_OUTSIDE_LEGAL_RANGE;
     return key.len > key_bytes_max(key) ? ERROR_KEY_TOO_LARGE : 0;
@@ -132,6 +135,8 @@ static struct bytes cut_bound(struct bytes key)
 
 static int check_bounds(const struct transaction *txn, struct bytes begin, struct bytes end)
 {
+    if (special_contains(begin) && begin.len > 2 && bytes_compare(begin, end) <= 0)
+        return special_write_error(txn, begin, end);
     if (bytes_compare(begin, write_end(txn)) > 0 || bytes_compare(end, write_end(txn)) > 0)
         return ERROR_KEY_OUTSIDE_LEGAL_RANGE;
     return bytes_compare(begin, end) > 0 ? ERROR_INVERTED_RANGE : 0;
@@ -223,7 +228,7 @@ static int check_metadata_version(enum mutation_type type, struct bytes param)
 static int atomic(struct transaction *txn, enum mutation_type type, struct bytes key, struct bytes param)
 {
     uint32_t offset;
-    int error = check_key(txn, key);
+    int error = special_contains(key) ? ERROR_KEY_OUTSIDE_LEGAL_RANGE : check_key(txn, key);
 
     if (bytes_equal(key, KEY_METADATA_VERSION))
         error = check_metadata_version(type, param);

@@ -156,16 +156,21 @@ class Broken:
         return f"kill -9 of all {len(victims)}"
 
     def strike_pause(self):
-        """SIGSTOP of one, and SIGCONT."""
-        role, port, pid = self.choose()
+        """SIGSTOP of one, now and then of all, and SIGCONT."""
+        if self.random.random() < 0.2:
+            who, pids = "all", list(self.processes().values())
+        else:
+            role, port, pid = self.choose()
+            who, pids = f"{role} {port}", [pid]
         seconds = self.pause_s()
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        try:
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
-        return f"pause {role} {port} for {seconds:.1f} s"
+        for sent, rest in ((signal.SIGSTOP, seconds), (signal.SIGCONT, 0)):
+            for pid in pids:
+                try:
+                    os.kill(pid, sent)
+                except ProcessLookupError:
+                    pass
+            time.sleep(rest)
+        return f"pause {who} for {seconds:.1f} s"
 
     def strike_restart(self):
         """SIGTERM of one after the other; the next only when commits go on."""

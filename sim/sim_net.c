@@ -149,6 +149,13 @@ void pipe_drop_all(struct pipe *pipe)
 
 /* ---- links and ends ---- */
 
+static unsigned machine_of(const struct sim_world *world, unsigned from, struct address to)
+{
+    if ((world->net.twin_seen_by >> from & 1) != 0 && address_equal(world->net.twin_address, to))
+        return world->net.twin_machine;
+    return (to.ip - 0x0a000001u) % SIM_NET_MACHINES;
+}
+
 struct sim_link *link_create(struct sim_process *process, struct address to)
 {
     struct sim_world *world = process->world;
@@ -157,7 +164,7 @@ struct sim_link *link_create(struct sim_process *process, struct address to)
     link->to = to;
     link->processes[0] = process;
     link->machines[0] = process->machine;
-    link->machines[1] = (to.ip - 0x0a000001u) % SIM_NET_MACHINES;
+    link->machines[1] = machine_of(world, process->machine, to);
     link->id = ++world->net.link_count;
     link->from = (struct address){process->address.ip, 40000 + (uint32_t)(link->id % 20000)};
     for (unsigned side = 0; side < 2; side++) {
@@ -295,7 +302,7 @@ static void notify(struct env_conn *conn)
         sim_dispatch(conn->process->world, event);
 }
 
-static struct env_listener *find_listener(struct sim_world *world, struct address at)
+static struct env_listener *find_listener(struct sim_world *world, struct address at, unsigned machine)
 {
     for (size_t i = 0; i < world->process_count; i++) {
         struct sim_process *process = world->processes[i];
@@ -303,7 +310,7 @@ static struct env_listener *find_listener(struct sim_world *world, struct addres
         list_each(link, after, &process->listeners) {
             struct env_listener *listener = list_entry(link, struct env_listener, link);
 
-            if (address_equal(listener->at, at))
+            if (process->machine == machine && address_equal(listener->at, at))
                 return listener;
         }
     }
@@ -325,7 +332,7 @@ static bool answers(struct sim_world *world, struct address at)
 static void syn_arrives(struct sim_link *link)
 {
     struct sim_world *world = world_of(link);
-    struct env_listener *listener = find_listener(world, link->to);
+    struct env_listener *listener = find_listener(world, link->to, link->machines[1]);
 
     if (listener != NULL) {
         struct env_conn *conn = conn_create(link, 1, listener->process);
@@ -586,7 +593,7 @@ int sim_listen(struct env *env, struct address at, const struct env_listener_eve
         at.ip = process->address.ip;
     if (at.ip != process->address.ip)
         return ERROR_BIND_FAILED;
-    if (find_listener(process->world, at) != NULL)
+    if (find_listener(process->world, at, process->machine) != NULL)
         return ERROR_ADDRESS_IN_USE;
     listener = sim_zalloc(sizeof(*listener));
     *listener = (struct env_listener){.process = process, .at = at, .events = events, .ctx = ctx};

@@ -19,6 +19,10 @@ struct sim_net {
     struct list links;        /* every connection */
     struct list spare_chunks;
     size_t link_count;
+    /* Two machines have this address: those of the set reach the twin instead of the original. Of lies alone; 0: none. */
+    struct address twin_address;
+    unsigned twin_machine;
+    uint64_t twin_seen_by;
     struct sim_net_recorder *recorder; /* owned; NULL: nothing is recorded */
     uint64_t chunks, bytes, flips, resets, drops, copies;
 };

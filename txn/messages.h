@@ -49,7 +49,7 @@ SCHEMA_DECLARE(raft_wire_entry)
 #define FIELDS_raft_wire(F, S, A, L)                                                                                      \
     F(u32, type) F(boolean, reject) F(boolean, transfer) F(u64, from) F(u64, to) F(u64, term) F(u64, index)               \
     F(u64, log_term) F(u64, commit) F(u64, hint) A(raft_wire_entry, entries) F(u64, snapshot_index) F(u64, snapshot_term) \
-    F(bytes, snapshot_configuration) F(bytes, snapshot_data) F(u64, cluster_high) F(u64, cluster_low)
+    F(bytes, snapshot_configuration) F(bytes, snapshot_data) F(u64, cluster_high) F(u64, cluster_low) F(u64, instance)
 SCHEMA_DECLARE(raft_wire)
 
 /* `configure new`, step one: makes this coordinator a member. Persisted by an empty one; one that holds the same record says

@@ -369,6 +369,9 @@ static void init(struct coordinator *coordinator, const struct role_context *con
     list_init(&coordinator->ready_waiters.list);
     list_init(&coordinator->proposals.list);
     coordinator->announce.run = announce;
+    do
+        coordinator->instance = env_random(context->env);
+    while (coordinator->instance == 0);
     coordinator->raft_timer.fire = raft_timer_fire;
     coordinator->waiters_timer.fire = waiters_timer_fire;
 }
@@ -472,5 +475,6 @@ void coordinator_status(const struct coordinator *coordinator, struct role_statu
     role_metric(status, arena, "ignored_wrong_cluster", (int64_t)coordinator->ignored_wrong_cluster);
     role_metric(status, arena, "ignored_malformed", (int64_t)coordinator->ignored_malformed);
     role_metric(status, arena, "ignored_no_record", (int64_t)coordinator->ignored_no_record);
+    role_metric(status, arena, "ignored_superseded", (int64_t)coordinator->ignored_superseded);
     role_metric(status, arena, "ignored_bad_snapshot", (int64_t)coordinator->ignored_bad_snapshot);
 }

@@ -25,6 +25,12 @@ struct waiters {
     uint32_t count;
 };
 
+/* The life of a process that speaks for a member, and the one before it. */
+struct peer_instance {
+    uint64_t member, current, before;
+    int64_t heard_us; /* from the current one */
+};
+
 struct coordinator {
     struct role_context context;
     struct env *env;
@@ -52,6 +58,9 @@ struct coordinator {
     uint64_t shown_leader, shown_term; /* as get_leader last saw them */
 
     uint64_t ignored_wrong_cluster, ignored_malformed, ignored_no_record, ignored_bad_snapshot;
+    uint64_t instance;  /* of this life of the process; drawn */
+    struct peer_instance instances[RAFT_MEMBERS_MAX]; /* that were heard of, by member */
+    uint64_t ignored_superseded;
     int64_t ignored_traced_us; /* when a trace line last told of one */
 };
 

@@ -45,7 +45,7 @@ static int fill(const struct coordinator *coordinator, const struct raft_message
         .from = from->from, .to = from->to, .term = from->term, .index = from->index, .log_term = from->log_term,
         .commit = from->commit, .hint = from->hint,
         .snapshot_index = from->snapshot.index, .snapshot_term = from->snapshot.term,
-        .cluster_high = record->cluster_high, .cluster_low = record->cluster_low,
+        .cluster_high = record->cluster_high, .cluster_low = record->cluster_low, .instance = coordinator->instance,
     };
     error = copy_entries(from, arena, to);
     if (error == 0)
@@ -181,6 +181,47 @@ static const char *bad_snapshot(const struct coordinator *coordinator, const str
     return coordinated_refuses(record->cluster_high, record->cluster_low, wire->snapshot_index, wire->snapshot_data);
 }
 
+enum { SUPERSEDED_US = 5000000 };
+
+/* The slot of the member; of one that is not known yet, a free one, or the first of one that is no member any more. NULL: none. */
+static struct peer_instance *find_instance(struct coordinator *coordinator, uint64_t member)
+{
+    struct peer_instance *spare = NULL;
+
+    if (raft_configuration_find(raft_configuration(coordinator->raft), member) == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        struct peer_instance *slot = &coordinator->instances[i];
+
+        if (slot->member == member)
+            return slot;
+        if (spare == NULL && raft_configuration_find(raft_configuration(coordinator->raft), slot->member) == NULL)
+            spare = slot;
+    }
+    if (spare != NULL)
+        *spare = (struct peer_instance){.member = member};
+    return spare;
+}
+
+/* A member's process was started again, or copied with its disk. A restart never comes back to the life before, so that is
+ * not believed while the later one speaks: two processes that vote for one member are two votes. */
+static bool is_superseded(struct coordinator *coordinator, const struct raft_wire *wire)
+{
+    struct peer_instance *slot = wire->instance == 0 ? NULL : find_instance(coordinator, wire->from);
+    int64_t now_us = env_now_us(coordinator->env);
+
+    if (slot == NULL)
+        return false;
+    if (wire->instance == slot->before && now_us - slot->heard_us < SUPERSEDED_US)
+        return true;
+    if (wire->instance != slot->current) {
+        slot->before = slot->current;
+        slot->current = wire->instance;
+    }
+    slot->heard_us = now_us;
+    return false;
+}
+
 void peers_receive(struct coordinator *coordinator, struct rpc_request *request)
 {
     const struct raft_wire *wire = MESSAGE_BODY(raft_wire, request->message);
@@ -195,6 +236,9 @@ void peers_receive(struct coordinator *coordinator, struct rpc_request *request)
     } else if (!well_formed(wire)) {
         coordinator->ignored_malformed++;
         wrong = "malformed";
+    } else if (is_superseded(coordinator, wire)) {
+        coordinator->ignored_superseded++;
+        wrong = "superseded by another process of the member";
     } else if ((wrong = bad_snapshot(coordinator, wire)) != NULL) {
         coordinator->ignored_bad_snapshot++;
     } else if (coordinator->failed == 0) {

@@ -42,15 +42,20 @@ static void append(struct bytes_buffer *out, struct bytes bytes)
 
 void lie_frame_append(const struct lie_frame *frame, struct bytes_buffer *out)
 {
-    uint8_t header[RPC_FRAME_HEADER_BYTES];
-    size_t start = out->len, length;
-    int error;
+    struct bytes_buffer body = {0};
+    int error = message_encode(frame->type->schema, frame->body, &body);
 
-    memcpy(header, frame->whole.ptr, sizeof(header));
-    append(out, bytes_of(header, sizeof(header)));
-    error = message_encode(frame->type->schema, frame->body, out);
     assert(error == 0);
-    length = out->len - start;
+    lie_frame_append_raw(frame, bytes_buffer_bytes(&body), out);
+    bytes_buffer_done(&body);
+}
+
+void lie_frame_append_raw(const struct lie_frame *frame, struct bytes body, struct bytes_buffer *out)
+{
+    size_t start = out->len, length = RPC_FRAME_HEADER_BYTES + body.len;
+
+    append(out, bytes_of(frame->whole.ptr, RPC_FRAME_HEADER_BYTES));
+    append(out, body);
     put_le32(out->ptr + start, (uint32_t)(length - AT_HASH));
     put_le64(out->ptr + start + AT_REQUEST, frame->request_id);
     put_le64(out->ptr + start + AT_ENDPOINT, frame->endpoint_id);

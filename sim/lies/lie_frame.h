@@ -25,6 +25,8 @@ struct lie_frame {
 
 /* True when `name` is that of the process or, without its number, of its class ("log" of "log2"); empty: any. */
 bool lie_name_fits(const struct sim_process *process, const char *name);
+/* The same with a body that is not the frame's, packed or nonsense. */
+void lie_frame_append_raw(const struct lie_frame *frame, struct bytes body, struct bytes_buffer *out);
 /* The process that has the address, whichever port. NULL: none. */
 struct sim_process *lie_process_at(const struct sim_world *world, struct address address);
 /* Appends a reply to the request. */

@@ -24,7 +24,7 @@
  *   expect-trace = LogOtherContent     ; a trace event that must come after the first strike ("Name text": with this text in it)
  *   expect-error = RoleCannotGoOn      ; the same of severity error, which then is no failure of the run
  *   expect-count = bad_frames >= 1     ; a metric, over all roles and processes
- *   expect-failure = the ring          ; the run must fail, and say this; without it, it must end well */
+ *   expect-failure = the ring          ; the run must fail, and say this (or: this | that); without it, it must end well */
 #pragma once
 
 #include "sim/lies/lie_fields.h"

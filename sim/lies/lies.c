@@ -514,6 +514,23 @@ static const char *missing(const struct lies *lies, const struct lie_expect **re
     return NULL;
 }
 
+/* One of the texts, which stand between bars. */
+static bool says(const char *why, const char *texts)
+{
+    char copy[LIE_TEXT_MAX], *rest = copy, *text;
+
+    snprintf(copy, sizeof(copy), "%s", texts);
+    while ((text = strsep(&rest, "|")) != NULL) {
+        size_t length = strlen(text);
+
+        while (length > 0 && text[length - 1] == ' ')
+            text[--length] = '\0';
+        if (strstr(why, text + strspn(text, " ")) != NULL)
+            return true;
+    }
+    return false;
+}
+
 bool lies_judge(struct lies *lies)
 {
     const struct lie_section *section = lies->section;
@@ -525,7 +542,7 @@ bool lies_judge(struct lies *lies)
         return !world->failed;
     look_at_metrics(lies);
     if (section->failure[0] != '\0') {
-        if (lies->strikes > 0 && world->failed && strstr(world->why, section->failure) != NULL)
+        if (lies->strikes > 0 && world->failed && says(world->why, section->failure))
             return true;
         if (!world->failed)
             sim_world_fail(world, "the lie (%" PRIu64 " strikes) was not found; wanted was: %s", lies->strikes,

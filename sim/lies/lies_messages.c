@@ -80,6 +80,8 @@ static void stale_frame(struct lies *lies, struct lie_frame *frame)
     lie_strikes(lies, "the content of an old %s to %s", frame->type->name, frame->to == NULL ? "?" : frame->to->name);
 }
 
+enum { ANSWER_US = 2000000 };
+
 /* What the liar says in somebody's name: the newest such message (or one of an earlier epoch), changed, again and again. */
 static void forge(struct lies *lies)
 {
@@ -88,7 +90,7 @@ static void forge(struct lies *lies)
     while (lie_sleep(lies, section->pause_ms * 1000)) {
         const struct lie_kept *kept = lie_kept_newest(lies);
         struct endpoint to;
-        struct message *message;
+        struct message *message, *reply;
 
         if (!lies->on || kept == NULL || kept->to == NULL || (section->most != 0 && lies->strikes >= (uint64_t)section->most))
             continue;
@@ -98,8 +100,11 @@ static void forge(struct lies *lies)
             lie_change_apply(&section->changes[i], section->message->schema, message->body, &message->arena,
                              &lies->world->faults);
         to = (struct endpoint){kept->to->address, get_le64(kept->bytes.ptr + 16)};
-        rpc_send(lies->liar.rpc, &to, message);
         lie_strikes(lies, "%s to %s", section->message->name, kept->to->name);
+        if (section->message->reply == NULL)
+            rpc_send(lies->liar.rpc, &to, message);
+        else if (sim_actor_call(lies->actor, &to, message, ANSWER_US, &reply) == 0)
+            message_unref(reply);
     }
 }
 

@@ -14,6 +14,12 @@
     X(clock_jump) X(clock_frozen) X(clock_fast) \
     /* lies_pipeline.c */ \
     X(one_version_twice) X(forgotten_batch) \
+    /* lies_client.c */ \
+    X(injected_metadata) X(monstrous_lengths) X(ignored_too_old) \
+    /* lies_identity.c */ \
+    X(forgotten_vote) X(double_identity) \
+    /* lies_engine.c */ \
+    X(harmed_engine) \
     /* lies_disks.c */ \
     X(harmed_file) X(misdirected) X(rolled_back) X(lying_disk) X(foreign_files) X(copied_role)
 

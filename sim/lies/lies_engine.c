@@ -1,0 +1,108 @@
+/* Lies of the LMDB engine's file, told through LMDB itself while the storage server is down: `at` says which. What is lost or changed is the
+ * users' data alone (keys below \xff), and never the counts and digests, which nobody has brought up to date. */
+#include <lmdb.h>
+#include <stdio.h>
+
+#include "net/mem.h"
+#include "sim/env_sim.h"
+#include "sim/lies/lie_disk.h"
+#include "sim/lies/lies_table.h"
+#include "storage/engine_lmdb.h"
+
+enum { DOWN_US = 300000 };
+
+static MDB_env *open_store(struct sim_process *process)
+{
+    const char *directory = lie_dir_find(process, "data/storage-");
+    char path[SIM_PATH_MAX], real[SIM_PATH_MAX];
+    MDB_env *env;
+
+    if (directory == NULL)
+        return NULL;
+    snprintf(path, sizeof(path), "%s/%s", directory, "lmdb");
+    if (!sim_scratch_path(process, path, false, real, sizeof(real)) || mdb_env_create(&env) != 0)
+        return NULL;
+    mdb_env_set_maxdbs(env, 4);
+    mdb_env_set_mapsize(env, (size_t)1 << 30);
+    if (mdb_env_open(env, real, MDB_NOTLS | MDB_NOSYNC, 0644) == 0)
+        return env;
+    mdb_env_close(env);
+    return NULL;
+}
+
+/* A bit of the value; `mends`: and its checksum, as if another value had been written. */
+static int change_record(MDB_cursor *cursor, MDB_val key, MDB_val stored, bool mends)
+{
+    uint8_t *copy = sim_zalloc(stored.mv_size);
+    MDB_val changed = {stored.mv_size, copy};
+    int rc;
+
+    memcpy(copy, stored.mv_data, stored.mv_size);
+    copy[stored.mv_size - 1] ^= 1;
+    if (mends)
+        put_le64(copy, record_checksum(bytes_of_val(key),
+                                       bytes_of(copy + CHECKSUM_BYTES, stored.mv_size - CHECKSUM_BYTES)));
+    rc = mdb_cursor_put(cursor, &key, &changed, MDB_CURRENT);
+    mem_free(copy);
+    return rc;
+}
+
+/* One record in three, or every one of the first half. Returns how many. */
+static unsigned harm_records(struct lies *lies, MDB_cursor *cursor, const char *at)
+{
+    MDB_val key, stored;
+    unsigned harmed = 0;
+    int rc = mdb_cursor_get(cursor, &key, &stored, MDB_FIRST);
+
+    for (; rc == 0 && *(const uint8_t *)key.mv_data < 0xff; rc = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) {
+        if (stored.mv_size <= CHECKSUM_BYTES || is_marker(key.mv_size) || (harmed > 0 && lie_random(lies, 3) != 0))
+            continue;
+        if (strcmp(at, "range") == 0)
+            rc = mdb_cursor_del(cursor, 0);
+        else
+            rc = change_record(cursor, key, stored, strcmp(at, "mutation") == 0);
+        harmed += rc == 0;
+        if (strcmp(at, "mutation") == 0)
+            break;
+    }
+    return harmed;
+}
+
+static unsigned harm_store(struct lies *lies, MDB_env *env)
+{
+    MDB_cursor *cursor = NULL;
+    unsigned harmed = 0;
+    MDB_txn *txn;
+    MDB_dbi keys;
+
+    if (mdb_txn_begin(env, NULL, 0, &txn) != 0)
+        return 0;
+    if (mdb_dbi_open(txn, "keys", 0, &keys) == 0 && mdb_cursor_open(txn, keys, &cursor) == 0)
+        harmed = harm_records(lies, cursor, lies->section->at);
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    return mdb_txn_commit(txn) == 0 ? harmed : 0;
+}
+
+static void harm_engine(struct lies *lies)
+{
+    struct sim_process *process = lie_host(lies, ROLE_STORAGE, (unsigned)lie_random(lies, 2));
+    unsigned harmed = 0;
+    MDB_env *env;
+
+    if (process == NULL)
+        return;
+    lie_stop(process, SIM_KILL);
+    env = open_store(process);
+    if (env != NULL) {
+        harmed = harm_store(lies, env);
+        mdb_env_close(env);
+    }
+    if (harmed > 0)
+        lie_strikes(lies, "%u records of %s: %s", harmed, process->name, lies->section->at);
+    (void)lie_sleep(lies, DOWN_US);
+    lie_boot(process);
+}
+
+const struct lie_type lie_harmed_engine = {
+    .name = "harmed-engine", .what = "records of LMDB's file are flipped, changed or gone", .run = harm_engine};

@@ -1,10 +1,11 @@
-"""Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, 10 again under the sanitizers; and the
+"""Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, some of them again in other builds; and the
 scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug; what a failing seed leaves
 behind (failures.py); and each lie of tests/sim/lies with a few
 seeds, which is one test by the file's name.
 
-The second run of the ten is by build/asan: equal hashes then also say that nothing depends on addresses or on what the
-allocator left behind. Each seed is one test. A failure prints the one command that repeats it.
+Equal hashes prove that a seed decides everything: by build/asan, nothing depends on addresses or on what the allocator left
+behind; by build/clang (-O0), nothing on the order of evaluation or on undefined behaviour; with a trace, nothing on being watched.
+Each seed is one test. A failure prints the one command that repeats it.
 """
 import concurrent.futures
 import glob
@@ -19,7 +20,9 @@ import failures
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OK = re.compile(r"^ok seed=(\d+) hash=([0-9a-fx]+) simulated=(\S+) real=(\S+)")
-FIXED, DRAWN, TWICE, LIE_SEEDS = 100, 50, 10, 4
+FIXED, DRAWN, LIE_SEEDS = 100, 50, 4
+# Which runs come again: the build, what is said beside the seed, how many.
+AGAIN = [("asan", [], 10), ("clang", [], 6), ("release", ["--trace", "/dev/null"], 4)]
 SEED_TIMEOUT_S = 300
 
 
@@ -31,9 +34,9 @@ def commit_seeds(count):
     return commit, [1_000_000 + int.from_bytes(d[:4], "big") for d in digest]
 
 
-def run_seed(type_, scenario, seed):
+def run_seed(type_, scenario, seed, extra=()):
     """Returns (hash or None, simulated seconds text, what it printed)."""
-    command = [f"build/{type_}/bin/quoin-sim", "--test", scenario, "--seed", str(seed)]
+    command = [f"build/{type_}/bin/quoin-sim", "--test", scenario, "--seed", str(seed), *extra]
     env = dict(os.environ, UBSAN_OPTIONS="print_stacktrace=1", ASAN_OPTIONS="detect_leaks=1")
     try:
         run = subprocess.run(command, cwd=TOP, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -69,10 +72,16 @@ def report(name, type_, scenario, seed, text):
     print(f"      repeat: tools/build {type_} && build/{type_}/bin/quoin-sim --test {scenario} --seed {seed}", flush=True)
 
 
+def spread(jobs, count, first):
+    """That many of the jobs, from all over the list, so that all scenarios come up."""
+    step = max(1, len(jobs) // count)
+    return [jobs[(first + i * step) % len(jobs)] for i in range(count)]
+
+
 def main():
     factor = 5 if "--long" in sys.argv[1:] else 1
     scenarios = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/*.ini")))
-    for type_ in ("release", "asan"):
+    for type_ in ("release", "asan", "clang"):
         if subprocess.run(["tools/build", type_], cwd=TOP).returncode != 0:
             print(f"FAIL  build/{type_} does not build")
             print("0 passed, 1 failed")
@@ -89,15 +98,15 @@ def main():
     bound = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/seeds/*.ini")))
     jobs += [("bound", scenario, bound_seed(scenario)) for scenario in bound]
     lie_files = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/lies/**/*.ini"), recursive=True))
-    # Every tenth of the fixed and drawn, so that all scenarios come up.
-    again = jobs[::max(1, len(jobs) // (TWICE * factor))][:TWICE * factor]
+    again = [(type_, extra, job) for nth, (type_, extra, count) in enumerate(AGAIN)
+             for job in spread(jobs, count * factor, nth)]
     passed = failed = 0
     hashes = {}
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         runs = [(job, pool.submit(run_seed, "release", job[1], job[2])) for job in jobs]
         lies = [(scenario, pool.submit(run_lie, scenario, LIE_SEEDS * factor)) for scenario in lie_files]
-        repeats = [(job, pool.submit(run_seed, "asan", job[1], job[2])) for job in again]
+        repeats = [(type_, job, pool.submit(run_seed, type_, job[1], job[2], extra)) for type_, extra, job in again]
         for (name, scenario, seed), run in runs:
             hash_, _, text = run.result()
             hashes[scenario, seed] = hash_
@@ -109,15 +118,15 @@ def main():
             passed, failed = passed + (wrong is None), failed + (wrong is not None)
             if wrong is not None:
                 report("lie", "release", scenario, *wrong)
-        for (name, scenario, seed), run in repeats:
+        for type_, (name, scenario, seed), run in repeats:
             hash_, _, text = run.result()
             first = hashes[scenario, seed]
             same = hash_ is not None and (first is None or first == hash_)
             passed, failed = passed + same, failed + (not same)
             if hash_ is None:
-                report("again", "asan", scenario, seed, text)
+                report("again", type_, scenario, seed, text)
             elif not same:
-                report("again", "asan", scenario, seed, f"the hash was {first}, and now it is {hash_}")
+                report("again", type_, scenario, seed, f"the hash was {first}, and now it is {hash_}")
     good, bad = failures.run_all()
     passed, failed = passed + good, failed + bad
     print(f"sim: {len(jobs)} seeds and {len(again)} repeats over {len(scenarios)} scenarios, {len(lie_files)} lies "

@@ -35,7 +35,7 @@
     X(REPLAY, "replay", 2000, 15000, "frames of minutes and epochs ago, checksummed and valid, sent again")       \
     X(MIXED_VERSIONS, "mixed-versions", 8000, 60000, "a server of a newer minor version, or one that nobody may talk to") \
     X(DISK_HUNG, "disk-hung", 8000, 60000, "no sync of a disk comes back for 1 to 40 s")                          \
-    X(LATENT_CORRUPTION, "latent-corruption", 10000, 60000, "bits of old pages of one disk rot; sometimes it restarts then") \
+    X(LATENT_CORRUPTION, "latent-corruption", 10000, 60000, "bits of old pages of one disk rot, and it restarts") \
     X(MISDIRECTED_WRITE, "misdirected-write", 10000, 60000, "a page of a disk lies where another should")         \
     X(DISK_SWAPPED, "disk-swapped", 15000, 60000, "two machines come back with each other's disks")               \
     X(DISK_ROLLED_BACK, "disk-rolled-back", 15000, 60000, "a machine comes back with its disk as it was some time ago") \
@@ -85,6 +85,9 @@ struct sim_faults {
     /* How many disks may lose what they held: of zones with logs or storage servers, and of coordinators. Beyond that, loss would
      * be legal. 0 until somebody says more. */
     unsigned zones_may_lose, coordinators_may_lose;
+    /* Whether others have all that this server's logs hold of the epochs that ended. NULL: they have. */
+    bool (*others_suffice)(const void *ctx, const struct sim_process *process);
+    const void *others_ctx;
     enum sim_switch want[FAULT_CLASSES];
     struct sim_strikes only[FAULT_CLASSES];
     bool on[FAULT_CLASSES];

@@ -68,6 +68,8 @@ static bool may_lose(const struct sim_faults *faults, const struct sim_process *
 {
     unsigned coordinators = 0, zones = 0;
 
+    if (faults->others_suffice != NULL && !faults->others_suffice(faults->others_ctx, process))
+        return false;
     if (process->damaged)
         return true;
     for (size_t i = 0; i < faults->world->process_count; i++) {
@@ -109,10 +111,11 @@ static void power_off(struct sim_process *process)
     process->stopped_by = SIM_POWER_OFF;
 }
 
+/* What its logs and storage servers have lost shows at once: later on, an epoch may have ended that relied on them. */
 static void restart(struct sim_faults *faults, struct sim_process *process)
 {
-    if (fault_one_in(faults, 3))
-        sim_process_stop(process, SIM_POWER_OFF);
+    if (process->keeps_data || fault_one_in(faults, 3))
+        power_off(process);
 }
 
 bool strike_latent_corruption(struct sim_faults *faults)
@@ -125,9 +128,11 @@ bool strike_latent_corruption(struct sim_faults *faults)
         return false;
     for (; count > 0; count--)
         any |= sim_disk_rot(victim->disk, &faults->world->faults);
-    victim->damaged |= any;
+    if (!any)
+        return false;
+    victim->damaged = true;
     restart(faults, victim);
-    return any;
+    return true;
 }
 
 bool strike_misdirected_write(struct sim_faults *faults)

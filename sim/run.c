@@ -198,6 +198,11 @@ static void reconfigure(void *ctx)
         run->configures = sim_actor_start(&run->cluster.clients[0], 0, sim_cluster_reconfigure, &run->cluster);
 }
 
+static bool others_suffice(const void *ctx, const struct sim_process *process)
+{
+    return sim_survivors_may_lose(ctx, process);
+}
+
 /* What the faults may take from this cluster. */
 static void set_faults(struct run *run)
 {
@@ -206,6 +211,8 @@ static void set_faults(struct run *run)
     run->cluster.faults = faults;
     faults->zones_may_lose = run->cluster.redundancy - 1;
     faults->coordinators_may_lose = (unsigned)(run->cluster.coordinator_count - 1) / 2;
+    faults->others_suffice = others_suffice;
+    faults->others_ctx = &run->cluster;
     faults->configure = reconfigure;
     faults->configure_ctx = run;
     for (size_t i = 0; i < run->scenario->workload_count; i++)

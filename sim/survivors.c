@@ -146,6 +146,21 @@ static bool is_settled(const struct left *left)
     return accepts;
 }
 
+bool sim_survivors_may_lose(const struct sim_cluster *cluster, const struct sim_process *process)
+{
+    const struct sim_world *world = cluster->world;
+    struct left left = {.cluster = cluster};
+
+    for (size_t i = 0; i < world->process_count; i++)
+        if (world->processes[i]->server)
+            look_at(&left, world->processes[i]);
+    if (!process->keeps_data)
+        return true;
+    left.spared |= UINT64_C(1) << process->machine;
+    left.settled = is_settled(&left);
+    return left.settled && generations_suffice(&left);
+}
+
 /* They end when all are chosen: the description may belong to one of them. */
 unsigned sim_survivors_draw(struct sim_cluster *cluster)
 {

@@ -14,3 +14,6 @@
 
 /* Ends the chosen servers for good; what is down already may be chosen too. Returns how many. */
 unsigned sim_survivors_draw(struct sim_cluster *cluster);
+/* Whether this server's disk may lose all that it holds: every epoch that ended, and that storage has not drained, has its logs
+ * elsewhere. */
+bool sim_survivors_may_lose(const struct sim_cluster *cluster, const struct sim_process *process);

@@ -537,8 +537,7 @@ void sim_process_stop(struct sim_process *process, enum sim_stop how)
     process->program->kill(process, process->ctx);
     if (process->env.timer_count != 0)
         sim_world_fail(world, "%s left %zu timers behind", process->name, process->env.timer_count);
-    else
-        end_what_is_in_flight(process, how != SIM_END);
+    end_what_is_in_flight(process, how != SIM_END);
     check_leaks(process);
     empty_inbox(process);
     env_done(&process->env);

@@ -302,6 +302,18 @@ static void resume_late(struct op *op)
     env_timer_start(op->env, &op->delay, env_now_us(op->env) + (int64_t)env_random_below(op->env, DELAY_US_MAX));
 }
 
+void op_hurry_all(struct op_list *list)
+{
+    list_each(link, after, &list->ops) {
+        struct op *op = list_entry(link, struct op, link);
+
+        if (op->delay.heap_index_plus_1 == 0)
+            continue;
+        env_timer_cancel(op->env, &op->delay);
+        op_resume(op);
+    }
+}
+
 static void gather_count(struct gather *gather, bool ok)
 {
     if (ok)

@@ -75,6 +75,9 @@ void op_list_init(struct op_list *list, struct env *env, void *owner);
 /* Cancels every op. No op may be started from ended() of a cancelled one. */
 void op_cancel_all(struct op_list *list);
 
+/* What the simulator holds back of these ops goes on now: for an owner that closes and waits for them to end by themselves. */
+void op_hurry_all(struct op_list *list);
+
 /* Puts the op on the list and runs its first stage (0) through the ready queue. */
 void op_start(struct op *op, const struct op_type *type, struct op_list *owner);
 /* The same, but runs it now. May end (and free) the op before it returns: only for callers that don't touch it after. */

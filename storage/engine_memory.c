@@ -590,8 +590,10 @@ static void memory_close(struct engine *base, void (*closed)(void *ctx), void *c
     engine->closing = true;
     engine->closed = closed;
     engine->closed_ctx = ctx;
-    if (engine->commit != NULL)
+    if (engine->commit != NULL) {
         PROBE(base->env, "the memory engine closes while a commit is under way");
+        op_hurry_all(&engine->ops); /* at the end of a process no timer fires any more */
+    }
     if (engine->commit == NULL)
         env_ready(base->env, &engine->closed_hook, READY_COMMIT);
     else if (engine->durable)

@@ -87,6 +87,8 @@ struct sim_faults {
     unsigned zones_may_lose, coordinators_may_lose;
     /* Whether others have all that this server's logs hold of the epochs that ended. NULL: they have. */
     bool (*others_suffice)(const void *ctx, const struct sim_process *process);
+    /* The log of the living epoch that the server hosts; 0: none. NULL: nobody knows of any. */
+    uint64_t (*living_log)(const void *ctx, const struct sim_process *process);
     const void *others_ctx;
     enum sim_switch want[FAULT_CLASSES];
     struct sim_strikes only[FAULT_CLASSES];

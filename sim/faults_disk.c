@@ -1,9 +1,11 @@
 /* Faults of disks. Those that take away what was durable hit a few disks alone: fewer zones than there are replicas of anything,
  * and a minority of the coordinators; more, and loss would be legal.
  *
- * A coordinator is never rolled back, nor is what a log has acknowledged in the last seconds: nobody else need know of it then, and
+ * A coordinator is never rolled back, nor is a log of the living epoch: nobody else need know of it then, and
  * no system could notice (one that forgets a vote votes twice). Rot and misdirected writes hit pages that at least three later
  * syncs of the same file have followed, for the same reason: what was written last may lawfully be taken for a torn tail. */
+#include <inttypes.h>
+
 #include "sim/faults_internal.h"
 
 bool strike_slow_disk(struct sim_faults *faults)
@@ -176,7 +178,19 @@ bool strike_disk_swapped(struct sim_faults *faults)
     power_off(victim);
     power_off(other);
     sim_disk_swap(victim, other);
+    victim->keeps_data = other->keeps_data = victim->keeps_data || other->keeps_data; /* wherever it lies now */
     return true;
+}
+
+/* A log of the living epoch that forgets what it acknowledged is believed by a recovery that reaches no other log. */
+static bool holds_living_log(const struct sim_active *active)
+{
+    const struct sim_faults *faults = active->faults;
+    uint64_t id = faults->living_log == NULL ? 0 : faults->living_log(faults->others_ctx, active->process);
+    char path[64];
+
+    snprintf(path, sizeof(path), "data/log-%016" PRIx64, id);
+    return id != 0 && sim_disk_image_has(active->image, path);
 }
 
 /* Once commits have gone on for three seconds, others know of what it forgets. */
@@ -184,7 +198,8 @@ static void roll_back(struct sim_active *active)
 {
     struct sim_process *process = active->process;
 
-    if (active->faults->world->commit_seconds < active->commits + 3 || !may_lose(active->faults, process))
+    if (active->faults->world->commit_seconds < active->commits + 3 || !may_lose(active->faults, process) ||
+        holds_living_log(active))
         return;
     process->damaged = true;
     power_off(process);

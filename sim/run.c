@@ -203,6 +203,11 @@ static bool others_suffice(const void *ctx, const struct sim_process *process)
     return sim_survivors_may_lose(ctx, process);
 }
 
+static uint64_t living_log(const void *ctx, const struct sim_process *process)
+{
+    return sim_survivors_living_log(ctx, process);
+}
+
 /* What the faults may take from this cluster. */
 static void set_faults(struct run *run)
 {
@@ -212,6 +217,7 @@ static void set_faults(struct run *run)
     faults->zones_may_lose = run->cluster.redundancy - 1;
     faults->coordinators_may_lose = (unsigned)(run->cluster.coordinator_count - 1) / 2;
     faults->others_suffice = others_suffice;
+    faults->living_log = living_log;
     faults->others_ctx = &run->cluster;
     faults->configure = reconfigure;
     faults->configure_ctx = run;

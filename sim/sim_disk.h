@@ -90,6 +90,7 @@ void sim_disk_unhang(struct sim_process *process);
 /* What is durable now: names, sizes, pages; shared with the disk until it changes them. */
 struct sim_disk_image;
 struct sim_disk_image *sim_disk_image(const struct sim_disk *disk);
+bool sim_disk_image_has(const struct sim_disk_image *image, const char *prefix); /* a file whose path begins so */
 void sim_disk_image_free(struct sim_disk_image *image); /* accepts NULL */
 /* These three: the processes are down. What LMDB wrote in the scratch directory goes along, but for the image. */
 void sim_disk_put_image(struct sim_disk *disk, const struct sim_disk_image *image);

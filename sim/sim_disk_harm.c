@@ -48,6 +48,14 @@ struct sim_disk_image *sim_disk_image(const struct sim_disk *disk)
     return image;
 }
 
+bool sim_disk_image_has(const struct sim_disk_image *image, const char *prefix)
+{
+    for (size_t i = 0; i < image->file_count; i++)
+        if (strncmp(image->files[i].path, prefix, strlen(prefix)) == 0)
+            return true;
+    return false;
+}
+
 void sim_disk_image_free(struct sim_disk_image *image)
 {
     if (image == NULL)

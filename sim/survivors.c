@@ -146,6 +146,23 @@ static bool is_settled(const struct left *left)
     return accepts;
 }
 
+uint64_t sim_survivors_living_log(const struct sim_cluster *cluster, const struct sim_process *process)
+{
+    struct left left = {.cluster = cluster};
+    const struct generation *newest;
+
+    for (size_t i = 0; i < cluster->world->process_count; i++)
+        if (cluster->world->processes[i]->server)
+            look_at(&left, cluster->world->processes[i]);
+    if (left.description == NULL || left.description->generations_count == 0)
+        return 0;
+    newest = &left.description->generations[left.description->generations_count - 1];
+    for (uint32_t i = 0; i < newest->logs_count; i++)
+        if (process_at(cluster, &newest->logs[i].endpoint) == process)
+            return newest->logs[i].endpoint.id;
+    return 0;
+}
+
 bool sim_survivors_may_lose(const struct sim_cluster *cluster, const struct sim_process *process)
 {
     const struct sim_world *world = cluster->world;

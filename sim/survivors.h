@@ -14,6 +14,8 @@
 
 /* Ends the chosen servers for good; what is down already may be chosen too. Returns how many. */
 unsigned sim_survivors_draw(struct sim_cluster *cluster);
+/* The id of the living epoch's log at this server, as the newest description has it; 0: none. */
+uint64_t sim_survivors_living_log(const struct sim_cluster *cluster, const struct sim_process *process);
 /* Whether this server's disk may lose all that it holds: every epoch that ended, and that storage has not drained, has its logs
  * elsewhere. */
 bool sim_survivors_may_lose(const struct sim_cluster *cluster, const struct sim_process *process);

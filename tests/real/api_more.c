@@ -339,6 +339,37 @@ static void the_client_tells_what_it_knows(void)
     quoin_future_destroy(future);
 }
 
+static void a_timeout_says_what_was_in_the_way(void)
+{
+    struct quoin_database *nowhere;
+    struct quoin_transaction *txn;
+    char why[512];
+
+    CHECK_EQ(quoin_open_text("a:b@127.0.0.1:1", &nowhere), 0);
+    CHECK_EQ(quoin_transaction_create(nowhere, &txn), 0);
+    CHECK_EQ(set_number(txn, QUOIN_OPTION_TIMEOUT, 500), 0);
+    CHECK_EQ(get_error(txn, "k"), QUOIN_ERROR_TRANSACTION_TIMED_OUT);
+    CHECK(strstr(quoin_transaction_explain(txn, why, sizeof(why)), "127.0.0.1:1") != NULL);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_explain(txn, why, sizeof(why))[0], '\0');
+    quoin_transaction_destroy(txn);
+    quoin_database_destroy(nowhere);
+}
+
+static void a_cached_read_version_is_recent(void)
+{
+    struct quoin_transaction *txn = begin(), *cached = begin();
+    int64_t first = read_version(txn), second;
+
+    CHECK_EQ(quoin_transaction_set_option(cached, QUOIN_OPTION_USE_GRV_CACHE, NULL, 0), 0);
+    second = read_version(cached);
+    CHECK(second >= first && second - first < 1000000);
+    quoin_transaction_reset(txn);
+    CHECK(read_version(txn) >= second);
+    quoin_transaction_destroy(cached);
+    quoin_transaction_destroy(txn);
+}
+
 const struct test more_tests[] = {
     TEST(selectors_find_their_keys),
     TEST(sizes_and_split_points_cover_the_range),
@@ -349,5 +380,7 @@ const struct test more_tests[] = {
     TEST(an_idempotency_id_is_kept_with_its_commit),
     TEST(special_keys_are_read_and_guarded),
     TEST(the_client_tells_what_it_knows),
+    TEST(a_timeout_says_what_was_in_the_way),
+    TEST(a_cached_read_version_is_recent),
     {0},
 };

@@ -9,6 +9,8 @@
 #include "net/trace.h"
 #include "txn/client/client_internal.h"
 
+enum { SAY_EVERY_US = 10000000 };
+
 struct coordinator_request {
     struct client_request request; /* first */
     uint32_t index;
@@ -323,8 +325,23 @@ static void ask_coordinators(struct client *client)
             ask_coordinator(client, i);
 }
 
+/* Whoever reads the log learns why nothing goes on: at once, and then every few seconds. */
+static void say_why(struct client *client)
+{
+    char why[512];
+    int64_t now_us = env_now_us(client->env);
+
+    if (client->said_us != 0 && now_us - client->said_us < SAY_EVERY_US)
+        return;
+    if (client_explain(client, why, sizeof(why))[0] == '\0')
+        return;
+    client->said_us = now_us;
+    TRACE(client->env, SEVERITY_WARN, "ClientCannotReachCluster", {"Why", trace_str(why)});
+}
+
 static void retry_fired(struct env_timer *timer)
 {
+    say_why(&container_of(timer, struct client_with_finder, finder.retry)->client);
     ask_coordinators(&container_of(timer, struct client_with_finder, finder.retry)->client);
 }
 
@@ -545,6 +562,7 @@ int client_create(struct env *env, const struct client_options *options, struct 
     client = &whole->client;
     client->env = env;
     client->turn_end.run = turn_end;
+    client->cached_version = VERSION_NONE;
     client->self_conflicts = env_random(env);
     atomic_init(&client->location_cache_max, env->knobs.client_location_cache_max);
     atomic_init(&client->watches_max, CLIENT_WATCHES_DEFAULT);

@@ -14,6 +14,8 @@
 enum {
     RETRY_DELAY_US_MIN = 1000,  /* after a call to a server failed: the first pause before it is tried again */
     RETRY_DELAY_US_MAX = 100000,
+    GRV_CACHE_US_MAX = 100000,  /* age of a cached read version */
+    WHY_BYTES_MAX = 512,
     AVOID_TIMES = 8, /* a failed server is avoided so many times as long as the failure took, if another replica is left */
     REPLICAS_MAX = 16,          /* of one location */
     GRV_CLASSES = 3,            /* default, batch, immediate */
@@ -180,6 +182,10 @@ struct client {
 
     struct list transactions; /* with a commit under way: commit.c looks at them when the description changes */
     struct ready turn_end;
+    int64_t said_us; /* when the log was last told why the cluster can't be reached; 0: never */
+    version_t cached_version; /* the read-version cache (use_grv_cache): VERSION_NONE, or what was asked for at cached_us */
+    int64_t cached_us;
+    bool cached_locked;
     version_t newest_told; /* the highest read or commit version that anybody gave us */
     uint64_t lies;         /* answers that could not be true, and were not believed */
     uint64_t self_conflicts; /* numbers the keys under \xff/SC/ */
@@ -278,6 +284,7 @@ struct transaction {
     enum transaction_state state;
     int error;    /* everything fails with it: cancelled, timed out, or what on_error refused */
     int deferred; /* the first error of a write: reads and the commit fail with it */
+    char *why;      /* owned: what was in the way when the time-out came; NULL: nothing to say */
     int read_error; /* the first error of a read: the commit fails with it */
     struct ryw ryw;
     struct bytes_buffer mutations, read_conflicts, write_conflicts;

@@ -351,6 +351,11 @@ quoin_error quoin_transaction_add_conflict_range(struct quoin_transaction *trans
 
 /* ---- options and facts ---- */
 
+char *quoin_transaction_explain(struct quoin_transaction *transaction, char *out, int size)
+{
+    return size <= 0 ? out : transaction_explain(transaction->txn, out, (size_t)size);
+}
+
 quoin_error quoin_transaction_set_option(struct quoin_transaction *transaction, int option, const void *value, int value_length)
 {
     struct bytes v;

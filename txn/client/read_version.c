@@ -74,6 +74,16 @@ static void ask_again(struct client *client, struct grv_batch *batch)
     env_timer_start(client->env, &client->grv_timer, env_now_us(client->env) + client->grv_delay_us);
 }
 
+/* For use_grv_cache: as old as the question. What a commit was told since is newer, and committed as well. */
+static void remember(struct client *client, const struct grv_batch *batch, const struct get_read_version_reply *reply)
+{
+    if (batch->request.op.started_us < client->cached_us)
+        return;
+    client->cached_version = reply->version > client->newest_told ? reply->version : client->newest_told;
+    client->cached_us = batch->request.op.started_us;
+    client->cached_locked = reply->locked;
+}
+
 static void batch_ended(struct client_request *request, int error)
 {
     struct grv_batch *batch = container_of(request, struct grv_batch, request);
@@ -88,6 +98,7 @@ static void batch_ended(struct client_request *request, int error)
         ask_again(client, batch);
     } else if (error == 0) {
         client_told_version(client, MESSAGE_BODY(get_read_version_reply, request->rpc.reply)->version);
+        remember(client, batch, MESSAGE_BODY(get_read_version_reply, request->rpc.reply));
         client->grv_delay_us = 0;
         give(batch, 0, MESSAGE_BODY(get_read_version_reply, request->rpc.reply));
     } else if (client->destroying || goes_up(error)) {

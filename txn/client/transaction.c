@@ -6,6 +6,7 @@
 #include "txn/client/transaction.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "txn/client/client_internal.h"
 #include "txn/client/special_keys.h"
@@ -148,6 +149,7 @@ void transaction_destroy(struct transaction *txn)
     cancel_all(&txn->ended);
     grv_cancel(txn->client, &txn->grv);
     env_timer_cancel(txn->client->env, &txn->timeout);
+    mem_free(txn->why);
     ryw_done(&txn->ryw);
     bytes_buffer_done(&txn->mutations);
     bytes_buffer_done(&txn->read_conflicts);
@@ -176,6 +178,8 @@ static void empty(struct transaction *txn)
     atomic_store_explicit(&txn->incarnation, transaction_incarnation(txn) + 1, memory_order_release);
     txn->state = TXN_OPEN;
     txn->error = txn->deferred = txn->read_error = 0;
+    mem_free(txn->why);
+    txn->why = NULL;
     ryw_reset(&txn->ryw);
     empty_buffer(&txn->mutations);
     empty_buffer(&txn->read_conflicts);
@@ -316,9 +320,15 @@ static void timed_out(struct env_timer *timer)
 {
     struct transaction *txn = container_of(timer, struct transaction, timeout);
 
+    char *why = mem_alloc(WHY_BYTES_MAX);
+
+    if (why != NULL)
+        client_explain(txn->client, why, WHY_BYTES_MAX);
     transaction_lock(txn);
     if (txn->error == 0)
         txn->error = ERROR_TRANSACTION_TIMED_OUT;
+    mem_free(txn->why);
+    txn->why = why;
     atomic_store_explicit(&txn->incarnation, transaction_incarnation(txn) + 1, memory_order_release);
     transaction_unlock(txn);
     transaction_sync(txn);
@@ -386,11 +396,23 @@ static void got_version(struct grv_wait *wait, int error, version_t version, boo
         give_version(txn, version);
 }
 
+/* A version that was asked for a moment ago, or a commit's since, may be read at. Under the lock. */
+static bool cache_serves(const struct transaction *txn)
+{
+    const struct client *client = txn->client;
+
+    if (client->cached_version == VERSION_NONE || client->env->turn_us - client->cached_us > GRV_CACHE_US_MAX)
+        return false;
+    return !client->cached_locked || txn->lock_aware || txn->read_lock_aware;
+}
+
 bool transaction_version_or_ask(struct transaction *txn, version_t *ret_version)
 {
     bool known;
 
     transaction_lock(txn);
+    if (txn->read_version == VERSION_NONE && txn->use_grv_cache && cache_serves(txn))
+        txn->read_version = txn->client->cached_version;
     known = txn->read_version != VERSION_NONE;
     *ret_version = txn->read_version;
     txn->grv.grv_class = txn->grv_under_way ? txn->grv.grv_class : txn->grv_class;
@@ -548,6 +570,14 @@ void transaction_on_error_start(struct transaction_retry *retry, struct op *op, 
 }
 
 /* ---- facts ---- */
+
+char *transaction_explain(struct transaction *txn, char *out, size_t size)
+{
+    transaction_lock(txn);
+    snprintf(out, size, "%s", txn->why == NULL ? "" : txn->why);
+    transaction_unlock(txn);
+    return out;
+}
 
 int transaction_set_read_version(struct transaction *txn, version_t version)
 {

@@ -33,6 +33,8 @@ int transaction_clear_range(struct transaction *txn, struct bytes begin, struct 
 /* The types of mutation_type that applications know (2, 6..9, 12..17, 20); MIN and AND mean their V2. Else 2018. */
 int transaction_atomic(struct transaction *txn, enum mutation_type type, struct bytes key, struct bytes param);
 
+/* Why the time-out ended it, in words: what kept the client from the cluster then. "" when there is nothing to say. Returns `out`. */
+char *transaction_explain(struct transaction *txn, char *out, size_t size);
 /* As a failed write: remembers the error and returns it. */
 int transaction_refuse(struct transaction *txn, int error);
 

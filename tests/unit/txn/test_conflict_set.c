@@ -122,6 +122,25 @@ static void draw_transaction(struct model *model, struct drawn *drawn, struct co
     };
 }
 
+/* The write that a report names is the newest that the read met, and some key of the read is in it. */
+static void check_write(const struct model *model, struct range read, const struct conflict_write *write)
+{
+    version_t newest = 0;
+    bool meets = false;
+
+    for (int i = read.begin; i < read.end; i++)
+        newest = model->written[i] > newest ? model->written[i] : newest;
+    cr_assert_eq(write->version, newest);
+    for (int i = read.begin; i < read.end; i++) {
+        struct bytes key = model->universe.keys[i];
+        bool within = write->is_point ? bytes_equal(key, write->begin)
+                                      : bytes_compare(key, write->begin) >= 0 && bytes_compare(key, write->end) < 0;
+
+        meets |= within && model->written[i] == newest;
+    }
+    cr_assert(meets);
+}
+
 /* What the answer must be; enters the writes into the model if it commits. */
 static void check_transaction(struct model *model, const struct drawn *drawn, const struct conflict_transaction *answer,
                               version_t version)
@@ -135,8 +154,10 @@ static void check_transaction(struct model *model, const struct drawn *drawn, co
     for (size_t i = 0; i < drawn->read_count; i++) {
         if (!model_conflicts(model, drawn->reads[i], answer->read_version))
             continue;
-        if (answer->report)
+        if (answer->report) {
             cr_assert(conflicts < answer->conflicting_count && answer->conflicting_reads[conflicts] == i);
+            check_write(model, drawn->reads[i], &answer->conflicting_writes[conflicts]);
+        }
         conflicts++;
     }
     cr_assert_eq(answer->verdict, conflicts == 0 ? CONFLICT_COMMITTED : CONFLICT_CONFLICT);

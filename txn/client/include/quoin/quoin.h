@@ -111,6 +111,10 @@ const char *quoin_database_cluster_file(struct quoin_database *db);
 /* Why the cluster can't be reached or used, in words, cut to `size`; "" when it can. Blocks briefly. Returns `out`. */
 char *quoin_database_explain(struct quoin_database *db, char *out, int size);
 
+/* Why this transaction's time-out (1031) came: what kept the client from the cluster then, in words, cut to `size`; "" when the cluster
+ * was reachable, or nothing timed out. Until the next reset. Returns `out`. */
+char *quoin_transaction_explain(struct quoin_transaction *transaction, char *out, int size);
+
 /* Options for all transactions that are created afterwards: enum quoin_option values 500..503, 700 etc. as defaults.
  * Errors as quoin_transaction_set_option. */
 quoin_error quoin_database_set_transaction_option(struct quoin_database *db, int option, const void *value, int value_length);

@@ -1,4 +1,4 @@
-/* The topology: a machine, and so a zone, for every process; coordinators first, clients last. */
+/* The topology: a machine for every process; a zone as well, or one for two storage servers; coordinators first, clients last. */
 #include "sim/cluster.h"
 
 #include <assert.h>
@@ -15,12 +15,13 @@ struct server {
     struct list link;
     struct sim_cluster *cluster;
     enum process_class process_class;
+    unsigned zone;
 };
 
 static int server_start(struct sim_process *process, void *ctx)
 {
     struct server *server = ctx;
-    char zone[16], why[256] = "";
+    char zone[16], machine[16], why[256] = "";
     struct worker_options options = {
         .data_directory = "data",
         .public_address = process->address,
@@ -33,8 +34,10 @@ static int server_start(struct sim_process *process, void *ctx)
     struct worker *worker = NULL;
     int error;
 
-    snprintf(zone, sizeof(zone), "m%u", process->machine);
-    options.zone = options.machine = bytes_of_string(zone);
+    snprintf(zone, sizeof(zone), "m%u", server->zone);
+    snprintf(machine, sizeof(machine), "m%u", process->machine);
+    options.zone = bytes_of_string(zone);
+    options.machine = bytes_of_string(machine);
     error = env_dir_make(&process->env, options.data_directory);
     if (error == 0)
         error = worker_create(&process->env, &options, &worker, why, sizeof(why));
@@ -67,11 +70,20 @@ enum process_class sim_cluster_class_of(const struct sim_process *server)
     return ctx->process_class;
 }
 
+unsigned sim_cluster_zone_of(const struct sim_process *server)
+{
+    const struct server *ctx = server->ctx;
+
+    assert(server->server);
+    return ctx->zone;
+}
+
 /* ---- topology ---- */
 
 struct topology {
     unsigned counts[CLASS_COUNT];
     unsigned clients, redundancy, engine;
+    bool storage_pairs; /* two storage servers a zone: then not any two of them make a team */
 };
 
 static unsigned draw_count(struct sim_world *world, int64_t wanted, int64_t low, int64_t high)
@@ -108,11 +120,13 @@ static struct topology draw_topology(struct sim_world *world, const struct scena
     } else {
         topology.counts[CLASS_LOG] = at_least(topology.counts[CLASS_LOG], topology.redundancy);
         topology.counts[CLASS_STORAGE] = at_least(topology.counts[CLASS_STORAGE], topology.redundancy);
+        topology.storage_pairs =
+            sim_random_coin(&world->knobs_random) && (topology.counts[CLASS_STORAGE] + 1) / 2 >= topology.redundancy;
     }
     return topology;
 }
 
-static void add_server(struct sim_cluster *cluster, enum process_class process_class, unsigned nth)
+static void add_server(struct sim_cluster *cluster, enum process_class process_class, unsigned nth, bool pairs)
 {
     struct sim_world *world = cluster->world;
     unsigned machine = (unsigned)world->process_count;
@@ -122,6 +136,7 @@ static void add_server(struct sim_cluster *cluster, enum process_class process_c
 
     server->cluster = cluster;
     server->process_class = process_class;
+    server->zone = pairs && process_class == CLASS_STORAGE ? machine - nth % 2 : machine;
     list_push_back(&cluster->servers, &server->link);
     snprintf(name, sizeof(name), "%s%u", process_class_name(process_class), nth);
     process = sim_process_create(world, name, machine, SERVER_PORT, &server_program, server);
@@ -169,7 +184,7 @@ void sim_cluster_start(struct sim_cluster *cluster, struct sim_world *world, con
     list_init(&cluster->servers);
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
         for (unsigned nth = 0; nth < topology.counts[order[i]]; nth++)
-            add_server(cluster, order[i], nth);
+            add_server(cluster, order[i], nth, topology.storage_pairs);
     choose_coordinators(cluster, at_least(topology.counts[CLASS_COORDINATOR], 1));
     for (unsigned nth = 0; nth < topology.clients; nth++)
         add_client(cluster, nth);

@@ -28,6 +28,7 @@ void sim_cluster_done(struct sim_cluster *cluster);
 /* The kinds of roles that live in a server, 1 << enum role_kind each; 0 when it is down. */
 uint32_t sim_cluster_role_kinds(const struct sim_process *process);
 enum process_class sim_cluster_class_of(const struct sim_process *server);
+unsigned sim_cluster_zone_of(const struct sim_process *server);
 
 /* What goes on that must come to an end in a healthy cluster; NULL: it is quiet. */
 const char *sim_cluster_unrest(const struct sim_cluster *cluster);

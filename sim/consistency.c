@@ -185,11 +185,26 @@ static int compare_replicas(struct check *check, const struct location *shard)
     return 0;
 }
 
+/* What takes a zone away must not take two replicas. */
+static void check_zones(struct check *check, const struct location *shard)
+{
+    struct sim_world *world = check->cluster->world;
+
+    for (uint32_t i = 0; i < shard->servers_count; i++)
+        for (uint32_t j = 0; j < i; j++) {
+            const struct sim_process *a = process_of(check, &shard->servers[i]), *b = process_of(check, &shard->servers[j]);
+
+            if (a != NULL && b != NULL && sim_cluster_zone_of(a) == sim_cluster_zone_of(b))
+                sim_world_fail(world, "two replicas of a shard are in one zone: %s and %s", b->name, a->name);
+        }
+}
+
 static void check_shard(struct check *check, const struct location *shard)
 {
     struct sim_world *world = check->cluster->world;
     int error = 0;
 
+    check_zones(check, shard);
     if (shard->servers_count < check->cluster->redundancy)
         sim_world_fail(world, "a shard has %u replicas of %u", shard->servers_count, check->cluster->redundancy);
     for (int attempt = 0; attempt < SHARD_ATTEMPTS_MAX && !world->failed; attempt++) {

@@ -124,6 +124,12 @@ struct sim_process {
     struct list conns, listeners, files, syncs, jobs; /* what is open or in flight */
 };
 
+/* The newest vote that a coordinator has given away, by its member id (sim/ballot.h). */
+struct sim_ballot {
+    uint64_t member, term, vote;
+};
+enum { SIM_BALLOTS_MAX = 64 };
+
 struct sim_world {
     uint64_t seed;
     struct sim_random schedule, faults, workload, knobs_random;
@@ -151,6 +157,8 @@ struct sim_world {
     uint64_t commit_seconds;     /* the same, at most one a second */
     int64_t commit_second_us;    /* when the newest of those was counted */
     char scratch[SIM_PATH_MAX];  /* made by the first env_real_path */
+    struct sim_ballot ballots[SIM_BALLOTS_MAX];
+    size_t ballot_count;
     struct sim_process *current; /* whose turn it is, for crash reports */
     /* What a whole frame says, for the trace. May be NULL. */
     void (*describe)(struct bytes frame, bool with_body, char *out, size_t out_size);

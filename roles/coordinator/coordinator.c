@@ -249,6 +249,7 @@ int coordinator_step(struct coordinator *coordinator, struct raft_event *event, 
     if (coordinator->failed == 0) {
         event->now_us = (uint64_t)env_now_us(coordinator->env);
         error = raft_step(coordinator->raft, event, &update);
+        invariant_raft(coordinator->raft);
     }
     if (proposal != NULL && error != 0) {
         (void)waiter_take(&coordinator->proposals, proposal);
@@ -316,6 +317,9 @@ int coordinator_start_raft(struct coordinator *coordinator, struct coordinator_r
         .election_timeout_us = (uint64_t)env->knobs.raft_election_timeout_us,
     };
     int error = restore_state(coordinator, &restored->raft.snapshot);
+
+    TRACE(env, SEVERITY_INFO, "RaftRestored", {"Member", trace_id(options.id)},
+          {"Term", trace_int((int64_t)restored->raft.term)}, {"Vote", trace_id(restored->raft.vote)});
 
     if (error == 0)
         error = raft_create(&options, &restored->raft, (uint64_t)env_now_us(env), &coordinator->raft);

@@ -63,6 +63,10 @@ void peers_send(struct coordinator *coordinator, const struct raft_message *raft
 
     if (!peers_address(coordinator, raft_message->to, &to.address))
         return; /* a member that was just removed, or who only asked for a vote: it counts as lost */
+    if (raft_message->type == RAFT_VOTE || (raft_message->type == RAFT_VOTE_REPLY && !raft_message->reject))
+        TRACE(coordinator->env, SEVERITY_DEBUG, "RaftVoted", {"Member", trace_id(coordinator_record(coordinator)->member)},
+              {"Term", trace_int((int64_t)raft_message->term)},
+              {"Vote", trace_id(raft_message->type == RAFT_VOTE ? coordinator_record(coordinator)->member : raft_message->to)});
     if (BUGGIFY_ONE_IN(coordinator->env, 16, "a message of Raft is not sent"))
         return;
     wire = MESSAGE_NEW(raft_wire, &message);

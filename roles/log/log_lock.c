@@ -105,7 +105,7 @@ void log_on_lock(struct log_server *log, struct rpc_request *request)
         PROBE(log->env, "a log is locked that was locked already");
     if (log->durable < log->received.now)
         PROBE(log->env, "a log is locked while a sync is in flight");
-    log->locked = !PLANTED_BUG(LOG_NOT_LOCKED);
+    log->locked = log->locked || !PLANTED_BUG(LOG_NOT_LOCKED);
     if (m->epoch > log->locked_by)
         log->locked_by = m->epoch;
     log_stop_pushes(log);

@@ -433,11 +433,24 @@ const struct raft_counters *raft_counters(const struct raft *raft)
     return &raft->counters;
 }
 
+/* One change of the members at a time [thesis 4.1]. */
+static bool changes_are_single(const struct raft *raft)
+{
+    unsigned changes = 0;
+
+    for (uint64_t i = raft->commit_index + 1; i <= raft_log_last_index(&raft->log); i++)
+        changes += raft_log_entry(&raft->log, i)->type == RAFT_ENTRY_CONFIGURATION;
+    return changes <= 1;
+}
+
 static void invariant_leader(const struct raft *raft)
 {
     assert(raft->leader_id == raft->options.id);
     assert(raft->vote == raft->options.id);
     assert(raft->noop_index != 0);
+    /* What an older term left commits with the no-op behind it, never by itself [paper 5.4.2]. */
+    assert(raft->commit_index == raft->led_commit || raft->commit_index >= raft->noop_index);
+    assert(raft->commit_index < raft->noop_index || changes_are_single(raft)); /* only then it knows what is committed */
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         const struct raft_peer *peer = &raft->peers[i];
 
@@ -450,6 +463,8 @@ static void invariant_leader(const struct raft *raft)
 
 void invariant_raft(const struct raft *raft)
 {
+    /* A leader counts on what it was told, as long as its term lasts [paper 5.3]. */
+    assert(raft->vouched_term != raft->term || raft->vouched_index <= raft_log_last_index(&raft->log));
     assert(raft->log.snapshot.index <= raft->commit_index);
     assert(raft->commit_index <= raft_log_last_index(&raft->log));
     assert(raft->applied_index == raft->commit_index);

@@ -21,6 +21,9 @@ static void accept_through(struct raft *raft, const struct raft_message *message
     uint64_t sequence = raft_log_sequence(&raft->log, matched);
     bool wrote = sequence == raft->next_sequence;
 
+    if (raft->vouched_term != raft->term || matched > raft->vouched_index)
+        raft->vouched_index = matched;
+    raft->vouched_term = raft->term;
     if (!wrote && !raft_sequence_durable(raft, sequence)) {
         struct raft_message alive = reply;
 

@@ -62,8 +62,11 @@ struct raft {
     struct raft_peer peers[RAFT_PEERS_MAX];
     uint32_t peer_count;
 
+    uint64_t vouched_term, vouched_index; /* we told this term's leader that all through the index is ours, for good */
+
     /* Of a leader: */
     uint64_t noop_index;
+    uint64_t led_commit; /* the commit index when it began to lead */
     uint64_t transfer_id; /* 0: none */
     uint64_t transfer_us; /* when it is given up */
     struct raft_member joining; /* id 0: none */

@@ -14,6 +14,7 @@ void raft_lead_log(struct raft *raft)
 
     assert(raft->role == RAFT_LEADER);
     raft->noop_index = last;
+    raft->led_commit = raft->commit_index;
     raft->transfer_id = 0;
     raft->change_pending = false;
     for (uint32_t i = 0; i < raft->peer_count; i++) {

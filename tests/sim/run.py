@@ -5,7 +5,8 @@ seeds, which is one test by the file's name.
 
 Equal hashes prove that a seed decides everything: by build/asan, nothing depends on addresses or on what the allocator left
 behind; by build/clang (-O0), nothing on the order of evaluation or on undefined behaviour; with a trace, nothing on being watched.
-Each seed is one test. A failure prints the one command that repeats it.
+Each seed is one test. A failure prints the one command that repeats it. At the end, as information alone:
+which BUGGIFY sites, probes and faults these few seeds did not come to (tools/sim-report).
 """
 import concurrent.futures
 import glob
@@ -14,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 import failures
@@ -78,6 +80,15 @@ def spread(jobs, count, first):
     return [jobs[(first + i * step) % len(jobs)] for i in range(count)]
 
 
+def report_to(reports, job):
+    return ("--report", os.path.join(reports, f"{job[0]}.{os.path.basename(job[1])}.{job[2]}"))
+
+
+def say_coverage(reports):
+    said = subprocess.run(["tools/sim-report", reports], cwd=TOP, capture_output=True, text=True)
+    print("\n".join("      " + line for line in (said.stdout or said.stderr).strip().split("\n")))
+
+
 def main():
     factor = 5 if "--long" in sys.argv[1:] else 1
     scenarios = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/*.ini")))
@@ -103,8 +114,9 @@ def main():
     passed = failed = 0
     hashes = {}
     began = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        runs = [(job, pool.submit(run_seed, "release", job[1], job[2])) for job in jobs]
+    with tempfile.TemporaryDirectory(prefix="quoin-sim-reports.") as reports, \
+            concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        runs = [(job, pool.submit(run_seed, "release", job[1], job[2], report_to(reports, job))) for job in jobs]
         lies = [(scenario, pool.submit(run_lie, scenario, LIE_SEEDS * factor)) for scenario in lie_files]
         repeats = [(type_, job, pool.submit(run_seed, type_, job[1], job[2], extra)) for type_, extra, job in again]
         for (name, scenario, seed), run in runs:
@@ -127,6 +139,8 @@ def main():
                 report("again", type_, scenario, seed, text)
             elif not same:
                 report("again", type_, scenario, seed, f"the hash was {first}, and now it is {hash_}")
+                report("again", "asan", scenario, seed, f"the hash was {first}, and now it is {hash_}")
+        say_coverage(reports)
     good, bad = failures.run_all()
     passed, failed = passed + good, failed + bad
     print(f"sim: {len(jobs)} seeds and {len(again)} repeats over {len(scenarios)} scenarios, {len(lie_files)} lies "

@@ -170,7 +170,7 @@ static void conn_flush(struct rpc_conn *conn)
     assert(conn->out.len == 0);
     if (env_conn_unsent_bytes(rpc->env, conn->env_conn) <= (size_t)rpc->env->knobs.rpc_unsent_bytes_max &&
         (env_conn_unsent_bytes(rpc->env, conn->env_conn) == 0 ||
-         !BUGGIFY_ONE_IN(rpc->env, 1000, "a connection counts as overfull with little unsent")))
+         !BUGGIFY_ONE_IN(rpc->env, 50, "a connection counts as overfull with little unsent")))
         return;
     rpc->counters.closed_overfull++;
     TRACE(rpc->env, SEVERITY_WARN, "ConnectionOverfull", {"Peer", trace_addr(conn->remote)});

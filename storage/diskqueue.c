@@ -479,8 +479,6 @@ int diskqueue_read(struct diskqueue *queue, uint64_t position, struct arena *are
 
     assert(position >= diskqueue_begin(queue) && position < queue->end && position % FRAME_ALIGN == 0);
     if (position >= queue->flushed_end)
-        PROBE(queue->env, "a frame is read that was not written yet");
-    if (position >= queue->flushed_end)
         return read_pending(queue, position, arena, ret_data, ret_next);
     segment = segments_find(queue, position);
     error = open_for_reading(queue, segment);

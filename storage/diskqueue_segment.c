@@ -236,10 +236,8 @@ int segments_advance(struct diskqueue *queue, uint64_t position, uint64_t bytes)
     struct segment next = {.begin = position};
     int error;
 
-    if (last_segment(queue)->begin == position) {
-        PROBE(queue->env, "an empty segment grows for a frame that it could not take");
+    if (last_segment(queue)->begin == position)
         return grow_last(queue, bytes);
-    }
     error = spare_fill(queue, file_bytes_for(queue, bytes));
     if (error != 0)
         return error;

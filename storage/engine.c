@@ -40,7 +40,7 @@ void engine_close(struct engine *engine, void (*closed)(void *ctx), void *ctx)
 
 int engine_get(struct engine *engine, struct bytes key, bool *ret_found, struct bytes *ret_value)
 {
-    if (BUGGIFY_DEATH(engine->env, 5000, "a get of the engine fails"))
+    if (BUGGIFY_DEATH(engine->env, 1000, "a get of the engine fails"))
         return ERROR_IO_ERROR;
     return engine->ops->get(engine, key, ret_found, ret_value);
 }
@@ -54,7 +54,7 @@ int engine_meta_get(struct engine *engine, const char *name, bool *ret_found, st
 
 int engine_cursor_open(struct engine *engine, bool reverse, struct engine_cursor **ret_cursor)
 {
-    if (BUGGIFY_DEATH(engine->env, 5000, "a range read of the engine fails"))
+    if (BUGGIFY_DEATH(engine->env, 1000, "a range read of the engine fails"))
         return ERROR_IO_ERROR;
     return engine->ops->cursor_open(engine, reverse, ret_cursor);
 }

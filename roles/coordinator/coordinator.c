@@ -273,9 +273,6 @@ static void raft_timer_fire(struct env_timer *timer)
 
     if (coordinator->leading_term != 0 && BUGGIFY_ONE_IN(coordinator->env, 300, "a leader hands leadership over"))
         event.type = RAFT_EVENT_TRANSFER;
-    else if (coordinator->watched_leader != 0 &&
-             BUGGIFY_ONE_IN(coordinator->env, 100, "a follower believes that its leader's connection closed"))
-        event = (struct raft_event){.type = RAFT_EVENT_PEER_CLOSED, .member_id = coordinator->watched_leader};
     (void)coordinator_step(coordinator, &event, NULL);
 }
 

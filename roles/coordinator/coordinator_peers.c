@@ -226,6 +226,8 @@ static bool is_superseded(struct coordinator *coordinator, const struct raft_wir
     return false;
 }
 
+static void leader_closed(struct rpc_watch *watch, int error);
+
 void peers_receive(struct coordinator *coordinator, struct rpc_request *request)
 {
     const struct raft_wire *wire = MESSAGE_BODY(raft_wire, request->message);
@@ -251,6 +253,11 @@ void peers_receive(struct coordinator *coordinator, struct rpc_request *request)
     if (wrong != NULL)
         trace_ignored(coordinator, wire, wrong, SEVERITY_WARN);
     rpc_drop(request);
+    if (coordinator->failed == 0 && coordinator->watched_leader != 0 &&
+        BUGGIFY_ONE_IN(coordinator->env, 300, "a follower believes that its leader's connection closed")) {
+        rpc_watch_cancel(&coordinator->leader_watch);
+        leader_closed(&coordinator->leader_watch, ERROR_CONNECTION_FAILED);
+    }
 }
 
 /* ---- the leader's connection ---- */

@@ -122,7 +122,7 @@ static enum op_result run_snapshot(struct op *op)
     uint64_t position;
     int error;
 
-    if (sync->request == NULL && BUGGIFY_DEATH(op->env, 200, "a log ends when it should write a fresh snapshot"))
+    if (sync->request == NULL && BUGGIFY_DEATH(op->env, 20, "a log ends when it should write a fresh snapshot"))
         return failed(sync, ERROR_IO_ERROR);
     sync->needed = log_memory_needed(log);
     sync->known_committed = log->known_committed;

@@ -103,8 +103,6 @@ uint64_t segment_end(const struct diskqueue *queue, const struct segment *segmen
 static void close_file(struct diskqueue *queue, struct env_file *file)
 {
     if (queue->spare_sync != NULL && queue->spare_sync->file == file)
-        PROBE(queue->env, "a segment's file closes before its first sync is back");
-    if (queue->spare_sync != NULL && queue->spare_sync->file == file)
         queue->spare_sync->close_file = true;
     else
         env_file_close(queue->env, file);

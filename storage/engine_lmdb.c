@@ -45,7 +45,7 @@ enum {
     READERS_MAX = 16,
     GUARD_BYTES = 4096,
     MAP_GROWTH_MIN = 16 << 20,
-    MAP_BYTES_SMALL = 256 << 10 /* in the simulator */
+    MAP_BYTES_SMALL = 160 << 10 /* in the simulator */
 };
 
 static const struct engine_ops lmdb_ops;

@@ -65,8 +65,6 @@ static void find_missing_tags(struct commit_batch *batch, size_t from)
     for (size_t i = from; i < count; i++) {
         if (!all[i].tag_known)
             find_tag(batch->proxy, &all[i]);
-        if (!all[i].tag_known)
-            PROBE(batch->proxy->context.env, "serverKeys of a server that does not exist");
     }
 }
 

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "net/buggify.h"
 #include "net/mem.h"
 #include "net/planted_bug.h"
 #include "roles/controller/recovery.h"
@@ -199,8 +198,6 @@ void recovery_new_state(struct recovery *recovery, struct coordinated_state *ret
         assert(generation->end <= recovery->recovery_version);
         if (generation->end > generation->begin) /* one that never committed holds nothing */
             state->generations_count++;
-        else
-            PROBE(recovery->controller->env, "a generation that never committed is left out");
     }
     state->generations[state->generations_count++] = recovery->generation;
     state->roles = arena_zalloc(&recovery->arena, recovery->recruit_count * sizeof(*state->roles));

@@ -108,8 +108,6 @@ static void announce(struct ready *ready)
     if (coordinator->announced_term == coordinator->leading_term)
         return;
     if (coordinator->announced_term != 0) {
-        if (coordinator->leading_term != 0)
-            PROBE(coordinator->env, "leadership was lost and won again within a turn");
         coordinator->announced_term = 0;
         coordinator->callbacks.lost(host);
     }

@@ -82,10 +82,8 @@ struct arena *log_scratch(struct log_server *log)
 
 void log_known_committed(struct log_server *log, version_t version)
 {
-    if (version > log->durable) {
-        PROBE(log->env, "a log hears that more is committed than it has durable");
+    if (version > log->durable)
         version = log->durable;
-    }
     if (version <= log->known_committed)
         return;
     log->known_committed = version;

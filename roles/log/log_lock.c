@@ -94,7 +94,6 @@ void log_on_lock(struct log_server *log, struct rpc_request *request)
     const struct lock_log *m = MESSAGE_BODY(lock_log, request->message);
 
     if (m->epoch <= log->epoch) { /* only a later epoch can end this one */
-        PROBE(log->env, "a lock by an epoch that is not later is refused");
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
     }

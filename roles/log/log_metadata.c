@@ -85,7 +85,6 @@ void log_on_get_metadata(struct log_server *log, struct rpc_request *request)
         return;
     }
     if (version < log->metadata_version || version > log->received.now) {
-        PROBE(log->env, "a log has folded its metadata beyond what is asked for, or lacks some");
         rpc_fail(request, ERROR_VERSION_INVALID);
         return;
     }

@@ -38,10 +38,8 @@ int storage_era_enter(struct storage_server *storage, const struct generation *g
         d->recovery_transaction_version < first)
         first = d->recovery_transaction_version;
     /* One who comes late (a restart) has not lived through the jump. */
-    if (storage_version(storage) > generation->begin) {
-        PROBE(storage->env, "storage enters an epoch in its middle");
+    if (storage_version(storage) > generation->begin)
         first = storage_version(storage);
-    }
     storage->eras[storage->era_count++] = (struct era){
         .epoch = generation->epoch, .begin = storage_version(storage), .first = first};
     return 0;

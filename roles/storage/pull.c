@@ -76,8 +76,6 @@ static enum op_result look(struct op *op)
         return op_wait(op, LOOK);
     }
     if (generation == NULL)
-        PROBE(op->env, "storage is through with all that is described");
-    if (generation == NULL)
         return op_wait(op, LOOK); /* through with all that is described */
     if (generation->begin > storage->known_committed) {
         PROBE(op->env, "storage learns from a next generation that all of the last is committed");

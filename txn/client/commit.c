@@ -213,7 +213,6 @@ static enum op_result send_to_proxy(struct op *op, struct message *message, unsi
     const struct role_ref *proxy = client_pick_role(txn->client, ROLE_COMMIT_PROXY);
 
     if (proxy == NULL) {
-        PROBE(op->env, "a commit waits for a description that has a proxy");
         message_unref(message);
         commit->waits_for_proxy = true;
         return op_wait(op, stage);

@@ -139,7 +139,6 @@ def main():
                 report("again", type_, scenario, seed, text)
             elif not same:
                 report("again", type_, scenario, seed, f"the hash was {first}, and now it is {hash_}")
-                report("again", "asan", scenario, seed, f"the hash was {first}, and now it is {hash_}")
         say_coverage(reports)
     good, bad = failures.run_all()
     passed, failed = passed + good, failed + bad

@@ -204,7 +204,7 @@ def test_stack_tester_while_processes_die(scratch, _):
                 killed.append(victim)
             time.sleep(1)
 
-    total = compare_stacks(scratch, cluster, 630, range(11, 13), 3000, kill)
+    total = compare_stacks(scratch, cluster, 630, range(11, 13), 5000, kill)
     print(f"      {total} instructions, killed: {' '.join(killed)}")
     assert len(killed) >= 3, killed
 

@@ -59,3 +59,19 @@ def test_every_wrong_call_gives_foundationdbs_code_at_every_version(_scratch, _l
         run = subprocess.run([tester, os.path.join(LIBRARIES, "libfdb_c.so"), str(version), "memory:"], stdin=subprocess.DEVNULL,
                              capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, f"version {version}, exit {run.returncode}:\n{run.stdout[-3000:]}{run.stderr[-2000:]}"
+
+
+def test_the_readme_names_every_option_without_effect(_scratch, _long):
+    """A transaction option that the client's table gives no effect, or one that the table has and the README calls idle."""
+    with open(os.path.join(HEADERS, "foundationdb/fdb_c_options.g.h")) as file:
+        table = file.read().split("#define FDB_TRANSACTION_OPTION_TABLE")[1].split("#define")[0]
+    names = {int(code): name for name, code in re.findall(r"X\(\w+, (\w+), (\d+),", table)}
+    with open(os.path.join(TOP, "txn/client/transaction_options.c")) as file:
+        source = file.read()
+    idle = {int(code) for code in re.findall(r"^    FLAG\((\d+)\)", source, re.M)}
+    idle |= {int(code) for code in re.findall(r"^    TEXT\((\d+),[^)]*NULL\)", source, re.M)}
+    idle |= {int(code) for code in re.findall(r"^    NUMBER\((\d+), 0,", source, re.M)}
+    with open(os.path.join(TOP, "txn/fdb_c/README.md")) as file:
+        readme = file.read().split("## Options without effect")[1].split("| database options")[0]
+    missing = sorted(names[code] for code in idle if not re.search(rf"\b{names[code]}\b", readme))
+    assert len(idle) > 20 and not missing, missing

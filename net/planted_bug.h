@@ -45,17 +45,14 @@
     X(ATOMIC_ON_MISSING, "atomic-on-missing-key", "AND and MIN of a missing key are taken for a set")                           \
     X(RPC_TWICE, "rpc-executed-twice", "a client sends a commit again that may have been delivered")                            \
     X(UNKNOWN_RETRIED, "unknown-result-retried-as-new", "a client takes an unknown result for a conflict")                      \
-    X(LOCATION_KEPT, "location-cache-never-invalidated", "a client asks the same servers for ever")                             \
     X(CHECKSUM_IGNORED, "checksum-not-verified", "a frame from the wire is believed whatever its hash")                         \
     X(TORN_RECORD, "torn-record-accepted", "a frame on disk whose head is whole counts as whole")                               \
-    X(BAD_RECORD, "bad-record-returned", "a damaged record of an engine is returned instead of refused")                        \
     X(WALL_CLOCK, "wall-clock-for-timeout", "a call's time-out is set by the wall clock")                                       \
     X(UNINITIALIZED, "uninitialized-byte-in-message", "a message's body is what malloc left there")                             \
     X(ADDRESS_ORDER, "iteration-in-address-order", "a push holds its sections in the order of pointers")                        \
     X(VOTE_NOT_PERSISTED, "raft-vote-not-persisted", "a coordinator's term is on disk, its vote is not")                        \
     X(COMMIT_OLD_TERM, "raft-commits-old-term-by-counting", "a leader commits an entry of an older term by its copies")         \
-    X(SNAPSHOT_LOSES_TAIL, "raft-snapshot-loses-tail", "installing a snapshot drops the entries behind it")                     \
-    X(TWO_CHANGES, "two-membership-changes-at-once", "a member changes while the last change is not committed")
+    X(SNAPSHOT_LOSES_TAIL, "raft-snapshot-loses-tail", "installing a snapshot drops the entries behind it")
 
 #define PLANTED_BUG_ID(id, name, breaks) PLANTED_##id,
 enum planted_bug { PLANTED_NONE, PLANTED_BUG_TABLE(PLANTED_BUG_ID) };

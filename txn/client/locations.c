@@ -5,7 +5,6 @@
 #include <assert.h>
 
 #include "net/buggify.h"
-#include "net/planted_bug.h"
 #include "txn/client/client_internal.h"
 
 /* ---- servers ---- */
@@ -136,7 +135,7 @@ void location_forget(struct client *client, struct bytes key, bool before)
 {
     size_t index;
 
-    if (find_index(client, key, before, &index) && !PLANTED_BUG(LOCATION_KEPT))
+    if (find_index(client, key, before, &index))
         remove_at(client, index, 1);
 }
 

@@ -117,7 +117,7 @@ bool history_next_pair(struct bytes *cursor, uint32_t *ret_key, struct bytes *re
 
 static inline struct bytes history_data(const struct history *history, const struct history_op *op)
 {
-    return bytes_of(history->blob.ptr + op->data, op->data_len);
+    return op->data_len == 0 ? bytes_none() : bytes_of(history->blob.ptr + op->data, op->data_len); /* no blob, no sum */
 }
 
 static inline bool history_is_write(enum history_kind kind)

@@ -173,12 +173,18 @@ static uint32_t own_appends(const struct cycles_history *history, const struct c
     return count;
 }
 
+/* What it read. A history of empty reads has no array to point into. */
+static const uint32_t *elements_of(const struct cycles_history *history, const struct cycles_op *op)
+{
+    return op->count == 0 ? NULL : history->elements + op->data;
+}
+
 /* Ends with its own appends, and agrees with its other reads of the list. */
 static int check_internal(struct cycles *cycles, uint32_t number, uint32_t op_number, uint32_t own)
 {
     const struct cycles_history *history = cycles->history;
     const struct cycles_op *op = &history->ops[op_number];
-    const uint32_t *elements = history->elements + op->data;
+    const uint32_t *elements = elements_of(history, op);
     uint32_t left = own;
 
     if (own > op->count)
@@ -192,7 +198,7 @@ static int check_internal(struct cycles *cycles, uint32_t number, uint32_t op_nu
             return fail(cycles, CYCLES_INTERNAL, "T%u does not see its own append of %u to key %u", number, other->element,
                         op->key);
         if (!other->append && (other->count != op->count - own + left ||
-                               (other->count > 0 && memcmp(history->elements + other->data, elements,
+                               (other->count > 0 && memcmp(elements_of(history, other), elements,
                                                            other->count * sizeof(elements[0])) != 0)))
             return fail(cycles, CYCLES_INTERNAL, "T%u reads key %u twice, differently", number, op->key);
     }
@@ -245,7 +251,7 @@ static int check_read(struct cycles *cycles, uint32_t number, uint32_t op_number
     const struct cycles_op *op = &cycles->history->ops[op_number];
     int failed = check_internal(cycles, number, op_number, own);
 
-    return failed != 0 ? failed : check_list(cycles, number, op->key, cycles->history->elements + op->data, op->count - own);
+    return failed != 0 ? failed : check_list(cycles, number, op->key, elements_of(cycles->history, op), op->count - own);
 }
 
 static int check_intermediate(struct cycles *cycles, uint32_t number, uint32_t op_number, uint32_t own)

@@ -202,7 +202,7 @@ def test_stack_tester_while_processes_die(scratch, _):
             victim = victims[len(killed) % len(victims)]
             if scratch.local_cluster("kill", victim, "--dir", where, check=False).returncode == 0:
                 killed.append(victim)
-            time.sleep(1)
+            time.sleep(0.3)
 
     total = compare_stacks(scratch, cluster, 630, range(11, 13), 5000, kill)
     print(f"      {total} instructions, killed: {' '.join(killed)}")

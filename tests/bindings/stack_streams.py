@@ -68,6 +68,14 @@ class Stream:
         self.push(*parameters)
         self.add(name + self.suffix())
         self.wait()
+        if self.killing:
+            self.keep()
+
+    def keep(self):
+        """Writes what was read. Not by LOG_STACK: the tester's forgets what it had written when its commit is tried again."""
+        self.push(self.log + b"%05d" % len(self.out))
+        self.add("SET_DATABASE")
+        self.wait()
 
     def write(self, name, *parameters):
         suffix = self.suffix(False)
@@ -77,6 +85,9 @@ class Stream:
             self.wait()
 
     def log_stack(self):
+        if self.killing:
+            self.add("EMPTY_STACK")
+            return
         self.push(self.log + b"%04d/" % self.logs)
         self.add("LOG_STACK")
         self.logs += 1
@@ -297,7 +308,9 @@ class Stream:
             self.add("DIRECTORY_REMOVE" + target)
         elif way < 10:
             self.push(1, len(path), *path)
-            self.add(r.choice(["DIRECTORY_LIST", "DIRECTORY_EXISTS"]) + target)
+            self.add(("DIRECTORY_LIST" if self.killing else r.choice(["DIRECTORY_LIST", "DIRECTORY_EXISTS"])) + target)
+            if self.killing:
+                self.keep()
         elif way < 11:
             self.push(self.log + b"directory/%d/" % len(self.out))
             self.add("DIRECTORY_LOG_DIRECTORY_DATABASE")

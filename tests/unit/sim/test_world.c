@@ -314,6 +314,27 @@ Test(buggify, a_site_is_active_in_a_quarter_of_the_seeds_and_then_fires_a_quarte
     cr_assert(fired > active * 15 && fired < active * 35);
 }
 
+Test(buggify, a_muted_site_says_that_it_fires_and_does_nothing)
+{
+    uint64_t said = 0;
+
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct sim_world *world = sim_world_create(seed);
+        struct echo_client_stats stats = {.reconnect_us = 1};
+        struct sim_process *process;
+
+        sim_world_buggify(world);
+        world->buggify->mute = "a site of the test";
+        process = sim_process_create(world, "p", 0, 1, &echo_server, &stats);
+        sim_process_boot(process);
+        for (int i = 0; i < 20; i++)
+            cr_assert_not(buggy_site(&process->env));
+        said += sim_buggify_fired(world->buggify);
+        sim_world_destroy(world);
+    }
+    cr_assert_gt(said, 10);
+}
+
 Test(world, what_a_program_leaves_behind_fails_the_run)
 {
     struct pair pair;

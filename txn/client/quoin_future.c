@@ -29,14 +29,19 @@ static struct quoin_future *take_free(struct quoin_transaction *transaction)
     return future;
 }
 
+static void drop_special(struct quoin_future *future)
+{
+    if (future->special == NULL)
+        return;
+    special_read_done(future->special);
+    mem_free(future->special);
+    future->special = NULL;
+}
+
 /* Drops what the kind owns; a get's buffers are kept for the next get. */
 static void clean(struct quoin_future *future, enum future_kind next_kind)
 {
-    if (future->special != NULL) {
-        special_read_done(future->special);
-        mem_free(future->special);
-        future->special = NULL;
-    }
+    drop_special(future);
     if (future->kind == FUTURE_VALUE && next_kind == FUTURE_VALUE && future->u.get.value.capacity <= KEPT_VALUE_BYTES)
         return;
     if (future->kind == FUTURE_VALUE)
@@ -115,6 +120,7 @@ void future_unref(struct quoin_future *future)
 
     if (atomic_fetch_sub_explicit(&future->refs, 1, memory_order_acq_rel) > 1)
         return;
+    drop_special(future); /* also of one whose other memory is kept for the next get */
     if (future->kind != FUTURE_VALUE)
         clean(future, FUTURE_NONE);
     if (transaction == NULL || future->alone) {

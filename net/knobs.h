@@ -32,7 +32,7 @@
     X(commit_empty_interval_us, 1000000, 200000, 1500000, "an idle proxy commits an empty batch this often")              \
     X(grv_queue_max, 100000, 100, 100000, "read-version requests waiting at a proxy beyond this get 1078")                \
     X(predecessor_wait_us, 20000000, 6000000, 20000000, "a batch whose predecessor has not come by then ends its log or resolver") \
-    X(log_segment_bytes, 16777216, 262144, 16777216, "disk queue segments: preallocated, zero-filled, recycled")          \
+    X(log_segment_bytes, 16777216, 262144, 2097152, "disk queue segments: preallocated, zero-filled, recycled")          \
     X(log_memory_bytes_max, 134217728, 65536, 134217728, "versions kept in memory; older ones are peeked from disk")      \
     X(log_disk_reserve_bytes, 67108864, 0, 1048576, "free disk below which a log takes no more pushes")                         \
     X(log_peek_bytes_max, 2097152, 1000, 4194304, "a peek reply ends after the version that reaches this")                \

@@ -13,6 +13,9 @@
 #include "sim/transaction.h"
 #include "sim/workload.h"
 
+/* A start reads each segment of each epoch that has not been drained, and there are many starts and many epochs. */
+enum { SEGMENT_BYTES = 1 << 20 };
+
 enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, POLL_US = 10000 };
 
 struct run {
@@ -44,6 +47,7 @@ static void set_knobs(struct run *run)
 {
     const struct scenario *scenario = run->scenario;
 
+    run->world->knobs.log_segment_bytes = SEGMENT_BYTES;
     if (decide(run->world, scenario->randomize_knobs))
         knobs_randomize(&run->world->knobs, draw_knob, &run->world->knobs_random);
     for (size_t i = 0; i < scenario->knob_count; i++) {

@@ -380,6 +380,21 @@ static bool queue_request(struct rpc_conn *conn, const struct frame *frame, stru
     return true;
 }
 
+/* The numbers of a connection's requests rise (rpc_call.c), so that one which does not is one that came before: its second
+ * answer could say of the first something that is not true, as "not committed". Numbers have what the slots leave, and go round. */
+static bool came_before(struct rpc_conn *conn, uint64_t request_id)
+{
+    const uint64_t mask = UINT64_MAX >> SLOT_BITS;
+    uint64_t number = request_id >> SLOT_BITS, ahead = (number - conn->newest_request) & mask;
+
+    if (request_id == 0)
+        return false;
+    if (conn->newest_request != 0 && (ahead == 0 || ahead > mask / 2))
+        return true;
+    conn->newest_request = number;
+    return false;
+}
+
 static bool take_request(struct rpc_conn *conn, const struct frame *frame)
 {
     struct rpc_counters *counters = &conn->rpc->counters;
@@ -391,6 +406,8 @@ static bool take_request(struct rpc_conn *conn, const struct frame *frame)
         return reject(conn, &counters->bad_type, "type");
     if (conn->peer != NULL || !(type->senders & (conn->from_client ? SENDER_CLIENT : SENDER_SERVER)))
         return reject(conn, &counters->bad_sender, "sender");
+    if (came_before(conn, frame->request_id))
+        return reject(conn, &counters->bad_type, "a request that came before");
     error = message_from_packed(type, frame->body, &message);
     if (error == ERROR_SERIALIZATION_FAILED)
         return reject(conn, &counters->bad_body, type->name);

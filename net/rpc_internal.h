@@ -101,6 +101,7 @@ struct rpc_conn {
     struct env_timer timer;  /* by state: time limit of the hello, pings, end of the condemned */
     struct rpc_slot *slots;  /* owned */
     uint32_t slot_count, slot_capacity, free_slot; /* free_slot: index + 1, 0 = none */
+    uint64_t newest_request; /* number of the newest request that came; 0: none */
     uint64_t next_number;    /* upper bits of request ids; starts at random, so that no earlier connection's reply fits */
 };
 

@@ -39,6 +39,8 @@ static void double_frame(struct lies *lies, struct lie_frame *frame)
                                            &lies->world->faults);
     if (lies->section->change_count > 0 && !frame->changed)
         return;
+    if (frame->changed)
+        frame->request_id = 0; /* a connection does not take a request's number twice */
     lie_strikes(lies, "%s twice", frame->type->name);
 }
 

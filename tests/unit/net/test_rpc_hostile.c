@@ -94,6 +94,31 @@ Test(rpc_hostile, frames_that_are_not_valid_after_a_hello)
     world_done(&world);
 }
 
+Test(rpc_hostile, a_request_that_came_before)
+{
+    struct world world;
+    uint8_t bytes[512];
+    uint32_t hello = hello_frame(bytes, QUOIN_PROTOCOL_VERSION, cluster_a, true), len;
+    uint8_t *frame = bytes + hello;
+    int fd;
+
+    world_init(&world);
+    fd = dial(world.at);
+    len = question_frame(frame, 10, 0, "\x90", 1);
+    put_le64(frame + 24, UINT64_C(5) << 24 | 1); /* number 5 in slot 1 */
+    put_le64(frame + 4, XXH3_64bits(frame + 12, len - 12));
+    cr_assert_eq(send(fd, bytes, hello + len, MSG_NOSIGNAL), (ssize_t)(hello + len));
+    for (int i = 0; i < 250 && world.handled == 0; i++)
+        run_for(&world.fixture, 2000);
+    cr_assert_eq(world.handled, 1);
+    cr_assert_eq(send(fd, frame, len, MSG_NOSIGNAL), (ssize_t)len);
+    cr_assert(closed_by_server(&world, fd));
+    close(fd);
+    cr_assert_eq(world.handled, 1, "it is not answered again");
+    cr_assert_eq(rpc_counters(world.server)->bad_type, 1);
+    world_done(&world);
+}
+
 Test(rpc_hostile, a_client_may_not_send_what_only_servers_may)
 {
     struct world world;

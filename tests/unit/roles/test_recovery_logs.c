@@ -141,3 +141,19 @@ Test(recovery_logs, no_acknowledged_commit_is_ever_above_the_recovery_version)
                 cr_assert(scene.answers[i] != NULL && scene.answers[i]->end >= scene.version);
     }
 }
+
+Test(recovery_logs, an_answer_that_can_not_be_true_counts_as_none)
+{
+    struct scene scene;
+
+    scene_init(&scene, 3, 2);
+    answers(&scene, 0, 50, 40);
+    cr_assert_null(recovery_lock_wrong(&scene.generation, 0, scene.answers[0]));
+    cr_assert_not_null(recovery_lock_wrong(&scene.generation, 1, scene.answers[0]), "another log's");
+    scene.replies[0].begin = 11;
+    cr_assert_not_null(recovery_lock_wrong(&scene.generation, 0, scene.answers[0]), "of another generation");
+    answers(&scene, 0, 50, 51);
+    cr_assert_not_null(recovery_lock_wrong(&scene.generation, 0, scene.answers[0]), "more is committed than it has");
+    answers(&scene, 0, 9, 0);
+    cr_assert_not_null(recovery_lock_wrong(&scene.generation, 0, scene.answers[0]), "it ends before it begins");
+}

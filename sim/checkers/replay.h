@@ -48,7 +48,7 @@ struct replay_report {
     enum replay_anomaly anomaly;
     char what[320];            /* "transaction 17 read key 4 at 1200: ..."; empty when OK */
     uint32_t committed, unknown, unknown_applied, conflicts;
-    uint32_t cascaded;         /* conflicts with a transaction that did not commit itself: legal with several resolvers */
+    uint32_t cascaded;         /* conflicts with one that did not commit itself, or with the fence of an unknown result: legal */
     uint32_t spurious;         /* conflicts with nobody */
     uint64_t reads;
 };

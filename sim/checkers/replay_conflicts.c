@@ -2,8 +2,10 @@
  *
  * Commits are taken in their order; each key remembers its newest write. What a transaction read of its own writes is not in its
  * read ranges. An aborted transaction needs a write above its read version by somebody whose commit was called before the abort
- * was told; every write of every key is listed for that. A write of a transaction that itself did not commit also explains a
- * conflict, for one resolver of several may have entered it: that is counted apart. */
+ * was told; every write of every key is listed for that. Two more explain a conflict, and are counted apart: a write of a
+ * transaction that itself did not commit, for one resolver of several may have entered it; and what a client commits to fence a
+ * transaction whose reply was lost, before it says that the result is unknown: a write conflict on what that one wrote, at a
+ * version of its own, and a copy of it may be on its way for longer than the client waits. */
 #include "sim/checkers/replay_internal.h"
 
 struct write {
@@ -131,6 +133,14 @@ static void count_writes(struct conflicts *conflicts, uint32_t number, version_t
             }
 }
 
+/* Its write conflicts may have been entered though it did not commit, or once more by its fence. */
+static bool may_write_uncommitted(const struct replay *replay, uint32_t number)
+{
+    const struct history_transaction *t = &replay->history->transactions[number];
+
+    return t->commit_called != 0 && (!replay_committed(replay, number) || t->outcome == HISTORY_UNKNOWN);
+}
+
 static void all_writes(struct conflicts *conflicts, bool place)
 {
     struct replay *replay = conflicts->replay;
@@ -138,7 +148,7 @@ static void all_writes(struct conflicts *conflicts, bool place)
     for (size_t i = 0; i < replay->commit_count; i++)
         count_writes(conflicts, replay->commits[i].number, replay->commits[i].version, place);
     for (uint32_t number = 0; number < replay->history->transaction_count; number++)
-        if (!replay_committed(replay, number) && replay->history->transactions[number].commit_called != 0)
+        if (may_write_uncommitted(replay, number))
             count_writes(conflicts, number, VERSION_NONE, place);
 }
 
@@ -191,7 +201,7 @@ static bool explained(struct conflicts *conflicts, uint32_t number, uint32_t key
         if (committed && !here)
             return false;
         if (here == committed && called && conflicts->writes[i].number != number &&
-            (here || by->commit_answered == 0 || by->commit_answered > t->called))
+            (here || by->outcome == HISTORY_UNKNOWN || by->commit_answered == 0 || by->commit_answered > t->called))
             return true;
     }
     return false;

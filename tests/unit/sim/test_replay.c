@@ -314,6 +314,27 @@ Test(replay, names_conflicts_with_nobody)
     expect(&history, REPLAY_SPURIOUS_CONFLICTS);
 }
 
+/* The unknown one committed at 10, below what the reader reads at; its client's fence wrote the key once more. */
+Test(replay, the_fence_of_an_unknown_result_explains_a_conflict_on_its_keys_alone)
+{
+    for (uint32_t key = 1; key <= 2; key++) {
+        struct history history;
+        struct history_record unknown = {0}, reader = {0};
+
+        history_init(&history, 10);
+        begin(&history, &unknown, 5);
+        set(&unknown, 1, "new");
+        called(&unknown);
+        history_mark(&history, 10, 0, 0);
+        begin(&history, &reader, 15);
+        history_get(&reader, key, key == 1 ? HISTORY_PRESENT : 0, key == 1 ? bytes_of_string("new") : bytes_none());
+        set(&reader, 3, "other");
+        answered(&unknown, HISTORY_UNKNOWN, 0);
+        end(&reader, HISTORY_CONFLICT, 0);
+        expect(&history, key == 1 ? REPLAY_OK : REPLAY_SPURIOUS_CONFLICTS);
+    }
+}
+
 Test(replay, a_limited_range_read_conflicts_up_to_its_last_key)
 {
     for (uint32_t key = 5; key <= 6; key++) {

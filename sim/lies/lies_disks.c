@@ -117,7 +117,7 @@ const struct lie_type lie_harmed_file = {
 
 /* ---- a page stands where another belongs ---- */
 
-static void misdirect(struct lies *lies)
+static void misdirect_once(struct lies *lies)
 {
     struct victims victims = choose(lies);
     uint8_t page[BLOCK];
@@ -131,13 +131,21 @@ static void misdirect(struct lies *lies)
         pages = path == NULL ? 0 : lie_file_end(victims.processes[i], path) / BLOCK;
         if (pages < 4)
             continue;
-        to = 1 + lie_random(lies, pages - 2);
+        to = 1 + lie_random(lies, (pages - 2) / 2); /* the last pages could pass for a torn tail */
         lie_file_write(victims.processes[i], path, to * BLOCK,
                        lie_file_read(victims.processes[i], path, (to + 1) * BLOCK, page, BLOCK));
         lie_strikes(lies, "page %d of %s stands at %d", (int)to + 1, path, (int)to);
     }
     (void)lie_sleep(lies, DOWN_US);
     boot_all(&victims);
+}
+
+/* Again while the file that was drawn is too short. */
+static void misdirect(struct lies *lies)
+{
+    do
+        misdirect_once(lies);
+    while (lies->strikes == 0 && lie_sleep(lies, LOOK_US));
 }
 
 const struct lie_type lie_misdirected = {

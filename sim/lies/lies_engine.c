@@ -9,7 +9,7 @@
 #include "sim/lies/lies_table.h"
 #include "storage/engine_lmdb.h"
 
-enum { DOWN_US = 300000 };
+enum { DOWN_US = 300000, LOOK_US = 1000000 };
 
 static MDB_env *open_store(struct sim_process *process)
 {
@@ -84,7 +84,7 @@ static unsigned harm_store(struct lies *lies, MDB_env *env)
     return mdb_txn_commit(txn) == 0 ? harmed : 0;
 }
 
-static void harm_engine(struct lies *lies)
+static void harm_one(struct lies *lies)
 {
     struct sim_process *process = lie_host(lies, ROLE_STORAGE, (unsigned)lie_random(lies, 2));
     unsigned harmed = 0;
@@ -102,6 +102,14 @@ static void harm_engine(struct lies *lies)
         lie_strikes(lies, "%u records of %s: %s", harmed, process->name, lies->section->at);
     (void)lie_sleep(lies, DOWN_US);
     lie_boot(process);
+}
+
+/* Again while the store that was drawn holds nothing of the users yet. */
+static void harm_engine(struct lies *lies)
+{
+    do
+        harm_one(lies);
+    while (lies->strikes == 0 && lie_sleep(lies, LOOK_US));
 }
 
 const struct lie_type lie_harmed_engine = {

@@ -22,6 +22,7 @@
  *   every = 2                          ; seconds between two of these
  *   loses-replica = yes                ; a storage server may end for good: it counts as given up
  *   expect-trace = LogOtherContent     ; a trace event that must come after the first strike ("Name text": with this text in it)
+ *                                      ; "This|That": one of them
  *   expect-error = RoleCannotGoOn      ; the same of severity error, which then is no failure of the run
  *   expect-count = bad_frames >= 1     ; a metric, over all roles and processes
  *   expect-failure = the ring          ; the run must fail, and say this (or: this | that); without it, it must end well */

@@ -180,6 +180,21 @@ bool lie_is_event(struct bytes line, const char *name)
     return has_text(line, wanted);
 }
 
+/* names: "This|That". */
+static bool is_one_of(struct bytes line, const char *names)
+{
+    char name[LIE_TEXT_MAX];
+
+    for (size_t length = strcspn(names, "|"); length > 0; length = strcspn(names, "|")) {
+        snprintf(name, sizeof(name), "%.*s", (int)length, names);
+        if (lie_is_event(line, name))
+            return true;
+        names += length;
+        names += *names == '|';
+    }
+    return false;
+}
+
 static uint64_t number_of(struct bytes line, const char *key)
 {
     char wanted[64];
@@ -245,7 +260,7 @@ static bool traced(struct sim_world *world, struct sim_process *process, enum se
     for (uint32_t i = 0; i < section->expect_count && lies->strikes > 0; i++) {
         const struct lie_expect *expect = &section->expects[i];
 
-        if (expect->kind == LIE_EXPECT_COUNT || !lie_is_event(line, expect->name) || !has_text(line, expect->text))
+        if (expect->kind == LIE_EXPECT_COUNT || !is_one_of(line, expect->name) || !has_text(line, expect->text))
             continue;
         if (expect->kind == LIE_EXPECT_ERROR && severity < SEVERITY_ERROR)
             continue;

@@ -96,6 +96,8 @@ void engine_status(struct engine *engine, struct engine_status *ret_status)
     engine->ops->status(engine, ret_status);
 }
 
+const char engine_damaged_record[] = "checksum";
+
 int64_t engine_check(struct engine *engine, void (*report)(void *ctx, struct bytes key, const char *what), void *ctx)
 {
     return engine->ops->check(engine, report, ctx);

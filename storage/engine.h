@@ -80,5 +80,7 @@ void engine_status(struct engine *engine, struct engine_status *ret_status);
 
 /* Reads every record and compares with the counts and digests per key range that are kept in the same transaction; for
  * --inspect and the scrubber. report(ctx, key, what) for each damage. Blocking. Returns the number of damages or a
- * negative error. */
+ * negative error. A record whose checksum is wrong is engine_damaged_record (compare the pointers): whoever reads it is told.
+ * Whatever else is damaged may have lost keys, and no reader can tell. */
+extern const char engine_damaged_record[];
 int64_t engine_check(struct engine *engine, void (*report)(void *ctx, struct bytes key, const char *what), void *ctx);

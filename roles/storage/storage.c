@@ -270,21 +270,29 @@ static int restore_state(struct storage_server *storage)
     return 0;
 }
 
-/* A page that was damaged can lose keys without a trace in any record: the counts and digests tell. A large store is left to
- * its checksums, for nobody would wait for that. */
+static void count_lost(void *ctx, struct bytes key, const char *what)
+{
+    (void)key;
+    *(int64_t *)ctx += what != engine_damaged_record;
+}
+
+/* A page that was damaged can lose keys without a trace in any record: the counts and digests tell, and such a store must not
+ * answer. One that has damaged records alone serves the others: each reader of a damaged one is told. A large store is left
+ * to its checksums, for nobody would wait for that. */
 static int check_small_store(struct storage_server *storage)
 {
     struct engine_status status;
-    int64_t damages;
+    int64_t damages, lost = 0;
 
     engine_status(storage->engine, &status);
     if (status.bytes > (uint64_t)storage->env->knobs.storage_check_bytes_max)
         return 0;
-    damages = engine_check(storage->engine, NULL, NULL);
+    damages = engine_check(storage->engine, count_lost, &lost);
     storage_reads_engine(storage);
     if (damages > 0)
-        TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageStoreDamaged", {"Id", trace_id(storage->id)}, {"Damages", trace_int(damages)});
-    return damages > 0 ? ERROR_FILE_CORRUPT : (int)-damages;
+        TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageStoreDamaged", {"Id", trace_id(storage->id)}, {"Damages", trace_int(damages)},
+              {"KeysMayBeLost", trace_int(lost > 0)});
+    return lost > 0 ? ERROR_FILE_CORRUPT : damages < 0 ? (int)-damages : 0;
 }
 
 int storage_server_restore(const struct role_context *context, uint64_t server_id, struct storage_server **ret_storage)

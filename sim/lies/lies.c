@@ -242,7 +242,7 @@ static void watch_replicas(struct lies *lies, struct sim_process *process, struc
 {
     if (!lies->section->loses_replica || lies->lost_count == SIM_MACHINES_MAX)
         return;
-    if (lie_is_event(line, "StorageReplicaLost") || lie_is_event(line, "StorageStreamGone") || lie_is_event(line, "StorageNotRestored"))
+    if (is_one_of(line, "StorageReplicaLost|StorageStreamGone|StorageNotRestored|StorageStoreDamaged"))
         lies->lost[lies->lost_count++] = process;
 }
 

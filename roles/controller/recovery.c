@@ -451,7 +451,8 @@ static void ended(struct op *op)
     }
     TRACE(controller->env, SEVERITY_WARN, "RecoveryFailed", {"Stage", trace_str(stages[stage].name)},
           {"Error", trace_str(error_name(error))});
-    if (error != ERROR_OPERATION_OBSOLETE) /* that one: leadership is lost, and we are about to be destroyed */
+    /* Our own coordinator said so: leadership is lost, and we are about to be destroyed. A worker that says it means its role. */
+    if (error != ERROR_OPERATION_OBSOLETE || (stage != STATE_LOCKED && stage != STATE_WRITTEN))
         controller_recover_later(controller, controller->recovery_cause);
 }
 

@@ -359,11 +359,12 @@ void sim_disk_unhang(struct sim_process *process)
 void sim_disk_heal(struct sim_process *process)
 {
     struct sim_disk *disk = process->disk;
+    bool held_up = disk->hung_until_us != 0 || disk->slow_until_us != 0;
 
     disk->error_one_in = disk->error_calls = 0;
     disk->full = false;
     disk->slow_until_us = 0;
-    if (disk->hung_until_us != 0)
+    if (held_up) /* a start on a slow disk blocks in dozens of syncs, each as slow as the disk was when the turn began */
         sim_disk_unhang(process);
 }
 

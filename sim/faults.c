@@ -289,7 +289,9 @@ static void heal_process(struct sim_process *process)
     process->out_of_memory = false;
     sim_disk_heal(process);
     sim_process_resume(process);
-    if (process->alive && process->clock_drift_ppm != 0)
+    if (!process->alive)
+        process->clock_drift_ppm = 0; /* it would boot with a clock that stands still */
+    else if (process->clock_drift_ppm != 0)
         sim_process_set_clock(process, 0, process->wall_offset_us);
     if (process->foreign) {
         process->foreign = false;

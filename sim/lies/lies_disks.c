@@ -87,7 +87,8 @@ static bool harm_file(struct lies *lies, struct sim_process *process, const char
         offset = (end + 7) / 8 * 8;
         lie_file_write(process, path, offset, bytes_of(garbage, sizeof(garbage)));
     } else {
-        offset = strcmp(at, "end") == 0 ? end - 1 : HEADER_BYTES + lie_random(lies, (end - HEADER_BYTES) / 2);
+        /* A frame is filled up to 8 bytes, and what fills it means nothing: the first of 8 is never that. */
+        offset = strcmp(at, "end") == 0 ? end - 1 : HEADER_BYTES + (lie_random(lies, (end - HEADER_BYTES) / 2) & ~UINT64_C(7));
         lie_file_xor(process, path, offset, (uint8_t)(1u << lie_random(lies, 8)));
     }
     lie_strikes(lies, "%s of %s at %d of %d", path, process->name, (int)offset, (int)end);

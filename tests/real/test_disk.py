@@ -92,6 +92,13 @@ def test_a_full_disk_stops_commits_and_loses_nothing(scratch, _):
     print(f"      {checker.verify()}")
 
 
+def roles_at(scratch, port):
+    """What the process hosts, as the cluster's status says."""
+    status = scratch.local_cluster("status", *where(scratch), check=False).stdout.splitlines()
+    lines = [line for line in status if line.startswith(f"127.0.0.1:{port} ")]
+    return lines[0].split()[5:] if lines else []
+
+
 def full_disk_of(scratch, place, mebibytes):
     """The default cluster with a small disk under one process; returns its checker, the disk and what fills it."""
     port = free_ports(16)
@@ -99,6 +106,9 @@ def full_disk_of(scratch, place, mebibytes):
     small_disk(scratch, disk, mebibytes)
     checker = Checker(scratch, scratch.start_cluster(port=port))
     checker.goes_on("the start", 20)
+    # An epoch that was recruited before the process had registered would never meet its disk.
+    wait_until(f"{port + place} hosts a log", lambda: "log" in roles_at(scratch, port + place), 60, 0.5)
+    checker.goes_on("it hosts a log", 20)
     return checker, disk, fill(disk)
 
 
@@ -129,8 +139,7 @@ def test_a_full_disk_of_one_storage_server(scratch, _):
     wait_until("the storage server dies of it", lambda: "RoleEnded" in logged(scratch, port + STORES[0]), 60)
     checker.goes_on(f"the disk of {address} is full", 20)
     os.unlink(filler)
-    wait_until("it is back", lambda: "storage" in [line for line in scratch.local_cluster("status", *where(scratch), check=False)
-                                                   .stdout.splitlines() if line.startswith(address)][0].split()[5:], 60, 0.5)
+    wait_until("it is back", lambda: "storage" in roles_at(scratch, port + STORES[0]), 60, 0.5)
     checker.goes_on("there is space again")
     checker.end()
     print(f"      {checker.verify()}")

@@ -9,7 +9,7 @@ import sys
 FLOORS = {"net": 0, "txn": 1, "storage": 2, "roles": 3, "sim": 4, "tools": 5}
 PURE_NET = {"net/bytes.h", "net/arena.h", "net/list.h", "net/mem.h", "net/error.h", "net/planted_bug.h"}
 # The message table and the metadata's formats are declared with the codec's macros, which are pure as well.
-SCHEMAS = ("txn/messages", "txn/system_keys")
+SCHEMAS = ("txn/messages", "txn/system_keys", "txn/key_servers")
 PURE_OPEN = ("txn/client/", "txn/layers/", "txn/fdb_c/")  # parts of txn/ that may see the whole of net/
 HOSTS = ("roles/worker/", "roles/embedded/")  # may include the faces of other roles
 RAFT = "roles/coordinator/raft/"

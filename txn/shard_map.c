@@ -345,7 +345,7 @@ static int apply_shard(struct shard_map *map, struct bytes begin, struct bytes p
 {
     struct arena arena = {0};
     struct key_servers_value value;
-    int error = message_decode(&schema_key_servers_value, packed, &arena, &value);
+    int error = key_servers_decode(packed, &arena, &value);
 
     if (error == 0)
         error = set_shard(map, begin, &value);

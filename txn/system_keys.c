@@ -9,12 +9,6 @@
 #define SELF struct server_value
 SCHEMA_DEFINE(server_value, server_value_fields)
 #undef SELF
-#define SELF struct key_servers_value
-SCHEMA_DEFINE(key_servers_value, key_servers_value_fields)
-#undef SELF
-#define SELF struct server_keys_value
-SCHEMA_DEFINE(server_keys_value, server_keys_value_fields)
-#undef SELF
 
 enum { COUNT_MAX = 64, ID_BYTES = 8 };
 

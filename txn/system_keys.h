@@ -4,8 +4,8 @@
  *   \xff/conf/storage_engine        "lmdb" | "memory"
  *   \xff/conf/{logs,commit_proxies,grv_proxies,resolvers}   decimal text
  *   \xff/serverList/<id BE 8>       struct server_value (msgpack): where a storage server is, its zone and tag
- *   \xff/keyServers/<begin>         struct key_servers_value (msgpack): the team of the shard that begins there; it ends at the
- *                                   next such key (the last shard at \xff\xff)
+ *   \xff/keyServers/<begin>         struct key_servers_value (FoundationDB's format, key_servers.h): the team of the shard that
+ *                                   begins there; it ends at the next such key (the last shard at \xff\xff)
  *   \xff/serverKeys/<id BE 8>/<begin>  struct server_keys_value (msgpack): what server <id> does with [begin, end) from this
  *                                   version on. The proxies turn each SET into a private mutation in that server's tag.
  *   \xff/nextTag                    decimal text: tags below it have been used and never will be again
@@ -18,18 +18,12 @@
 
 #include "net/bytes.h"
 #include "net/message.h"
+#include "txn/key_servers.h"
 #include "txn/keys.h"
 #include "txn/messages.h"
 
 #define FIELDS_server_value(F, S, A, L) S(wire_endpoint, endpoint) F(bytes, zone) F(u32, tag) F(u32, engine)
 SCHEMA_DECLARE(server_value)
-/* destination: empty unless the shard is moving. */
-#define FIELDS_key_servers_value(F, S, A, L) L(u64, source) L(u64, destination)
-SCHEMA_DECLARE(key_servers_value)
-/* OWNED_EMPTY: from birth, there is nothing to fetch (a new database). */
-enum server_keys_state { SERVER_KEYS_NONE, SERVER_KEYS_OWNED_EMPTY, SERVER_KEYS_FETCH, SERVER_KEYS_READY };
-#define FIELDS_server_keys_value(F, S, A, L) F(u32, state) F(bytes, end)
-SCHEMA_DECLARE(server_keys_value)
 
 #define KEY_CONF_PREFIX BYTES_LITERAL("\xff/conf/")
 #define KEY_CONF_REDUNDANCY BYTES_LITERAL("\xff/conf/redundancy")

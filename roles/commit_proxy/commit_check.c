@@ -36,11 +36,20 @@ static bool decodes(const struct schema *schema, struct bytes packed)
 {
     union {
         struct server_value server;
-        struct key_servers_value key_servers;
         struct server_keys_value server_keys;
     } body;
     struct arena arena = {0};
     bool well = message_decode(schema, packed, &arena, &body) == 0;
+
+    arena_done(&arena);
+    return well;
+}
+
+static bool is_team(struct bytes packed)
+{
+    struct key_servers_value value;
+    struct arena arena = {0};
+    bool well = key_servers_decode(packed, &arena, &value) == 0;
 
     arena_done(&arena);
     return well;
@@ -56,8 +65,8 @@ static bool is_sound_metadata(const struct mutation *mutation)
     if (mutation->type == MUTATION_CLEAR_RANGE)
         return true;
     if (system_key_parse_key_servers(mutation->param1, &begin))
-        schema = &schema_key_servers_value;
-    else if (system_key_parse_server_list(mutation->param1, &id))
+        return mutation->type == MUTATION_SET && is_team(mutation->param2);
+    if (system_key_parse_server_list(mutation->param1, &id))
         schema = &schema_server_value;
     else if (system_key_parse_server_keys(mutation->param1, &id, &begin))
         schema = &schema_server_keys_value;

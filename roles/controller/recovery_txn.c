@@ -67,24 +67,26 @@ static uint32_t team_of(struct recovery *recovery, uint32_t servers, uint32_t i,
     return count;
 }
 
-static void set_shard(struct recovery *recovery, struct bytes_buffer *out, struct bytes begin, struct bytes end,
-                      struct recruit **team, uint32_t team_count)
+static void set_shard(struct bytes_buffer *out, struct bytes begin, struct bytes end, struct recruit **team,
+                      uint32_t team_count)
 {
     uint64_t ids[LOG_REPLICATION_MAX];
     struct key_servers_value servers = {.source = ids, .source_count = team_count};
-    struct server_keys_value keys = {.state = SERVER_KEYS_OWNED_EMPTY, .end = end};
-    struct bytes_buffer key = {0};
 
-    (void)recovery;
     for (uint32_t i = 0; i < team_count; i++)
         ids[i] = team[i]->role_id;
-    must(system_key_key_servers(&key, begin));
-    set_schema(out, bytes_buffer_bytes(&key), &schema_key_servers_value, &servers);
-    for (uint32_t i = 0; i < team_count; i++) {
-        key.len = 0;
-        must(system_key_server_keys(&key, ids[i], begin));
-        set_schema(out, bytes_buffer_bytes(&key), &schema_server_keys_value, &keys);
-    }
+    must(key_servers_set(out, begin, &servers));
+    for (uint32_t i = 0; i < team_count; i++)
+        must(server_keys_set(out, ids[i], begin, end, SERVER_KEYS_OWNED_EMPTY));
+}
+
+/* Whoever reads the map of shards needs the end of the last one, too. */
+static void set_last_boundary(struct bytes_buffer *out)
+{
+    struct bytes_buffer key = {0};
+
+    must(system_key_key_servers(&key, KEY_SYSTEM_END));
+    set(out, bytes_buffer_bytes(&key), bytes_none());
     bytes_buffer_done(&key);
 }
 
@@ -99,11 +101,12 @@ static void create_shards(struct recovery *recovery, struct bytes_buffer *out, u
         uint8_t first = (uint8_t)(256 * i / shards), last = (uint8_t)(256 * (i + 1) / shards);
 
         count = team_of(recovery, servers, i % servers, team);
-        set_shard(recovery, out, bytes_of(&first, i == 0 ? 0 : 1),
+        set_shard(out, bytes_of(&first, i == 0 ? 0 : 1),
                   i + 1 == shards ? KEY_SYSTEM_BEGIN : bytes_of(&last, 1), team, count);
     }
     count = team_of(recovery, servers, 0, team);
-    set_shard(recovery, out, KEY_SYSTEM_BEGIN, KEY_SYSTEM_END, team, count);
+    set_shard(out, KEY_SYSTEM_BEGIN, KEY_SYSTEM_END, team, count);
+    set_last_boundary(out);
 }
 
 static void create(struct recovery *recovery, struct bytes_buffer *out)

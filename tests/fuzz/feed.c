@@ -142,6 +142,20 @@ static struct bytes packed(struct feed *feed, struct arena *arena, const struct 
     return keep(arena, &out);
 }
 
+static struct bytes team_value(struct feed *feed, struct arena *arena)
+{
+    enum { MOST = 5 };
+    uint64_t ids[2 * MOST];
+    unsigned source = feed_below(feed, MOST + 1), destination = feed_below(feed, MOST + 1);
+    struct key_servers_value team = {ids, source, ids + source, destination};
+    struct bytes_buffer out = {0};
+
+    for (unsigned i = 0; i < source + destination; i++)
+        ids[i] = feed_number(feed);
+    (void)key_servers_encode(&team, &out);
+    return keep(arena, &out);
+}
+
 static struct bytes feed_value(struct feed *feed, struct arena *arena)
 {
     static const char *const words[] = {"", "1", "single", "double", "triple", "lmdb", "memory", "99999999999999999999", "-1",
@@ -153,7 +167,7 @@ static struct bytes feed_value(struct feed *feed, struct arena *arena)
     if (how < 0x80)
         return packed(feed, arena, &schema_server_value);
     if (how < 0xa0)
-        return packed(feed, arena, &schema_key_servers_value);
+        return team_value(feed, arena);
     if (how < 0xc8)
         return packed(feed, arena, &schema_server_keys_value);
     if (how < 0xfe)

@@ -45,10 +45,7 @@ static struct bytes metadata(struct stage *stage)
     (void)system_key_server_list(&key, id);
     (void)message_encode(&schema_server_value, &server, &value);
     (void)mutation_append(&out, MUTATION_SET, bytes_buffer_bytes(&key), bytes_buffer_bytes(&value));
-    key.len = value.len = 0;
-    (void)system_key_key_servers(&key, bytes_none());
-    (void)message_encode(&schema_key_servers_value, &team, &value);
-    (void)mutation_append(&out, MUTATION_SET, bytes_buffer_bytes(&key), bytes_buffer_bytes(&value));
+    (void)key_servers_set(&out, bytes_none(), &team);
     (void)mutation_append(&out, MUTATION_SET, KEY_CONF_REDUNDANCY, BYTES_LITERAL("single"));
     (void)mutation_append(&out, MUTATION_SET, KEY_CONF_ENGINE, BYTES_LITERAL("memory"));
     (void)arena_copy(&stage->arena, bytes_buffer_bytes(&out), &copy);

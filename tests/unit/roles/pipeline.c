@@ -486,20 +486,14 @@ void put_server(struct bytes_buffer *out, uint64_t id, tag_t tag)
 
 void put_shard(struct bytes_buffer *out, const char *begin, unsigned servers, const uint64_t *ids)
 {
-    struct key_servers_value value = {.source = (uint64_t *)ids, .source_count = servers};
-    struct bytes_buffer key = {0};
+    struct key_servers_value value = {.source = ids, .source_count = servers};
 
-    system_key_key_servers(&key, bytes_of_string(begin));
-    put_packed(out, &key, &schema_key_servers_value, &value);
+    cr_assert_eq(key_servers_set(out, bytes_of_string(begin), &value), 0);
 }
 
 void put_owner(struct bytes_buffer *out, uint64_t id, const char *begin, const char *end, enum server_keys_state state)
 {
-    struct server_keys_value value = {(uint32_t)state, bytes_of_string(end)};
-    struct bytes_buffer key = {0};
-
-    system_key_server_keys(&key, id, bytes_of_string(begin));
-    put_packed(out, &key, &schema_server_keys_value, &value);
+    cr_assert_eq(server_keys_set(out, id, bytes_of_string(begin), bytes_of_string(end), state), 0);
 }
 
 struct bytes_buffer two_servers(void)

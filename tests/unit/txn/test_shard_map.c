@@ -33,7 +33,7 @@ static int apply_shard(struct shard_map *map, struct bytes begin, struct model_s
     int error = system_key_key_servers(&key, begin);
 
     if (error == 0)
-        error = message_encode(&schema_key_servers_value, &value, &packed);
+        error = key_servers_encode(&value, &packed);
     if (error == 0)
         error = shard_map_apply(map, MUTATION_SET, bytes_buffer_bytes(&key), bytes_buffer_bytes(&packed));
     bytes_buffer_done(&key);
@@ -81,11 +81,15 @@ static void clear_shards(struct shard_map *map, struct model *model, unsigned fr
     bytes_buffer_done(&end);
 }
 
+/* Ids ascend, as they do in the value. */
 static void draw_team(uint64_t *random, uint64_t *ids, uint32_t *count, uint32_t least)
 {
-    *count = least + (uint32_t)draw_below(random, TEAM_MAX + 1 - least);
-    for (uint32_t i = 0; i < *count; i++)
-        ids[i] = 1 + draw_below(random, SERVERS);
+    uint32_t wanted = least + (uint32_t)draw_below(random, TEAM_MAX + 1 - least);
+
+    *count = 0;
+    for (uint64_t id = 1; id <= SERVERS && *count < wanted; id++)
+        if (draw_below(random, SERVERS + 1 - id) < wanted - *count)
+            ids[(*count)++] = id;
 }
 
 static bool has_tag(const struct shard_team *team, tag_t tag)

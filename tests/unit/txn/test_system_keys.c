@@ -63,21 +63,6 @@ Test(system_keys, what_is_not_of_the_form_is_not_parsed)
     cr_assert_not(system_key_parse_key_servers(BYTES_LITERAL("\xff/keyServer"), &begin));
 }
 
-Test(system_keys, values_round_trip_and_refuse_garbage)
-{
-    uint64_t ids[] = {7, 8};
-    struct key_servers_value value = {.source = ids, .source_count = 2}, back;
-    struct bytes_buffer packed = {0};
-    struct arena arena = {0};
-
-    cr_assert_eq(message_encode(&schema_key_servers_value, &value, &packed), 0);
-    cr_assert_eq(message_decode(&schema_key_servers_value, bytes_buffer_bytes(&packed), &arena, &back), 0);
-    cr_assert(back.source_count == 2 && back.source[1] == 8 && back.destination_count == 0);
-    cr_assert_neq(message_decode(&schema_key_servers_value, bytes_of(packed.ptr, packed.len - 1), &arena, &back), 0);
-    bytes_buffer_done(&packed);
-    arena_done(&arena);
-}
-
 Test(system_keys, the_configuration_round_trips)
 {
     struct configuration wanted = {3, ENGINE_MEMORY, 7, 2, 4, 64}, got;

@@ -13,6 +13,7 @@
 
 #include <stdarg.h>
 
+#include "net/address.h"
 #include "net/bytes.h"
 #include "net/knobs.h"
 #include "net/list.h"
@@ -23,22 +24,6 @@ struct env;
 struct env_conn;     /* opaque, owned by the env until closed() was called or env_conn_close() */
 struct env_listener; /* opaque */
 struct env_file;     /* opaque */
-
-/* IPv4, host byte order. All zero = none. */
-struct address {
-    uint32_t ip;
-    uint32_t port; /* 1..65535 */
-};
-
-enum { ADDRESS_TEXT_MAX = 24 };
-char *address_print(struct address address, char out[ADDRESS_TEXT_MAX]);
-/* "127.0.0.1:4500" exactly; returns 0, or ERROR_ADDRESS_PARSE_ERROR and leaves *ret untouched. */
-int address_parse(struct bytes text, struct address *ret_address);
-
-static inline bool address_equal(struct address a, struct address b)
-{
-    return a.ip == b.ip && a.port == b.port;
-}
 
 /* ---- ready queues, turn hooks, timers (net/env.c) ---- */
 

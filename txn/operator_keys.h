@@ -11,8 +11,8 @@
  * FoundationDB's keys (its values of the last four differ). Pure. */
 #pragma once
 
+#include "net/address.h"
 #include "net/arena.h"
-#include "net/env.h"
 #include "txn/messages.h"
 #include "txn/types.h"
 

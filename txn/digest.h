@@ -13,3 +13,5 @@ uint64_t push_section_digest(const struct push_section *section);
 uint64_t push_digest(const struct push *push, const uint64_t *section_digests);
 /* Of what a peek gives for `tag` at `version`. */
 uint64_t peek_digest(tag_t tag, version_t version, struct bytes mutations);
+/* Of a chunk that was fetched from `begin` on: its version, where it ends, and its pairs. */
+uint64_t fetch_digest(struct bytes begin, const struct fetch_range_reply *reply);

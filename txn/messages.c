@@ -249,12 +249,43 @@ SCHEMA_DEFINE(watch_event, watch_event_fields)
 #define SELF struct watch_reply
 SCHEMA_DEFINE(watch_reply, watch_reply_fields)
 #undef SELF
+#define SELF struct fetch_range
+SCHEMA_DEFINE(fetch_range, fetch_range_fields)
+#undef SELF
+#define SELF struct fetch_range_reply
+SCHEMA_DEFINE(fetch_range_reply, fetch_range_reply_fields)
+#undef SELF
+#define SELF struct get_shard_progress
+SCHEMA_DEFINE(get_shard_progress, get_shard_progress_fields)
+#undef SELF
+#define SELF struct shard_progress
+SCHEMA_DEFINE(shard_progress, shard_progress_fields)
+#undef SELF
+#define SELF struct get_shard_loads
+SCHEMA_DEFINE(get_shard_loads, get_shard_loads_fields)
+#undef SELF
+#define SELF struct shard_load
+SCHEMA_DEFINE(shard_load, shard_load_fields)
+#undef SELF
+#define SELF struct shard_loads
+SCHEMA_DEFINE(shard_loads, shard_loads_fields)
+#undef SELF
+#define SELF struct get_shard_split
+SCHEMA_DEFINE(get_shard_split, get_shard_split_fields)
+#undef SELF
+#define SELF struct shard_split
+SCHEMA_DEFINE(shard_split, shard_split_fields)
+#undef SELF
+#define SELF struct storage_servers
+SCHEMA_DEFINE(storage_servers, storage_servers_fields)
+#undef SELF
 
 /* What the third column means; `none` is a one-way message or a reply. */
 #define REPLY_OF_commit_reply &message_type_commit_reply
 #define REPLY_OF_coordinator_create_reply &message_type_coordinator_create_reply
 #define REPLY_OF_description &message_type_description
 #define REPLY_OF_done &message_type_done
+#define REPLY_OF_fetch_range_reply &message_type_fetch_range_reply
 #define REPLY_OF_get_commit_version_reply &message_type_get_commit_version_reply
 #define REPLY_OF_get_committed_reply &message_type_get_committed_reply
 #define REPLY_OF_get_key_locations_reply &message_type_get_key_locations_reply
@@ -272,6 +303,9 @@ SCHEMA_DEFINE(watch_reply, watch_reply_fields)
 #define REPLY_OF_peek_reply &message_type_peek_reply
 #define REPLY_OF_resolve_reply &message_type_resolve_reply
 #define REPLY_OF_role_started &message_type_role_started
+#define REPLY_OF_shard_loads &message_type_shard_loads
+#define REPLY_OF_shard_progress &message_type_shard_progress
+#define REPLY_OF_shard_split &message_type_shard_split
 #define REPLY_OF_state_reply &message_type_state_reply
 #define REPLY_OF_watch_reply &message_type_watch_reply
 #define M(id, name, reply, senders, priority) \

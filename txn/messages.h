@@ -329,6 +329,43 @@ SCHEMA_DECLARE(watch_event)
 #define FIELDS_watch_reply(F, S, A, L) A(watch_event, events)
 SCHEMA_DECLARE(watch_reply)
 
+/* ---- shards that move, and their loads ---- */
+
+/* One chunk of a move: from the destination to a source, see roles/storage/fetch.c. Pairs (as in get_range_reply) of [begin, end) as of
+ * `version`, until bytes_limit (and what the source puts into a chunk); waits for the version as reads do. All of the range must be
+ * readable there, else 1001. through: end of what the pairs cover (exclusive, above begin). digest: fetch_digest() in
+ * txn/digest.h, over all of it. */
+#define FIELDS_fetch_range(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, version) F(u32, bytes_limit)
+SCHEMA_DECLARE(fetch_range)
+#define FIELDS_fetch_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(bytes, through) F(u64, digest) F(i64, version)
+SCHEMA_DECLARE(fetch_range_reply)
+/* A long poll. Nothing is said before the server has come to `version`, at which the asker saw that the range is the server's: an older
+ * state may look ready. Then answered when all of [begin, end) is fetched and durable, or after wait_us; 1001 when some of it is
+ * not assigned to the server (any more); 1009 when the version has not come within wait_us. */
+#define FIELDS_get_shard_progress(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, wait_us) F(i64, version)
+SCHEMA_DECLARE(get_shard_progress)
+/* version: the server's. bytes_left: an estimate; 0: not known. */
+#define FIELDS_shard_progress(F, S, A, L) F(boolean, ready) F(i64, version) F(u64, bytes_fetched) F(u64, bytes_left)
+SCHEMA_DECLARE(shard_progress)
+/* What the server holds from `begin` on, in order, at most `limit` shards (0: as many as it likes), with sizes and loads by its samples. The numbers
+ * behind the array are of the whole server. more: there are others behind the last one; go on at its end. */
+#define FIELDS_get_shard_loads(F, S, A, L) F(bytes, begin) F(u32, limit)
+SCHEMA_DECLARE(get_shard_loads)
+#define FIELDS_shard_load(F, S, A, L)     F(bytes, begin) F(i64, bytes) F(i64, write_bytes_per_s) F(i64, read_bytes_per_s) F(i64, reads_per_s) F(bytes, end)
+SCHEMA_DECLARE(shard_load)
+#define FIELDS_shard_loads(F, S, A, L)                                                                                A(shard_load, shards) F(i64, bytes) F(i64, free_bytes) F(i64, total_bytes) F(i64, version) F(i64, durable_lag)     F(i64, write_bytes_per_s) F(i64, read_bytes_per_s) F(boolean, more)
+SCHEMA_DECLARE(shard_loads)
+/* Where to cut [begin, end), which is readable there (else 1001): strictly inside, in order; perhaps nowhere. */
+enum split_by { SPLIT_BY_BYTES, SPLIT_BY_WRITES, SPLIT_BY_READS }; /* each `chunk` bytes; at the median of the load */
+#define FIELDS_get_shard_split(F, S, A, L) F(bytes, begin) F(bytes, end) F(u32, by) F(i64, chunk)
+SCHEMA_DECLARE(get_shard_split)
+#define FIELDS_shard_split(F, S, A, L) A(split_key, keys)
+SCHEMA_DECLARE(shard_split)
+/* From the distributor to the controller: all storage servers as of `version`. One that is not named was removed; old generations
+ * wait for it no more. */
+#define FIELDS_storage_servers(F, S, A, L) F(i64, version) L(u64, ids)
+SCHEMA_DECLARE(storage_servers)
+
 /* ---- the table ---- */
 
 /* M(id, name, reply name or none, senders, priority). A reply has an id of its own and no reply. */
@@ -391,13 +428,22 @@ SCHEMA_DECLARE(watch_reply)
     M(66, watch_reply, none, SENDER_SERVER, READ)                                    \
     M(67, watch, watch_reply, SENDER_ANY, READ)                                      \
     M(68, get_workers_reply, none, SENDER_SERVER, READ)                              \
-    M(69, get_workers, get_workers_reply, SENDER_ANY, READ)
+    M(69, get_workers, get_workers_reply, SENDER_ANY, READ)                          \
+    M(80, fetch_range_reply, none, SENDER_SERVER, READ)                              \
+    M(81, fetch_range, fetch_range_reply, SENDER_SERVER, READ)                       \
+    M(82, shard_progress, none, SENDER_SERVER, READ)                                 \
+    M(83, get_shard_progress, shard_progress, SENDER_ANY, READ)                      \
+    M(84, shard_loads, none, SENDER_SERVER, READ)                                    \
+    M(85, get_shard_loads, shard_loads, SENDER_ANY, READ)                            \
+    M(86, shard_split, none, SENDER_SERVER, READ)                                    \
+    M(87, get_shard_split, shard_split, SENDER_ANY, READ)                            \
+    M(88, storage_servers, done, SENDER_SERVER, COMMIT)
 
 enum message_id {
 #define M(id, name, reply, senders, priority) MESSAGE_##name = id,
     MESSAGE_TABLE(M)
 #undef M
-    MESSAGE_ID_END = 70,
+    MESSAGE_ID_END = 89,
 };
 
 #define M(id, name, reply, senders, priority) extern const struct message_type message_type_##name;
@@ -417,7 +463,7 @@ const void *message_body_checked(const struct message *message, const struct mes
 /* Well-known endpoint ids. */
 enum well_known_endpoint {
     ENDPOINT_COORDINATOR = 1, /* raft_wire, coordinator_create, get_leader, *_state */
-    ENDPOINT_CONTROLLER = 2,  /* register_worker, get_description, create_database, get_status, storage_durable */
+    ENDPOINT_CONTROLLER = 2,  /* register_worker, get_description, create_database, get_status, storage_durable, storage_servers */
     ENDPOINT_WORKER = 3,      /* init_*, get_worker_status, reboot_process */
 };
 

@@ -59,3 +59,20 @@ Test(digest, a_peek_is_of_its_tag_and_version)
     cr_assert_neq(peek_digest(1, 8, mutations), digest);
     cr_assert_neq(peek_digest(1, 7, BYTES_LITERAL("mutationt")), digest);
 }
+
+Test(digest, a_chunk_is_of_its_begin_and_version_and_end)
+{
+    struct fetch_range_reply chunk = {.pairs = BYTES_LITERAL("pairs"), .count = 2, .through = BYTES_LITERAL("m"), .version = 9}, changed = chunk;
+    uint64_t digest = fetch_digest(BYTES_LITERAL("a"), &chunk);
+
+    cr_assert_eq(fetch_digest(BYTES_LITERAL("a"), &changed), digest);
+    cr_assert_neq(fetch_digest(BYTES_LITERAL("b"), &changed), digest);
+    changed.version = 10;
+    cr_assert_neq(fetch_digest(BYTES_LITERAL("a"), &changed), digest);
+    changed = chunk;
+    changed.through = BYTES_LITERAL("n");
+    cr_assert_neq(fetch_digest(BYTES_LITERAL("a"), &changed), digest);
+    changed = chunk;
+    changed.pairs = BYTES_LITERAL("pairz");
+    cr_assert_neq(fetch_digest(BYTES_LITERAL("a"), &changed), digest);
+}

@@ -1,0 +1,40 @@
+/* The parts of a plan: what plan.c (health), plan_teams.c (where to) and plan_balance.c (balance, size) share. */
+#pragma once
+
+#include "roles/distributor/plan.h"
+
+struct planning {
+    struct picture *picture;
+    const struct plan_rules *rules;
+    struct plan *plan;
+    int64_t now_us;
+    int64_t mean_bytes, mean_load; /* of a wanted server; at least 1 */
+    uint32_t wanted;               /* servers */
+    uint32_t moves;                /* under way, with those of this plan */
+    /* Of each slot, while the plan is made: moves that it has ordered already. */
+    uint32_t *sources, *destinations;
+    bool *ordered; /* of each shard: this plan has an action for it */
+};
+
+/* NULL when the plan is full. */
+struct plan_action *planning_add(struct planning *planning, enum plan_kind kind, enum plan_reason reason, size_t shard);
+/* A move to `team`, counted. */
+void planning_move(struct planning *planning, enum plan_reason reason, size_t shard, const uint32_t *team, uint32_t count);
+/* The number of zones among `count` servers. */
+uint32_t planning_zones(const struct picture *picture, const uint32_t *servers, uint32_t count);
+/* True when a move of the shard to the team stays within the bounds of moves in flight. */
+bool planning_has_room(const struct planning *planning, const struct picture_shard *shard, const struct team *team);
+
+/* ---- plan_teams.c ---- */
+
+/* Makes the teams that data is moved to fit the servers that are wanted: each of them in several, of different partners. */
+void planning_candidates(struct planning *planning);
+enum place { PLACE_FOUND, PLACE_BUSY /* there is one, but its servers have enough to do */, PLACE_NONE };
+/* A better team for a shard that is not placed well. */
+enum place planning_place(struct planning *planning, const struct picture_shard *shard, struct team *ret_team);
+
+/* ---- plan_balance.c ---- */
+
+void planning_balance(struct planning *planning);
+void planning_split(struct planning *planning);
+void planning_merge(struct planning *planning);

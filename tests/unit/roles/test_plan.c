@@ -1,0 +1,403 @@
+/* The planner: what it does for single shards, and that whole clusters settle, healthy and balanced, whatever happens to them. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "tests/unit/draw.h"
+#include "tests/unit/roles/plan_model.h"
+#include "txn/keys.h"
+#include "txn/messages.h"
+
+static struct model *fresh(uint32_t replication, uint32_t servers, uint32_t shards)
+{
+    static struct model model;
+
+    model_init(&model, replication, 1);
+    for (uint32_t i = 0; i < servers; i++)
+        model_add_server(&model, 1000 + i, i);
+    model_make_shards(&model, shards);
+    return &model;
+}
+
+Test(plan, a_healthy_cluster_is_left_alone)
+{
+    struct model *model = fresh(2, 4, 1);
+
+    model->bytes = 5000000;
+    cr_assert(model_settle(model, 20, 10));
+    cr_assert_eq(model->started + model->splits + model->merges, 0);
+    model_done(model);
+}
+
+Test(plan, the_shard_with_fewest_copies_comes_first)
+{
+    struct model *model = fresh(3, 8, 16);
+
+    model->bytes = 50000000;
+    model_step(model);
+    model_kill(model, 0);
+    model_kill(model, 1);
+    model->picture->servers[0].failed = model->picture->servers[1].failed = true;
+    plan_make(model->picture, &model->rules, model->now_us, &model->plan);
+    cr_assert_gt(model->plan.count, 2);
+    for (uint32_t i = 1, copies = 0; i < model->plan.count && model->plan.actions[i].reason == PLAN_FEW_COPIES; i++) {
+        const struct team *team = teams_at(&model->picture->teams, model->picture->shards[model->plan.actions[i].shard]->source);
+
+        cr_assert_geq(team->health.zones, copies);
+        copies = team->health.zones;
+    }
+    cr_assert_eq(model->plan.summary.copies_min, 1);
+    cr_assert(model_settle(model, 300, 15));
+    cr_assert(model_is_healthy(model));
+    model_done(model);
+}
+
+Test(plan, a_server_that_does_not_answer_for_a_while_is_not_replaced)
+{
+    struct model *model = fresh(2, 4, 8);
+
+    model->bytes = 50000000;
+    model_kill(model, 2);
+    for (unsigned i = 0; i < 5; i++)
+        model_step(model);
+    cr_assert_eq(model->started, 0);
+    cr_assert_eq(model->plan.summary.copies_min, 2);
+    cr_assert_eq(model->plan.summary.reachable_min, 1, "status shows it at once");
+    model_return(model, 2);
+    cr_assert(model_settle(model, 20, 15));
+    cr_assert_eq(model->started, 0);
+    model_done(model);
+}
+
+Test(plan, without_another_zone_a_dead_servers_copy_is_kept_and_counted)
+{
+    struct model *model = fresh(3, 3, 4);
+
+    model->rules.shards_per_server_min = 10; /* no merges */
+    model_kill(model, 1);
+    for (unsigned i = 0; i < 20; i++)
+        model_step(model);
+    cr_assert_eq(model->started, 0);
+    cr_assert_eq(model->plan.summary.stuck, 5, "%zu", model->plan.summary.stuck);
+    cr_assert_eq(model->plan.summary.zones, 2);
+    cr_assert_eq(model->plan.summary.copies_min, 2);
+    model_add_server(model, 2000, 7);
+    cr_assert(model_settle(model, 100, 15));
+    cr_assert(model_is_healthy(model));
+    model_done(model);
+}
+
+Test(plan, an_excluded_server_is_emptied_and_may_then_go)
+{
+    struct model *model = fresh(2, 4, 16);
+
+    model->bytes = 100000000;
+    model->picture->servers[3].excluded = true;
+    model_step(model);
+    cr_assert(!plan_may_remove(model->picture, &model->plan.summary, 3));
+    cr_assert(model_settle(model, 200, 15));
+    cr_assert(model_is_healthy(model));
+    cr_assert(plan_may_remove(model->picture, &model->plan.summary, 3));
+    model_done(model);
+}
+
+Test(plan, excluding_all_of_the_other_zones_changes_nothing)
+{
+    struct model *model = fresh(2, 3, 4);
+
+    model->picture->servers[1].excluded = model->picture->servers[2].excluded = true;
+    for (unsigned i = 0; i < 30; i++)
+        model_step(model);
+    for (size_t i = 0; i < model->picture->shard_count; i++)
+        cr_assert_eq(teams_at(&model->picture->teams, model->picture->shards[i]->source)->count, 2);
+    cr_assert_gt(model->plan.summary.stuck, 0);
+    model_done(model);
+}
+
+Test(plan, two_copies_of_one_zone_are_parted)
+{
+    struct model *model = fresh(2, 4, 4);
+    uint32_t same[2] = {0, 1};
+
+    model->picture->servers[1].zone = model->picture->servers[0].zone;
+    picture_set_shard(model->picture, bytes_none(), same, 2, NULL, 0, ++model->version);
+    model_step(model);
+    cr_assert_eq(model->plan.actions[0].reason, PLAN_SAME_ZONE);
+    cr_assert(model_settle(model, 100, 15));
+    cr_assert(model_is_healthy(model));
+    model_done(model);
+}
+
+Test(plan, single_to_triple_to_double)
+{
+    struct model *model = fresh(1, 5, 20);
+
+    model->bytes = 100000000;
+    model->rules.replication = 3;
+    cr_assert(model_settle(model, 400, 15));
+    cr_assert(model_is_healthy(model));
+    model->rules.replication = 2;
+    model_step(model);
+    cr_assert_eq(model->plan.actions[0].reason, PLAN_TEAM_SIZE);
+    cr_assert(model_settle(model, 400, 15));
+    cr_assert(model_is_healthy(model));
+    model_done(model);
+}
+
+Test(plan, another_engine_comes_server_by_server)
+{
+    struct model *model = fresh(2, 3, 12);
+    uint32_t emptied = 0;
+
+    model->bytes = 100000000;
+    model->rules.engine = ENGINE_MEMORY;
+    for (unsigned round = 0; round < 3; round++) {
+        uint32_t old;
+
+        model_step(model);
+        cr_assert_neq(model->plan.summary.draining, 0);
+        old = model->plan.summary.draining - 1;
+        /* The distributor recruits one beside it, in the same zone. */
+        model->picture->servers[model_add_server(model, 5000 + round, (uint32_t)model->picture->servers[old].zone - 1)].engine =
+            ENGINE_MEMORY;
+        cr_assert(model_settle(model, 300, 15));
+        cr_assert(plan_may_remove(model->picture, &model->plan.summary, old));
+        picture_forget_candidates(model->picture);
+        picture_forget_server(model->picture, old);
+        emptied++;
+    }
+    cr_assert_eq(emptied, 3);
+    model_step(model);
+    cr_assert_eq(model->plan.summary.draining, 0);
+    cr_assert(model_is_healthy(model));
+    model_done(model);
+}
+
+Test(plan, a_move_that_was_begun_goes_on_to_where_it_went)
+{
+    struct model *model = fresh(2, 4, 4);
+    uint32_t source[2] = {0, 1}, destination[2] = {2, 3};
+
+    picture_set_shard(model->picture, bytes_none(), source, 2, destination, 2, ++model->version);
+    model_step(model);
+    cr_assert_eq(model->plan.actions[0].reason, PLAN_RESUME);
+    cr_assert_eq(model->plan.actions[0].kind, PLAN_MOVE);
+    cr_assert(team_has(teams_at(&model->picture->teams, model->picture->shards[0]->destination), 2) || model->finished == 1);
+    model_done(model);
+}
+
+Test(plan, a_move_whose_destination_died_is_taken_back_or_sent_elsewhere)
+{
+    struct model *model = fresh(2, 4, 4);
+    uint32_t source[2] = {0, 1}, destination[2] = {0, 3};
+
+    picture_set_shard(model->picture, bytes_none(), source, 2, destination, 2, ++model->version);
+    model_kill(model, 3);
+    model->picture->servers[3].failed = true;
+    model_step(model);
+    cr_assert_eq(model->cancelled, 1);
+    picture_set_shard(model->picture, bytes_none(), destination, 2, source, 2, ++model->version);
+    cr_assert(model_settle(model, 100, 15));
+    cr_assert(model_is_healthy(model));
+    model_done(model);
+}
+
+/* ---- sizes ---- */
+
+Test(plan, shards_grow_and_are_split_and_shrink_and_are_merged)
+{
+    struct model *model = fresh(2, 5, 1);
+    size_t many;
+
+    model->bytes = 2e9;
+    cr_assert(model_settle(model, 1000, 15));
+    many = model->picture->shard_count;
+    cr_assert(many >= 200 && many <= 900, "%zu shards", many);
+    for (size_t i = 0; i < many; i++)
+        cr_assert_leq(model->picture->shards[i]->bytes, model->plan.summary.split_bytes);
+    model->bytes = 1e7;
+    cr_assert(model_settle(model, 3000, 15));
+    cr_assert_lt(model->picture->shard_count, many / 10);
+    cr_assert(model_is_healthy(model));
+    model_done(model);
+}
+
+/* ---- balance ---- */
+
+static void settles_balanced(struct model *model, double bytes_at_most, double load_at_most)
+{
+    uint64_t moves;
+
+    cr_assert(model_settle(model, 3000, 30), "it did not settle");
+    cr_assert(model_is_healthy(model));
+    cr_assert_lt(model_worst_bytes(model), bytes_at_most, "bytes: %.2f", model_worst_bytes(model));
+    cr_assert_lt(model_worst_load(model), load_at_most, "load: %.2f", model_worst_load(model));
+    moves = model->started;
+    for (unsigned i = 0; i < 500; i++)
+        model_step(model);
+    cr_assert_eq(model->started, moves, "what has settled stays");
+}
+
+Test(plan, a_new_server_fills_up)
+{
+    struct model *model = fresh(2, 4, 100);
+
+    model->bytes = 5e9;
+    settles_balanced(model, 1.3, 9);
+    model_add_server(model, 3000, 9);
+    model_add_server(model, 3001, 10);
+    settles_balanced(model, 1.3, 9);
+    model_done(model);
+}
+
+Test(plan, a_hot_range_is_spread)
+{
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct model *model = fresh(seed == 3 ? 2 : 1, 4, 64);
+
+        model->random = seed;
+        model->bytes = 1e9;
+        model->reads_at = model_hot_range;
+        model->writes_at = seed == 2 ? model_hot_range : model_uniform;
+        model->reads = 50e6;
+        model->writes = 5e6;
+        settles_balanced(model, 1.5, 1.3);
+        model_done(model);
+    }
+}
+
+Test(plan, a_zipf_load_is_spread)
+{
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct model *model = fresh((uint32_t)seed, 6, 64);
+
+        model->random = seed;
+        model->bytes = 3e9;
+        model->reads_at = model->writes_at = model_zipf;
+        model->reads = 80e6;
+        model->writes = 10e6;
+        settles_balanced(model, 1.5, 1.3);
+        model_done(model);
+    }
+}
+
+Test(plan, measurements_that_waver_move_little)
+{
+    struct model *model = fresh(2, 6, 64);
+    uint64_t before, moved;
+
+    model->bytes = 3e9;
+    model->reads = model->writes = 20e6;
+    cr_assert(model_settle(model, 2000, 30));
+    before = model->started;
+    for (unsigned i = 0; i < 1000; i++) {
+        model->reads = 20e6 * (0.9 + (double)draw_below(&model->random, 200) / 1000);
+        model->writes = 20e6 * (0.9 + (double)draw_below(&model->random, 200) / 1000);
+        model_step(model);
+    }
+    moved = model->started - before;
+    cr_assert_lt(moved, 10, "%llu moves", (unsigned long long)moved);
+    model_done(model);
+}
+
+/* ---- whatever happens ---- */
+
+static void trouble(struct model *model, uint32_t servers, uint64_t *next_id)
+{
+    uint32_t slot = (uint32_t)draw_below(&model->random, servers), dead = 0;
+
+    for (uint32_t i = 0; i < model->picture->server_count; i++)
+        dead += model->dead[i];
+    switch (draw_below(&model->random, 12)) {
+    case 0:
+        if (dead == 0 && !model->picture->servers[slot].excluded)
+            model_kill(model, slot);
+        break;
+    case 1:
+    case 2:
+        for (uint32_t i = 0; i < servers; i++)
+            if (model->dead[i])
+                model_return(model, i);
+        break;
+    case 3:
+        model->picture->servers[slot].excluded = !model->picture->servers[slot].excluded;
+        break;
+    case 4:
+        if (model->picture->server_count < servers + 4)
+            model_add_server(model, ++*next_id, (uint32_t)draw_below(&model->random, 6));
+        break;
+    case 5:
+        model->rules.replication = 1 + (uint32_t)draw_below(&model->random, 3);
+        break;
+    case 6:
+        model->bytes = (double)draw_below(&model->random, 4000) * 1e6;
+        break;
+    case 7:
+        model->reads_at = draw_below(&model->random, 2) ? model_hot_range : model_zipf;
+        break;
+    default:
+        break;
+    }
+}
+
+static void random_cluster(uint64_t seed)
+{
+    static struct model model;
+    uint32_t servers;
+    uint64_t next_id = 100;
+
+    model_init(&model, 1 + (uint32_t)(seed % 3), seed);
+    servers = 5 + (uint32_t)draw_below(&model.random, 8);
+    for (uint32_t i = 0; i < servers; i++)
+        model_add_server(&model, ++next_id, i % 6 < 5 ? i % 5 : i);
+    model.bytes = 1e8;
+    model.reads = model.writes = 10e6;
+    model_make_shards(&model, 1 + (uint32_t)draw_below(&model.random, 50));
+    for (unsigned i = 0; i < 300; i++) {
+        if (draw_below(&model.random, 5) == 0)
+            trouble(&model, servers, &next_id);
+        model_step(&model);
+    }
+    for (uint32_t i = 0; i < model.picture->server_count; i++) {
+        if (model.dead[i])
+            model_return(&model, i);
+        model.picture->servers[i].excluded = false;
+    }
+    cr_assert(model_settle(&model, 3000, 30), "seed %llu does not settle", (unsigned long long)seed);
+    cr_assert(model_is_healthy(&model), "seed %llu", (unsigned long long)seed);
+    model_done(&model);
+}
+
+Test(plan, random_clusters_end_with_every_shard_whole, .timeout = 100)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++)
+        random_cluster(seed);
+}
+
+/* ---- cost ---- */
+
+static double plan_us(uint32_t servers, uint32_t shards, unsigned rounds)
+{
+    struct model *model = fresh(3, servers, shards);
+    struct timespec from, to;
+
+    model->bytes = 50e6 * shards / 10;
+    model->rules.shards_per_server_min = shards; /* no merges: what is timed is the looking */
+    model_step(model);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+    for (unsigned i = 0; i < rounds; i++)
+        plan_make(model->picture, &model->rules, model->now_us, &model->plan);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+    model_done(model);
+    return ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / 1000 / rounds;
+}
+
+Test(plan, its_time_grows_no_faster_than_the_shards)
+{
+    double small = plan_us(100, 1000, 50), large = plan_us(100, 10000, 20);
+
+    printf("a plan for 100 servers takes %.0f us with 1,000 shards, %.0f us with 10,000; a shard takes %d bytes and its key\n", small,
+           large, PICTURE_SHARD_BYTES);
+    cr_assert_lt(large, 3 * 10 * small); /* three times: a busy machine */
+    cr_assert_leq(PICTURE_SHARD_BYTES + sizeof(struct picture_shard *), 200);
+}

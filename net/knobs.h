@@ -48,6 +48,8 @@
     X(storage_read_job_bytes, 1073741824, 1048576, 1073741824, "an engine file above this is read off the loop")          \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
     X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \
+    X(client_second_delay_us, 4000, 0, 20000, "so much longer than usual may an answer take, then another replica is asked too") \
+    X(client_second_percent, 10, 0, 100, "second requests are at most this part of all reads; 0: there are none")          \
     X(client_location_cache_max, 100000, 2, 100000, "shard locations remembered")                                         \
     X(client_grv_batch_max, 10000, 1, 10000, "read-version requests that travel in one message")                          \
     X(trace_roll_bytes, 10485760, 65536, 10485760, "a trace file ends at this size")                                   \

@@ -536,7 +536,6 @@ static void init_lists(struct client *client)
     list_init(&client->servers);
     list_init(&client->dirty_servers);
     list_init(&client->locating);
-    list_init(&client->delayed_gets);
     list_init(&client->transactions);
     client_watches_init(&client->watches);
     op_list_init(&client->ops, client->env, client);
@@ -564,6 +563,7 @@ int client_create(struct env *env, const struct client_options *options, struct 
     client->turn_end.run = turn_end;
     client->cached_version = VERSION_NONE;
     client->self_conflicts = env_random(env);
+    client->second_earned_us = env_now_us(env);
     atomic_init(&client->location_cache_max, env->knobs.client_location_cache_max);
     atomic_init(&client->watches_max, CLIENT_WATCHES_DEFAULT);
     whole->finder.retry.fire = retry_fired;

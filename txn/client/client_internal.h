@@ -73,13 +73,15 @@ struct client_server {
     struct list link; /* client->servers */
     struct endpoint endpoint;
     uint32_t refs;    /* of locations, waiting gets and requests */
-    struct list gets; /* transaction_get.link: asked for in this turn */
+    struct list gets; /* get_ask.link: asked for in this turn */
     uint32_t get_count;
     struct list dirty; /* client->dirty_servers */
     uint32_t outstanding;     /* gets and range reads that it was sent and has not answered */
     int64_t latency_us;       /* smoothed; 0: not known */
+    int64_t usual_us, deviation_us; /* of its answers, without the rare slow one (second_request.c); 0: not known */
     int64_t answered_us;      /* when latency_us was last true */
     int64_t avoid_until_us;   /* it has just failed */
+    int64_t late_until_us;    /* it has not answered for long, and may still */
     uint32_t failures;        /* in a row */
 };
 
@@ -102,6 +104,19 @@ void server_sent(struct client_server *server, uint32_t count);
 void server_left(struct client_server *server, uint32_t count);
 void server_answered(struct client *client, struct client_server *server, int64_t took_us);
 void server_failed(struct client *client, struct client_server *server, int64_t took_us);
+
+/* ---- a second request to another replica (second_request.c); struct second_request: transaction.h ---- */
+
+/* Something was sent to the server, with `reads` that nobody was asked for before. The server must stay referenced until
+ * second_stop(). late() runs each time that it has been silent twice as long as the last time (never within this call); it may ask
+ * another replica. */
+void second_start(struct second_request *second, struct client *client, struct client_server *server, uint32_t reads,
+                  void (*late)(struct second_request *second));
+void second_stop(struct second_request *second); /* accepts a zeroed one */
+void second_answered(struct client_server *server, int64_t took_us);
+/* Another replica than `first` and those tried that is not late itself, or NULL: there is none, or the budget is spent. For one read. */
+struct client_server *second_pick(struct client *client, const struct client_location *location,
+                                  const struct client_server *first, uint32_t tried, uint32_t *ret_replica);
 
 /* struct client_locate: transaction.h. */
 void locate_ask(struct client *client, struct client_locate *locate);
@@ -174,7 +189,7 @@ struct client {
     struct client_request *location_query;
     struct env_timer locate_timer;
     int64_t locate_delay_us;
-    struct list delayed_gets; /* every get that waits for its timer */
+    int64_t second_budget, second_earned_us; /* second_request.c */
 
     struct client_watches watches;
     struct bytes_buffer file_path, connection_string; /* what special keys say; empty: not known */

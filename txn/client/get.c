@@ -1,7 +1,8 @@
 /* Point reads: looked up in the transaction's own writes first, then gathered by storage server, a message a server a turn.
  *
  * A get is no op: it is a node that moves from list to list (waiting for the version, for its location, for the end of the
- * turn, for the message's answer), so that a message of 64 gets is one op. Cancelling takes it out of whichever list it is in.
+ * turn, for the message's answer), so that a message of 64 gets is one op. Cancelling takes it out of whichever lists it is in:
+ * when its server is late, it is in a message to another replica as well, and the first answer counts.
  *
  * A replica that can't be reached is passed over; when all are, the location is asked for again after a short pause, for as
  * long as the transaction wants to wait. */
@@ -14,9 +15,10 @@ enum { GETS_PER_MESSAGE_MAX = 4096 };
 
 struct get_batch {
     struct client_request request; /* first */
-    struct list gets;
-    uint32_t count;
+    struct list asks; /* get_ask.link */
+    uint32_t count, first_count; /* first: those that are no second requests */
     struct client_server *server; /* shared */
+    struct second_request second;
 };
 
 static void dispatch(struct transaction_get *get);
@@ -25,7 +27,8 @@ static void dispatch(struct transaction_get *get);
 
 static void take_out(struct transaction_get *get)
 {
-    list_remove(&get->link);
+    list_remove(&get->asks[0].link);
+    list_remove(&get->asks[1].link);
     list_remove(&get->call.link);
     locate_cancel(&get->locate);
     env_timer_cancel(get->call.env, &get->timer);
@@ -112,14 +115,32 @@ static bool another_is_left(struct transaction_get *get)
     return location != NULL && location_pick(client, location, get->tried, &replica) != NULL;
 }
 
-static void one_failed(struct transaction_get *get, int error)
+static struct get_ask *pop_ask(struct list *asks)
 {
+    return list_entry(list_pop_front(asks), struct get_ask, link);
+}
+
+/* One that is in no message. */
+static struct get_ask *other_ask(struct get_ask *ask)
+{
+    return ask == &ask->get->asks[0] ? &ask->get->asks[1] : &ask->get->asks[0];
+}
+
+/* The ask has left its message. */
+static void one_failed(struct get_ask *ask, int error)
+{
+    struct transaction_get *get = ask->get;
+
+    get->tried |= UINT32_C(1) << ask->replica;
+    if (list_linked(&other_ask(ask)->link)) {
+        PROBE(get->call.env, "one of two replicas failed: the other decides");
+        return;
+    }
     if (error == ERROR_WRONG_SHARD_SERVER) {
         PROBE(get->call.env, "a get's key is not where it was thought to be");
         again_with_new_location(get);
         return;
     }
-    get->tried |= UINT32_C(1) << get->replica;
     if (error == ERROR_TRANSACTION_TOO_OLD)
         get_fail(get, error);
     else if (another_is_left(get))
@@ -134,26 +155,29 @@ static void one_failed(struct transaction_get *get, int error)
 
 static void give_answers(struct get_batch *batch, const struct get_values_reply *reply)
 {
-    while (!list_empty(&batch->gets)) {
-        struct transaction_get *get = list_entry(list_pop_front(&batch->gets), struct transaction_get, link);
-        const struct value *value = &reply->values[get->slot];
+    while (!list_empty(&batch->asks)) {
+        struct get_ask *ask = pop_ask(&batch->asks);
+        struct transaction_get *get = ask->get;
+        const struct value *value = &reply->values[ask->slot];
 
         if (value->version != 0 && value->version != get->version) {
             client_refuse(get->txn->client, "a get was answered at another version");
-            one_failed(get, ERROR_BROKEN_PROMISE);
+            one_failed(ask, ERROR_BROKEN_PROMISE);
         } else if (value->error == 0 && BUGGIFY_ONE_IN(get->call.env, 64, "a get that was answered is asked of another replica"))
-            one_failed(get, ERROR_BROKEN_PROMISE);
-        else if (value->error == 0)
+            one_failed(ask, ERROR_BROKEN_PROMISE);
+        else if (value->error == 0) {
+            if (ask->is_second && list_linked(&other_ask(ask)->link))
+                PROBE(get->call.env, "the second replica answers a get first");
             succeed(get, value->present, value->value);
-        else
-            one_failed(get, (int)value->error);
+        } else
+            one_failed(ask, (int)value->error);
     }
 }
 
 static void fail_all(struct get_batch *batch, int error)
 {
-    while (!list_empty(&batch->gets))
-        one_failed(list_entry(list_pop_front(&batch->gets), struct transaction_get, link), error);
+    while (!list_empty(&batch->asks))
+        one_failed(pop_ask(&batch->asks), error);
 }
 
 static void batch_ended(struct client_request *request, int error)
@@ -162,6 +186,7 @@ static void batch_ended(struct client_request *request, int error)
     struct client *client = request->client;
     const struct get_values_reply *reply;
 
+    second_stop(&batch->second);
     server_left(batch->server, batch->count);
     if (error == 0) {
         reply = MESSAGE_BODY(get_values_reply, request->rpc.reply);
@@ -174,8 +199,8 @@ static void batch_ended(struct client_request *request, int error)
         PROBE(client->env, "a get failed at one replica");
         server_failed(client, batch->server, client->env->turn_us - request->op.started_us);
         if (client->destroying)
-            while (!list_empty(&batch->gets))
-                get_fail(list_entry(batch->gets.next, struct transaction_get, link), ERROR_OPERATION_CANCELLED);
+            while (!list_empty(&batch->asks))
+                get_fail(list_entry(batch->asks.next, struct get_ask, link)->get, ERROR_OPERATION_CANCELLED);
         fail_all(batch, error);
     }
     server_unref(client, batch->server);
@@ -195,19 +220,59 @@ static int fill(struct get_batch *batch, struct message *message, struct get_val
     if (body->gets == NULL)
         return ERROR_OUT_OF_MEMORY;
     while (batch->count < count && !list_empty(&server->gets)) {
-        struct transaction_get *get = list_entry(server->gets.next, struct transaction_get, link);
+        struct get_ask *ask = list_entry(server->gets.next, struct get_ask, link);
         struct get_value *at = &body->gets[batch->count];
 
-        if (arena_copy(&message->arena, bytes_buffer_bytes(&get->key), &at->key) != 0)
+        if (arena_copy(&message->arena, bytes_buffer_bytes(&ask->get->key), &at->key) != 0)
             return ERROR_OUT_OF_MEMORY;
-        at->version = get->version;
-        get->slot = batch->count++;
-        list_remove(&get->link);
-        list_push_back(&batch->gets, &get->link);
+        at->version = ask->get->version;
+        ask->slot = batch->count++;
+        batch->first_count += !ask->is_second;
+        list_remove(&ask->link);
+        list_push_back(&batch->asks, &ask->link);
     }
     body->gets_count = batch->count;
     server->get_count = list_empty(&server->gets) ? 0 : server->get_count - batch->count;
     return 0;
+}
+
+static void enqueue(struct get_ask *ask, struct transaction_get *get, struct client_server *server, uint32_t replica)
+{
+    struct client *client = get->txn->client;
+
+    ask->get = get;
+    ask->replica = replica;
+    ask->is_second = false;
+    list_push_back(&server->gets, &ask->link);
+    server->get_count++;
+    if (!list_linked(&server->dirty))
+        list_push_back(&client->dirty_servers, &server->dirty);
+    client_turn_end(client);
+}
+
+static void ask_another(struct get_ask *ask, const struct client_server *first)
+{
+    struct transaction_get *get = ask->get;
+    struct client *client = get->txn->client;
+    const struct client_location *location = location_find(client, bytes_buffer_bytes(&get->key), false);
+    struct client_server *server;
+    uint32_t replica;
+
+    if (location == NULL || list_linked(&other_ask(ask)->link))
+        return;
+    server = second_pick(client, location, first, get->tried, &replica);
+    if (server == NULL)
+        return;
+    enqueue(other_ask(ask), get, server, replica);
+    other_ask(ask)->is_second = true;
+}
+
+static void batch_late(struct second_request *second)
+{
+    struct get_batch *batch = container_of(second, struct get_batch, second);
+
+    list_each(link, after, &batch->asks)
+        ask_another(list_entry(link, struct get_ask, link), batch->server);
 }
 
 static bool send_gets(struct client *client, struct client_server *server)
@@ -221,17 +286,18 @@ static bool send_gets(struct client *client, struct client_server *server)
         return false;
     }
     batch->server = server;
-    list_init(&batch->gets);
+    list_init(&batch->asks);
     batch->request.client = client;
     batch->request.ended = batch_ended;
     if (fill(batch, message, body) != 0) {
-        list_splice(&server->gets, &batch->gets);
+        list_splice(&server->gets, &batch->asks);
         message_unref(message);
         mem_free(batch);
         return false;
     }
     server->refs++;
     server_sent(server, batch->count);
+    second_start(&batch->second, client, server, batch->first_count, batch_late);
     client_request_start(&batch->request, client, server->endpoint, message, client->env->knobs.client_request_timeout_us);
     return true;
 }
@@ -241,8 +307,12 @@ static void flush_server(struct client *client, struct client_server *server)
     while (!list_empty(&server->gets))
         if (!send_gets(client, server))
             break;
-    while (!list_empty(&server->gets)) /* no memory */
-        get_fail(list_entry(list_pop_front(&server->gets), struct transaction_get, link), ERROR_OUT_OF_MEMORY);
+    while (!list_empty(&server->gets)) { /* no memory */
+        struct get_ask *ask = pop_ask(&server->gets);
+
+        if (!list_linked(&other_ask(ask)->link))
+            get_fail(ask->get, ERROR_OUT_OF_MEMORY);
+    }
     server->get_count = 0;
 }
 
@@ -270,6 +340,7 @@ static void dispatch(struct transaction_get *get)
     struct bytes key = bytes_buffer_bytes(&get->key);
     const struct client_location *location;
     struct client_server *server;
+    uint32_t replica;
 
     if (BUGGIFY_ONE_IN(client->env, 32, "a client forgets where a key is before it reads it"))
         location_forget(client, key, false);
@@ -280,16 +351,11 @@ static void dispatch(struct transaction_get *get)
         locate_ask(client, &get->locate);
         return;
     }
-    server = location_pick(client, location, get->tried, &get->replica);
-    if (server == NULL) {
+    server = location_pick(client, location, get->tried, &replica);
+    if (server == NULL)
         again_with_new_location(get);
-        return;
-    }
-    list_push_back(&server->gets, &get->link);
-    server->get_count++;
-    if (!list_linked(&server->dirty))
-        list_push_back(&client->dirty_servers, &server->dirty);
-    client_turn_end(client);
+    else
+        enqueue(&get->asks[0], get, server, replica);
 }
 
 void get_version_known(struct transaction_get *get, version_t version)

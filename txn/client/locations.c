@@ -53,10 +53,11 @@ void server_left(struct client_server *server, uint32_t count)
 
 void server_answered(struct client *client, struct client_server *server, int64_t took_us)
 {
+    second_answered(server, took_us);
     server->latency_us = server->latency_us == 0 ? took_us : (server->latency_us * 7 + took_us) / 8;
     server->answered_us = client->env->turn_us;
     server->failures = 0;
-    server->avoid_until_us = 0;
+    server->avoid_until_us = server->late_until_us = 0;
 }
 
 /* A dead machine costs each request that tries it as long as a time-out: it is tried a fraction of the time alone. Two such
@@ -71,6 +72,7 @@ void server_failed(struct client *client, struct client_server *server, int64_t 
         server->latency_us = took_us; /* one that never answered is not the fastest */
     server->failures++;
     server->avoid_until_us = env_now_us(client->env) + pause_us;
+    server->late_until_us = 0;
 }
 
 /* ---- the cache ---- */
@@ -236,13 +238,18 @@ static int64_t cost_of(const struct client *client, const struct client_server *
     return (latency_us + LATENCY_US_FLOOR) * (1 + (int64_t)server->outstanding + gathered);
 }
 
+static bool is_avoided(const struct client *client, const struct client_server *server)
+{
+    return server->avoid_until_us > client->env->turn_us || server->late_until_us > client->env->turn_us;
+}
+
 /* Is `b`, which was drawn second, clearly better than `a`? Never one that has just failed, if the other has not. Then the one that this
  * turn's message goes to already; then the one that costs less by half: where they are about equal, the draw decides, and
  * the load is shared. */
 static bool is_better(const struct client *client, const struct client_server *b, const struct client_server *a)
 {
-    int64_t now_us = client->env->turn_us, cost_a = cost_of(client, a), cost_b = cost_of(client, b);
-    bool a_avoided = a->avoid_until_us > now_us, b_avoided = b->avoid_until_us > now_us;
+    int64_t cost_a = cost_of(client, a), cost_b = cost_of(client, b);
+    bool a_avoided = is_avoided(client, a), b_avoided = is_avoided(client, b);
     bool a_open = a->get_count > 0 && a->get_count < TURN_GETS_MIN, b_open = b->get_count > 0 && b->get_count < TURN_GETS_MIN;
 
     if (a_avoided != b_avoided)
@@ -271,7 +278,7 @@ struct client_server *location_pick(struct client *client, const struct client_l
             best = server;
             *ret_replica = replica;
         }
-        if (any || (++seen >= 2 && best->avoid_until_us <= client->env->turn_us))
+        if (any || (++seen >= 2 && !is_avoided(client, best)))
             break;
     }
     return best;

@@ -7,6 +7,8 @@
  * shard and up to the next range that the transaction cleared: what it cleared is skipped without asking anybody. The answer covers the
  * piece, or its part up to the last pair when the server stopped at a limit; over that part the two ordered lists are merged.
  *
+ * A second replica may be asked for the same piece while the first is silent; one answer is taken.
+ *
  * Selectors are range reads too: the n-th key from a place is the n-th pair of a read with limit n. The merge: range_merge.c. */
 #include <assert.h>
 
@@ -224,7 +226,8 @@ static int fill_request(struct transaction_range *range, struct message *message
     return arena_copy(&message->arena, range->piece_high, &body->end);
 }
 
-static enum op_result ask(struct transaction_range *range)
+/* 0 or ERROR_OUT_OF_MEMORY (nothing was sent). */
+static int ask(struct transaction_range *range, struct range_ask *ask, struct client_server *server, uint32_t replica)
 {
     struct client *client = range->txn->client;
     struct message *message;
@@ -232,11 +235,30 @@ static enum op_result ask(struct transaction_range *range)
 
     if (body == NULL || fill_request(range, message, body) != 0) {
         message_unref(message);
-        return op_finish(&range->op, ERROR_OUT_OF_MEMORY);
+        return ERROR_OUT_OF_MEMORY;
     }
-    rpc_call_start(&range->rpc, &range->op, client->rpc, &range->server->endpoint, message,
-                   client->env->knobs.client_request_timeout_us);
-    return op_wait(&range->op, ANSWERED);
+    ask->server = server;
+    ask->replica = replica;
+    server->refs++;
+    server_sent(server, 1);
+    rpc_call_start(&ask->rpc, &range->op, client->rpc, &server->endpoint, message, client->env->knobs.client_request_timeout_us);
+    gather_add(&range->answer, &ask->rpc.wait);
+    return 0;
+}
+
+static void late(struct second_request *second)
+{
+    struct transaction_range *range = container_of(second, struct transaction_range, second);
+    struct client *client = range->txn->client;
+    const struct client_location *location = location_find(client, near_end(range), range->options.reverse);
+    struct client_server *server;
+    uint32_t replica;
+
+    if (range->answer.fired || range->asks[1].server != NULL || location == NULL)
+        return;
+    server = second_pick(client, location, range->asks[0].server, range->tried, &replica);
+    if (server != NULL)
+        (void)ask(range, &range->asks[1], server, replica); /* without memory the first one is waited for */
 }
 
 /* Forgets the location and comes back after a pause. */
@@ -272,6 +294,8 @@ static enum op_result located_stage(struct op *op)
     struct client *client = range->txn->client;
     struct bytes key = near_end(range);
     const struct client_location *location;
+    struct client_server *server;
+    uint32_t replica;
 
     if (BUGGIFY_ONE_IN(op->env, 32, "a client forgets where a range is before it reads it"))
         location_forget(client, key, range->options.reverse);
@@ -284,12 +308,14 @@ static enum op_result located_stage(struct op *op)
     }
     if (cut_piece(range, location) != 0)
         return op_finish(op, ERROR_OUT_OF_MEMORY);
-    range->server = location_pick(client, location, range->tried, &range->replica);
-    if (range->server == NULL)
+    server = location_pick(client, location, range->tried, &replica);
+    if (server == NULL)
         return pause_then_locate(range);
-    range->server->refs++;
-    server_sent(range->server, 1);
-    return ask(range);
+    gather_init(&range->answer, op, 1);
+    if (ask(range, &range->asks[0], server, replica) != 0)
+        return op_finish(op, ERROR_OUT_OF_MEMORY);
+    second_start(&range->second, client, server, 1, late);
+    return op_wait(op, ANSWERED);
 }
 
 static enum op_result one_failed(struct transaction_range *range, int error)
@@ -303,54 +329,88 @@ static enum op_result one_failed(struct transaction_range *range, int error)
         return pause_then_locate(range);
     if (error == ERROR_TRANSACTION_TOO_OLD)
         return op_finish(&range->op, error);
-    range->tried |= UINT32_C(1) << range->replica;
     if (location != NULL && location_pick(client, location, range->tried, &replica) != NULL)
         return op_move(&range->op, LOCATED);
     return client_error_is_transport(error) ? pause_then_locate(range) : op_finish(&range->op, error);
 }
 
-static void leave_server(struct transaction_range *range)
+/* Nobody is asked any more; answers that were not taken are dropped. */
+static void leave_servers(struct transaction_range *range)
 {
-    if (range->server != NULL)
-        server_left(range->server, 1);
-    server_unref(range->txn->client, range->server);
-    range->server = NULL;
+    second_stop(&range->second);
+    for (int i = 0; i < 2; i++) {
+        struct range_ask *ask = &range->asks[i];
+
+        rpc_call_clear(&ask->rpc);
+        if (ask->server != NULL)
+            server_left(ask->server, 1);
+        server_unref(range->txn->client, ask->server);
+        ask->server = NULL;
+    }
+}
+
+/* Says what is known of the servers now. Returns who has answered, or NULL and the error. */
+static struct range_ask *judge(struct transaction_range *range, int *ret_error)
+{
+    struct client *client = range->txn->client;
+    struct range_ask *winner = NULL;
+
+    *ret_error = 0;
+    for (int i = 0; i < 2; i++) {
+        struct range_ask *ask = &range->asks[i];
+        int64_t took_us = client->env->turn_us - ask->rpc.started_us;
+
+        if (ask->server == NULL)
+            continue;
+        if (ask->rpc.reply != NULL) {
+            winner = winner == NULL ? ask : winner;
+            server_answered(client, ask->server, took_us);
+        } else if (ask->rpc.error != 0) {
+            range->tried |= UINT32_C(1) << ask->replica;
+            *ret_error = *ret_error == 0 ? ask->rpc.error : *ret_error;
+            if (client_error_is_transport(ask->rpc.error))
+                server_failed(client, ask->server, took_us);
+        }
+    }
+    if (winner == &range->asks[1])
+        PROBE(client->env, "the second replica answers a range first");
+    return winner;
+}
+
+static int take_answer(struct transaction_range *range, const struct get_range_reply *reply)
+{
+    int error;
+
+    if (BUGGIFY_ONE_IN(range->op.env, 64, "a piece of a range that came is asked of another replica"))
+        return ERROR_BROKEN_PROMISE;
+    transaction_lock(range->txn);
+    if (!is_current(range)) {
+        error = ERROR_TRANSACTION_CANCELLED;
+    } else if (reply->version != 0 && reply->version != range->version) {
+        client_refuse(range->txn->client, "a range was answered at another version");
+        error = ERROR_BROKEN_PROMISE;
+    } else {
+        error = range_take_answer(range, reply);
+    }
+    transaction_unlock(range->txn);
+    return error;
 }
 
 static enum op_result answered(struct op *op)
 {
     struct transaction_range *range = range_of(op);
-    struct client *client = range->txn->client;
-    int error = range->rpc.error;
+    int error;
+    struct range_ask *winner = judge(range, &error);
 
+    if (winner != NULL)
+        error = take_answer(range, MESSAGE_BODY(get_range_reply, winner->rpc.reply));
+    if (winner != NULL && error != 0)
+        range->tried |= UINT32_C(1) << winner->replica;
+    leave_servers(range);
     if (error == 0)
-        server_answered(client, range->server, client->env->turn_us - range->rpc.started_us);
-    else if (client_error_is_transport(error))
-        server_failed(client, range->server, client->env->turn_us - range->rpc.started_us);
-    leave_server(range);
-    if (error == 0 && BUGGIFY_ONE_IN(op->env, 64, "a piece of a range that came is asked of another replica")) {
-        rpc_call_clear(&range->rpc);
-        error = ERROR_BROKEN_PROMISE;
-    }
-    if (error == 0) {
-        const struct get_range_reply *reply = MESSAGE_BODY(get_range_reply, range->rpc.reply);
-
-        transaction_lock(range->txn);
-        if (!is_current(range)) {
-            error = ERROR_TRANSACTION_CANCELLED;
-        } else if (reply->version != 0 && reply->version != range->version) {
-            client_refuse(client, "a range was answered at another version");
-            error = ERROR_BROKEN_PROMISE;
-        } else {
-            error = range_take_answer(range, reply);
-        }
-        transaction_unlock(range->txn);
-        rpc_call_clear(&range->rpc);
-        if (error == 0)
-            return op_move(op, NEXT);
-        if (error != ERROR_BROKEN_PROMISE)
-            return op_finish(op, error);
-    }
+        return op_move(op, NEXT);
+    if (winner != NULL && error != ERROR_BROKEN_PROMISE)
+        return op_finish(op, error);
     return one_failed(range, error);
 }
 
@@ -360,8 +420,7 @@ static void ended(struct op *op)
     struct transaction *txn = range->txn;
 
     locate_cancel(&range->locate);
-    rpc_call_clear(&range->rpc);
-    leave_server(range);
+    leave_servers(range);
     if (range->child != NULL) {
         transaction_range_done(range->child);
         mem_free(range->child);

@@ -63,6 +63,16 @@ struct client_locate {
     void (*got)(struct client_locate *locate); /* the cache has it */
 };
 
+/* A request that is answered by another replica if its own takes too long: the client's own. */
+struct second_request {
+    struct env_timer timer;
+    struct client *client;
+    struct client_server *server; /* borrowed */
+    int64_t sent_us;
+    bool grace_over;
+    void (*late)(struct second_request *second);
+};
+
 struct transaction_version { /* get_read_version */
     struct client_call call; /* first */
     version_t version;       /* when error is 0 */
@@ -70,6 +80,15 @@ struct transaction_version { /* get_read_version */
     uint32_t incarnation;
 };
 void transaction_read_version_start(struct transaction_version *version, struct op *op, struct transaction *txn);
+
+/* A get's place in a message, or among those of a server that wait for one. */
+struct get_ask {
+    struct list link;
+    struct transaction_get *get;
+    uint32_t slot; /* in its message */
+    uint32_t replica;
+    bool is_second;
+};
 
 /* One key. Zeroed is idle; reuse keeps its buffers; transaction_get_done() frees them. */
 struct transaction_get {
@@ -81,14 +100,12 @@ struct transaction_get {
     struct bytes_buffer key;
     const struct ryw_op *ops;
     uint32_t incarnation;
-    uint32_t slot;     /* in its message */
     uint32_t tried;    /* bit n: replica n of the location failed */
-    uint32_t replica;
     version_t version; /* VERSION_NONE: not known yet */
     int64_t delay_us;
     struct env_timer timer;
     struct client_locate locate;
-    struct list link; /* of the server's gets, or the message's */
+    struct get_ask asks[2]; /* two of two replicas are under way when the first was late */
 };
 void transaction_get_start(struct transaction_get *get, struct op *op, struct transaction *txn, struct bytes key, bool snapshot);
 /* The halves: prepare (any thread) says true when the call needs no more (call.error, present, value are there, nothing will
@@ -130,7 +147,13 @@ struct transaction_range {
     /* what follows is the client's */
     struct list link; /* among the transaction's reads */
     struct op op;
-    struct rpc_call rpc;
+    struct range_ask {
+        struct rpc_call rpc;
+        struct client_server *server; /* shared, while it is under way */
+        uint32_t replica;
+    } asks[2]; /* the second: of another replica, when the first was late */
+    struct gather answer; /* the first of them that is one */
+    struct second_request second;
     struct wait_timer timer;
     struct client_locate locate;
     struct transaction *txn;
@@ -144,10 +167,9 @@ struct transaction_range {
     uint32_t own_count, own_capacity, own_next;
     uint32_t pair_capacity;
     uint64_t bytes;
-    uint32_t incarnation, tried, replica;
+    uint32_t incarnation, tried;
     version_t version;
     int64_t delay_us;
-    struct client_server *server; /* shared, while a request is under way */
     bool full; /* a limit was reached */
 };
 void transaction_range_start(struct transaction_range *range, struct op *op, struct transaction *txn, struct key_selector begin,

@@ -178,16 +178,43 @@ static void storage(void *ctx, struct rpc_request *request)
         answer_range(fakes, request);
 }
 
+static int gets_in(const struct rpc_request *request)
+{
+    return request->message->type == &message_type_get_values ? (int)MESSAGE_BODY(get_values, request->message)->gets_count : 0;
+}
+
 static void storage_a(void *ctx, struct rpc_request *request)
 {
     struct fakes *fakes = ctx;
 
     fakes->gets_of_a++;
+    fakes->asked += gets_in(request);
     fakes->clock_us += fakes->a_takes_us;
     if (fakes->storage_a_dead)
         rpc_drop(request);
+    else if (fakes->hold_a)
+        list_push_back(&fakes->held, &request->link);
     else
         storage(ctx, request);
+}
+
+static void storage_b(void *ctx, struct rpc_request *request)
+{
+    struct fakes *fakes = ctx;
+
+    fakes->gets_of_b++;
+    fakes->asked += gets_in(request);
+    if (fakes->hold_b)
+        list_push_back(&fakes->held, &request->link);
+    else
+        storage(ctx, request);
+}
+
+void fakes_release(struct fakes *fakes)
+{
+    fakes->hold_a = fakes->hold_b = false;
+    while (!list_empty(&fakes->held))
+        storage(fakes, list_entry(list_pop_front(&fakes->held), struct rpc_request, link));
 }
 
 /* ---- the world ---- */
@@ -197,6 +224,7 @@ void fakes_serve(struct fakes *fakes, struct env *env)
     struct rpc_options options = {.types = message_types, .type_count = MESSAGE_ID_END};
 
     *fakes = (struct fakes){.env = env, .range_limit = 3};
+    list_init(&fakes->held);
     for (uint32_t port = 20000 + (uint32_t)(env_random(env) % 20000);; port++) {
         fakes->address = options.public_address = (struct address){0x7f000001, port};
         cr_assert_eq(rpc_create(env, &options, &fakes->server), 0);
@@ -209,7 +237,7 @@ void fakes_serve(struct fakes *fakes, struct env *env)
     rpc_register(fakes->server, GRV, grv_proxy, fakes);
     rpc_register(fakes->server, PROXY, commit_proxy, fakes);
     rpc_register(fakes->server, STORAGE_A, storage_a, fakes);
-    rpc_register(fakes->server, STORAGE_B, storage, fakes);
+    rpc_register(fakes->server, STORAGE_B, storage_b, fakes);
     fakes->map = kv_map_create();
 }
 
@@ -217,6 +245,8 @@ void fakes_end(struct fakes *fakes)
 {
     if (fakes->poll != NULL)
         rpc_drop(fakes->poll);
+    while (!list_empty(&fakes->held))
+        rpc_drop(list_entry(list_pop_front(&fakes->held), struct rpc_request, link));
     rpc_destroy(fakes->server);
     kv_map_destroy(fakes->map);
     bytes_buffer_done(&fakes->last_reads);

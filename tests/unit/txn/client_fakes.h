@@ -20,7 +20,9 @@ struct fakes {
     struct rpc_request *poll; /* the last long poll; never answered */
     bool locked, storage_a_dead;
     int wrong_shard_left, lose_commits_left, range_limit;
-    int commits, grvs, get_messages, gets, gets_of_a;
+    bool hold_a, hold_b; /* they are silent: requests wait in `held` until fakes_release() */
+    struct list held;
+    int commits, grvs, get_messages, gets, gets_of_a, gets_of_b, asked; /* of_a, of_b: messages; asked: gets in them */
     int get_error; /* what gets are answered with */
     struct bytes_buffer last_reads, last_writes;
     bool done;
@@ -32,6 +34,8 @@ struct fakes {
 /* The servers alone, in an env that is there already. */
 void fakes_serve(struct fakes *fakes, struct env *env);
 void fakes_end(struct fakes *fakes);
+/* Answers what was held back. */
+void fakes_release(struct fakes *fakes);
 /* Servers and a client in one env. */
 void start(struct fakes *fakes);
 void stop(struct fakes *fakes);

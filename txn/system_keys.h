@@ -8,6 +8,7 @@
  *                                   begins there; it ends at the next such key (the last shard at \xff\xff)
  *   \xff/serverKeys/<id BE 8>/<begin>  struct server_keys_value (msgpack): what server <id> does with [begin, end) from this
  *                                   version on. The proxies turn each SET into a private mutation in that server's tag.
+ *   \xff/moveKeysLock             8 bytes big-endian: the id of the data distributor, whose changes of shards alone count
  *   \xff/nextTag                    decimal text: tags below it have been used and never will be again
  *   \xff/dbLocked                   present: the database is locked; 16 bytes of the locker's id
  *   \xff/metadataVersion            10 bytes, a versionstamp
@@ -35,6 +36,7 @@ SCHEMA_DECLARE(server_value)
 #define KEY_SERVER_LIST_PREFIX BYTES_LITERAL("\xff/serverList/")
 #define KEY_KEY_SERVERS_PREFIX BYTES_LITERAL("\xff/keyServers/")
 #define KEY_SERVER_KEYS_PREFIX BYTES_LITERAL("\xff/serverKeys/")
+#define KEY_MOVE_KEYS_LOCK BYTES_LITERAL("\xff/moveKeysLock")
 #define KEY_NEXT_TAG BYTES_LITERAL("\xff/nextTag")
 #define KEY_DB_LOCKED BYTES_LITERAL("\xff/dbLocked")
 #define KEY_LAST_EPOCH BYTES_LITERAL("\xff/lastEpoch")

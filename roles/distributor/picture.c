@@ -80,10 +80,17 @@ void picture_forget_candidates(struct picture *picture)
     picture->candidates_for = 0;
 }
 
-void picture_forget_server(struct picture *picture, uint32_t slot)
+bool picture_is_named(const struct picture *picture, uint32_t slot)
 {
     for (uint32_t id = 1; id < picture->teams.count; id++)
-        assert(picture->teams.all[id].refs == 0 || !team_has(&picture->teams.all[id], slot));
+        if (picture->teams.all[id].refs > 0 && team_has(&picture->teams.all[id], slot))
+            return true;
+    return false;
+}
+
+void picture_forget_server(struct picture *picture, uint32_t slot)
+{
+    assert(!picture_is_named(picture, slot));
     picture->servers[slot] = (struct picture_server){0};
 }
 
@@ -183,9 +190,13 @@ struct picture_shard *picture_set_shard(struct picture *picture, struct bytes be
 {
     size_t at = lower_bound(picture, begin);
     bool is_new = at == picture->shard_count || !bytes_equal(picture_shard_begin(picture->shards[at]), begin);
-    struct picture_shard *shard = is_new ? insert(picture, at, begin) : picture->shards[at];
-    uint32_t before = shard->source;
+    struct picture_shard *shard;
+    uint32_t before;
 
+    if (is_new ? at > 0 && picture->shards[at - 1]->changed > version : picture->shards[at]->changed > version)
+        return NULL;
+    shard = is_new ? insert(picture, at, begin) : picture->shards[at];
+    before = shard->source;
     take_team(picture, &shard->destination, teams_intern(&picture->teams, destination, destination_count));
     take_team(picture, &shard->source, teams_intern(&picture->teams, source, source_count));
     if (shard->source != before) {

@@ -20,6 +20,7 @@ struct picture_server {
     bool reachable; /* it answers now */
     bool failed;    /* has not for longer than a server may take to return */
     bool excluded;
+    bool given_up;  /* excluded as failed: what it has is not waited for */
     bool full; /* takes no more data */
     /* The planner's, worked out for each plan from the shards: what it will hold when all that is under way is done. */
     bool wanted;     /* may hold data */
@@ -34,6 +35,7 @@ struct picture_shard {
     int64_t bytes;            /* -1: not known */
     version_t changed;        /* of its boundaries or teams: loads as of lower versions are not of this shard */
     int64_t moved_us;         /* when its last move ended; 0: never seen */
+    int64_t rest_until_us;    /* something that was begun with it failed: nothing is begun before */
     int64_t whole_until_us;   /* no place to split it was found: not asked again before */
     uint32_t source, destination; /* teams; a reference on each */
     uint32_t writes;          /* bytes/s */
@@ -67,6 +69,8 @@ uint32_t picture_server(struct picture *picture, uint64_t id);
 uint32_t picture_find_server(const struct picture *picture, uint64_t id);
 /* Frees the slot. No team may name it (picture_forget_candidates first). */
 void picture_forget_server(struct picture *picture, uint32_t slot);
+/* True when some team that is in use names the server. */
+bool picture_is_named(const struct picture *picture, uint32_t slot);
 void picture_forget_candidates(struct picture *picture);
 uint64_t picture_digest_name(struct bytes name); /* 0 for an empty name */
 
@@ -80,7 +84,8 @@ static inline struct bytes picture_shard_begin(const struct picture_shard *shard
 int64_t picture_find_shard(const struct picture *picture, struct bytes begin);
 /* The end of shard i; the last one ends at \xff\xff. Valid until shards change. */
 struct bytes picture_shard_end(const struct picture *picture, size_t i);
-/* Makes it so that a shard with these teams (slots) begins at `begin`, as of `version`. What is known of an equal shard stays. */
+/* Makes it so that a shard with these teams (slots) begins at `begin`, as of `version`. What is known of an equal shard stays.
+ * NULL, and nothing has changed: what is known is of a higher version. */
 struct picture_shard *picture_set_shard(struct picture *picture, struct bytes begin, const uint32_t *source, uint32_t source_count,
                                         const uint32_t *destination, uint32_t destination_count, version_t version);
 /* No shard begins there any more: the one before reaches further. It must not be busy. */

@@ -290,7 +290,7 @@ static uint8_t need_of_shard(struct planning *planning, const struct picture_sha
     uint8_t need = need_of(planning, source);
 
     summarize(planning, source);
-    if (shard->busy)
+    if (shard->busy || shard->rest_until_us > planning->now_us)
         return NEED_NONE;
     if (shard->destination != TEAM_NONE) /* nobody carries it on */
         return need != 0 && need < COPIES_CLASSES ? need : need == NEED_NONE ? need : COPIES_CLASSES + 3;

@@ -66,7 +66,7 @@ void planning_split(struct planning *planning)
     for (size_t i = 0; i < picture->shard_count; i++) {
         const struct picture_shard *shard = picture->shards[i];
 
-        if (!planning->ordered[i] && !shard->busy && shard->destination == TEAM_NONE && shard->measured && shard->whole_until_us <= planning->now_us)
+        if (!planning->ordered[i] && !shard->busy && shard->destination == TEAM_NONE && shard->measured && shard->whole_until_us <= planning->now_us && shard->rest_until_us <= planning->now_us)
             split_one(planning, i);
     }
 }
@@ -75,7 +75,7 @@ void planning_split(struct planning *planning)
 
 static bool settled(const struct planning *planning, const struct picture_shard *shard)
 {
-    return !shard->busy && shard->destination == TEAM_NONE && shard->measured &&
+    return !shard->busy && shard->rest_until_us <= planning->now_us && shard->destination == TEAM_NONE && shard->measured &&
            (shard->moved_us == 0 || shard->moved_us + planning->rules->settle_us <= planning->now_us);
 }
 

@@ -228,11 +228,16 @@ static enum op_result create_database(struct op *op)
 
 static enum op_result done_stage(struct op *op)
 {
-    int error = configure_of(op)->create_database.error;
+    struct client_configure *configure = configure_of(op);
+    int error = configure->create_database.error;
 
-    if (client_error_is_transport(error) || error == ERROR_OPERATION_OBSOLETE)
+    if (client_error_is_transport(error) || error == ERROR_OPERATION_OBSOLETE) {
+        configure->unsure |= error != ERROR_CONNECTION_FAILED; /* it may have been done before its answer was lost */
         return come_back(op, PAUSED_FIND);
-    if (error != 0 || (uint32_t)__builtin_popcount(configure_of(op)->accepted) == configure_of(op)->count)
+    }
+    if (error == ERROR_CLIENT_INVALID_OPERATION && configure->unsure)
+        error = 0;
+    if (error != 0 || (uint32_t)__builtin_popcount(configure->accepted) == configure->count)
         return op_finish(op, error);
     return send_record(op, FILLED);
 }
@@ -301,7 +306,7 @@ void client_configure_start(struct client_configure *configure, struct op *op, s
     configure->redundancy = redundancy;
     configure->engine = engine;
     configure->count = client->coordinator_count;
-    configure->found = false;
+    configure->found = configure->unsure = false;
     configure->accepted = 0;
     draw_record(configure);
     op_start(&configure->op, &configure_type, &client->ops);

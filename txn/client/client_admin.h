@@ -25,6 +25,7 @@ struct client_configure {
     struct uid cluster_id;
     uint32_t accepted; /* bit n: coordinator n has the record */
     bool found;        /* it was there before */
+    bool unsure;       /* the database may be there: a controller was asked for it, and its answer was lost */
     struct rpc_call create_database;
     struct client_call controller;
     struct wait_timer timer;

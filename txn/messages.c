@@ -279,6 +279,12 @@ SCHEMA_DEFINE(shard_split, shard_split_fields)
 #define SELF struct storage_servers
 SCHEMA_DEFINE(storage_servers, storage_servers_fields)
 #undef SELF
+#define SELF struct get_settings
+SCHEMA_DEFINE(get_settings, get_settings_fields)
+#undef SELF
+#define SELF struct settings
+SCHEMA_DEFINE(settings, settings_fields)
+#undef SELF
 
 /* What the third column means; `none` is a one-way message or a reply. */
 #define REPLY_OF_commit_reply &message_type_commit_reply
@@ -303,6 +309,7 @@ SCHEMA_DEFINE(storage_servers, storage_servers_fields)
 #define REPLY_OF_peek_reply &message_type_peek_reply
 #define REPLY_OF_resolve_reply &message_type_resolve_reply
 #define REPLY_OF_role_started &message_type_role_started
+#define REPLY_OF_settings &message_type_settings
 #define REPLY_OF_shard_loads &message_type_shard_loads
 #define REPLY_OF_shard_progress &message_type_shard_progress
 #define REPLY_OF_shard_split &message_type_shard_split

@@ -109,6 +109,13 @@ SCHEMA_DECLARE(create_database)
 #define FIELDS_done(F, S, A, L) F(u32, unused)
 SCHEMA_DECLARE(done)
 
+/* What an operator has set: \xff/conf/ and \xff/processClass/, as a mutation table of SETs. A long poll of the controller at the
+ * commit proxies of its epoch: answered once a later version than the known one has changed any of it and is known committed. */
+#define FIELDS_get_settings(F, S, A, L) F(i64, known_version)
+SCHEMA_DECLARE(get_settings)
+#define FIELDS_settings(F, S, A, L) F(i64, version) F(bytes, mutations)
+SCHEMA_DECLARE(settings)
+
 /* Every process that is registered: what \xff\xff/worker_interfaces/ and `kill` need. */
 #define FIELDS_worker_interface(F, S, A, L) S(wire_address, address) F(u64, worker_id) F(u32, process_class) F(bytes, zone) F(bytes, machine)
 SCHEMA_DECLARE(worker_interface)
@@ -437,13 +444,15 @@ SCHEMA_DECLARE(storage_servers)
     M(85, get_shard_loads, shard_loads, SENDER_ANY, READ)                            \
     M(86, shard_split, none, SENDER_SERVER, READ)                                    \
     M(87, get_shard_split, shard_split, SENDER_ANY, READ)                            \
-    M(88, storage_servers, done, SENDER_SERVER, COMMIT)
+    M(88, storage_servers, done, SENDER_SERVER, COMMIT)                              \
+    M(100, settings, none, SENDER_SERVER, COMMIT)                                    \
+    M(101, get_settings, settings, SENDER_SERVER, COMMIT)
 
 enum message_id {
 #define M(id, name, reply, senders, priority) MESSAGE_##name = id,
     MESSAGE_TABLE(M)
 #undef M
-    MESSAGE_ID_END = 89,
+    MESSAGE_ID_END = 110,
 };
 
 #define M(id, name, reply, senders, priority) extern const struct message_type message_type_##name;

@@ -21,6 +21,7 @@
 #define KEY_FAILED_PREFIX BYTES_LITERAL("\xff/conf/failed/")
 #define KEY_FAILED_END BYTES_LITERAL("\xff/conf/failed0")
 #define KEY_PROCESS_CLASS_PREFIX BYTES_LITERAL("\xff/processClass/")
+#define KEY_PROCESS_CLASS_END BYTES_LITERAL("\xff/processClass0")
 #define KEY_HEALTHY_ZONE BYTES_LITERAL("\xff/healthyZone")
 #define KEY_DATA_DISTRIBUTION_MODE BYTES_LITERAL("\xff/dataDistributionMode")
 #define KEY_REBALANCE_IGNORED BYTES_LITERAL("\xff\x02/rebalanceDDIgnored")

@@ -27,6 +27,7 @@
 SCHEMA_DECLARE(server_value)
 
 #define KEY_CONF_PREFIX BYTES_LITERAL("\xff/conf/")
+#define KEY_CONF_END BYTES_LITERAL("\xff/conf0")
 #define KEY_CONF_REDUNDANCY BYTES_LITERAL("\xff/conf/redundancy")
 #define KEY_CONF_ENGINE BYTES_LITERAL("\xff/conf/storage_engine")
 #define KEY_CONF_LOGS BYTES_LITERAL("\xff/conf/logs")

@@ -443,6 +443,7 @@ static enum op_result reply_to_clients(struct op *op)
     if (self->version > proxy->known_committed)
         proxy->known_committed = self->version;
     answer_all(self);
+    settings_look(proxy);
     return op_finish(op, 0);
 }
 

@@ -85,6 +85,7 @@ static int take_one(struct commit_proxy *proxy, struct commit_batch *batch, stru
         proxy->locked = kv_map_get(proxy->metadata, KEY_DB_LOCKED, &value);
         proxy->state_changed = true;
     }
+    proxy->settings_touched |= settings_touched_by(mutation);
     return error;
 }
 
@@ -107,6 +108,15 @@ int commit_metadata_take(struct commit_proxy *proxy, struct commit_batch *batch,
     if (batch != NULL)
         find_missing_tags(batch, privates_before);
     return error;
+}
+
+/* All of the version's metadata is applied. */
+static void applied(struct commit_proxy *proxy, version_t version)
+{
+    proxy->applied_version = version;
+    if (proxy->settings_touched)
+        proxy->settings_version = version;
+    proxy->settings_touched = false;
 }
 
 /* ---- lower versions ---- */
@@ -153,7 +163,7 @@ static int take_lower_batch(struct commit_batch *batch, const uint32_t *at)
         if (committed)
             error = commit_metadata_take(proxy, NULL, first->transactions[t].mutations);
     }
-    proxy->applied_version = first->version;
+    applied(proxy, first->version);
     return error;
 }
 
@@ -216,7 +226,7 @@ int commit_metadata_apply(struct commit_batch *batch)
         error = take_own(batch);
     if (error != 0)
         return error;
-    proxy->applied_version = batch->version;
+    applied(proxy, batch->version);
     batch->locked = proxy->locked;
     batch->state_changed = proxy->state_changed;
     kv_map_get(proxy->metadata, KEY_METADATA_VERSION, &version);

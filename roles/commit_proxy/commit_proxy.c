@@ -116,6 +116,8 @@ static void receive(void *ctx, struct rpc_request *request)
         receive_commit(self, request);
     else if (request->message->type == &message_type_get_key_locations)
         key_locations_receive(self, request);
+    else if (request->message->type == &message_type_get_settings)
+        settings_receive(self, request);
     else
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
 }
@@ -213,6 +215,8 @@ static int load_metadata(struct commit_proxy *self, struct bytes metadata)
         return ERROR_OUT_OF_MEMORY;
     error = commit_metadata_take(self, NULL, metadata);
     self->state_changed = false; /* the sequencer was told the same */
+    self->settings_touched = false;
+    self->settings_version = self->recovery_version;
     return error;
 }
 
@@ -228,6 +232,7 @@ static int init(struct commit_proxy *self, const struct role_context *context, c
     self->known_committed = self->told_committed = body->recovery_version;
     self->newest_batch_us = env_now_us(context->env);
     list_init(&self->queue);
+    list_init(&self->settings_waiters);
     op_list_init(&self->ops, context->env, self);
     self->ops.invariant = invariant_commit_proxy;
     turnstile_init(&self->apply_turn, context->env, 1);
@@ -274,6 +279,7 @@ void commit_proxy_destroy(struct commit_proxy *self)
     op_cancel_all(&self->ops);
     while (!list_empty(&self->queue))
         rpc_fail(list_entry(list_pop_front(&self->queue), struct rpc_request, link), ERROR_BROKEN_PROMISE);
+    settings_done(self);
     dispose(self);
 }
 

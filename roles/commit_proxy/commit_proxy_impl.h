@@ -11,7 +11,7 @@
 #include "txn/mutation.h"
 #include "txn/shard_map.h"
 
-enum { RESOLVERS_MAX = 64 };
+enum { RESOLVERS_MAX = 64, SETTINGS_WAITERS_MAX = 8 };
 
 struct resolver_ref {
     struct endpoint endpoint;
@@ -34,6 +34,10 @@ struct commit_proxy {
     version_t applied_version;
     bool locked;        /* the database is */
     bool state_changed; /* locked or metadataVersion has changed in this epoch */
+    bool settings_touched;        /* what is being applied has changed what an operator set */
+    version_t settings_version;   /* that changed it last; the recovery version: none in this epoch */
+    struct list settings_waiters; /* rpc_request.link */
+    uint32_t settings_waiter_count;
 
     struct list queue; /* commit requests that no batch has taken */
     uint32_t queued_count;
@@ -190,6 +194,16 @@ int commit_metadata_take(struct commit_proxy *proxy, struct commit_batch *batch,
 
 /* Tags the committed mutations and makes batch->pushes. ERROR_OPERATION_FAILED when a key has no shard. */
 int commit_push_build(struct commit_batch *batch);
+
+/* ---- settings.c ---- */
+
+/* Does it change what an operator set (\xff/conf/, \xff/processClass/)? */
+bool settings_touched_by(const struct mutation *mutation);
+void settings_receive(struct commit_proxy *proxy, struct rpc_request *request);
+/* Answers controllers; after the known committed version has risen. */
+void settings_look(struct commit_proxy *proxy);
+/* Fails those that wait. */
+void settings_done(struct commit_proxy *proxy);
 
 /* ---- key_locations.c ---- */
 

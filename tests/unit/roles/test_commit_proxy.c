@@ -523,3 +523,101 @@ Test(commit_proxy, can_be_destroyed_at_any_stage)
         pipeline_done(&p);
     }
 }
+
+static struct message *settings_above(version_t known_version)
+{
+    struct message *message;
+    struct get_settings *body = MESSAGE_NEW(get_settings, &message);
+
+    body->known_version = known_version;
+    return message;
+}
+
+static void set_setting(struct pipeline *p, const char *key, const char *value)
+{
+    struct bytes_buffer table = {0};
+
+    put(&table, MUTATION_SET, key, value);
+    cr_assert_eq(error_of_table(p, COMMIT_ACCESS_SYSTEM, &table), 0);
+    bytes_buffer_done(&table);
+}
+
+/* The only pair of a table. */
+static void expect_setting(struct bytes table, const char *key, const char *value)
+{
+    struct mutation mutation;
+
+    cr_assert_eq(mutation_next(&table, &mutation), 0);
+    cr_assert_eq(mutation.type, MUTATION_SET);
+    cr_assert(bytes_equal(mutation.param1, bytes_of_string(key)));
+    cr_assert(bytes_equal(mutation.param2, bytes_of_string(value)));
+    cr_assert_eq(table.len, 0);
+}
+
+Test(commit_proxy, a_controller_hears_what_was_set_through_whichever_proxy)
+{
+    struct pipeline p;
+    struct ask ask, later;
+    const struct settings *told;
+    version_t version;
+
+    init(&p, 2, 2);
+    told = ask_now(&p, &ask, ID_PROXY + 1, settings_above(0));
+    cr_assert(told->version == RECOVERY_VERSION && told->mutations.len == 0, "what it began with is told at once");
+    ask_clear(&ask);
+    ask_start(&p, &ask, ID_PROXY + 1, settings_above(RECOVERY_VERSION));
+    set_setting(&p, "\xff/lastEpoch", "7");
+    set_setting(&p, "a", "b");
+    pipeline_run(&p, 3 * SIM_SECOND_US);
+    cr_assert_not(ask.done, "nothing of it was changed");
+    set_setting(&p, "\xff/conf/excluded/1.2.3.4", "");
+    told = ask_wait(&ask);
+    expect_setting(told->mutations, "\xff/conf/excluded/1.2.3.4", "");
+    version = told->version;
+    ask_start(&p, &later, ID_PROXY, settings_above(version - 1));
+    cr_assert_eq(((const struct settings *)ask_wait(&later))->version, version);
+    ask_clear(&later);
+    ask_clear(&ask);
+    pipeline_done(&p);
+}
+
+Test(commit_proxy, what_is_set_is_told_only_once_it_is_known_committed)
+{
+    struct pipeline p;
+    struct bytes_buffer table = {0};
+    struct ask ask, commit;
+
+    init(&p, 1, 1);
+    ask_start(&p, &ask, ID_PROXY, settings_above(RECOVERY_VERSION));
+    fake_log_hold(&p.logs[2], true);
+    put(&table, MUTATION_SET, "\xff/processClass/1.2.3.4:5", "log");
+    ask_start(&p, &commit, ID_PROXY, commit_of(VERSION_NONE, COMMIT_ACCESS_SYSTEM, bytes_buffer_bytes(&table), NULL, NULL));
+    pipeline_run(&p, SIM_SECOND_US);
+    cr_assert_not(ask.done || commit.done);
+    fake_log_hold(&p.logs[2], false);
+    expect_setting(((const struct settings *)ask_wait(&ask))->mutations, "\xff/processClass/1.2.3.4:5", "log");
+    ask_wait(&commit);
+    bytes_buffer_done(&table);
+    ask_clear(&commit);
+    ask_clear(&ask);
+    pipeline_done(&p);
+}
+
+Test(commit_proxy, of_many_controllers_the_newest_are_kept_waiting)
+{
+    struct pipeline p;
+    struct ask asks[9];
+
+    init(&p, 1, 1);
+    for (int i = 0; i < 9; i++) {
+        ask_start(&p, &asks[i], ID_PROXY, settings_above(RECOVERY_VERSION));
+        pipeline_run(&p, SIM_SECOND_US / 100);
+    }
+    cr_assert(asks[0].done && asks[0].error == ERROR_OPERATION_OBSOLETE);
+    set_setting(&p, "\xff/conf/logs", "5");
+    for (int i = 1; i < 9; i++)
+        expect_setting(((const struct settings *)ask_wait(&asks[i]))->mutations, "\xff/conf/logs", "5");
+    for (int i = 0; i < 9; i++)
+        ask_clear(&asks[i]);
+    pipeline_done(&p);
+}

@@ -256,7 +256,7 @@ static void worker_fill(struct worker_info *worker, const struct register_worker
     arena_done(&worker->arena);
     worker->arena = arena;
     worker->sequence = copy->sequence;
-    worker->process_class = copy->process_class;
+    worker->own_class = copy->process_class;
     worker->pid = copy->pid;
     worker->zone = copy->zone;
     worker->machine = copy->machine;
@@ -336,9 +336,10 @@ static void on_register(struct controller *controller, struct rpc_request *reque
     }
     if (worker == NULL) {
         worker = worker_add(controller, r);
-        upkeep_look_for_better(controller);
+        better_look(controller);
     }
     worker_fill(worker, r);
+    settings_of_worker(controller, worker);
     if (worker->request != NULL)
         rpc_fail(worker->request, ERROR_OPERATION_OBSOLETE);
     worker->request = request;
@@ -418,7 +419,7 @@ void controller_read_metadata(struct controller *controller, const struct kv_map
     struct bytes key = KEY_SERVER_LIST_PREFIX, at, value;
     struct arena arena = {0};
 
-    configuration_read(metadata, &controller->configuration);
+    (void)settings_read(controller, metadata);
     controller->server_count = 0;
     while (kv_map_at_or_after(metadata, key, &at, &value)) {
         struct server_value server;
@@ -449,6 +450,7 @@ void controller_recover(struct controller *controller, const char *cause)
     if (controller->recovery != NULL)
         return;
     env_timer_cancel(controller->env, &controller->retry);
+    settings_watch_stop(controller);
     if (controller->upkeep != NULL)
         op_cancel(controller->upkeep);
     if (controller->phase != CONTROLLER_RECOVERING)
@@ -493,7 +495,8 @@ void controller_accepting(struct controller *controller)
     TRACE(controller->env, SEVERITY_INFO, "AcceptingCommits", {"Epoch", trace_int((int64_t)controller->state.written_epoch)},
           {"Term", trace_int((int64_t)controller->term)}, {"Generations", trace_int(controller->state.generations_count)},
           {"TookUs", trace_int(controller->accepting_since_us - controller->recovery_started_us)});
-    upkeep_look_for_better(controller);
+    settings_watch_start(controller);
+    better_look(controller);
     upkeep_look(controller);
 }
 
@@ -580,13 +583,14 @@ int controller_create(const struct role_context *context, uint64_t term, struct 
     controller->term = term;
     controller->retry.fire = retry_fired;
     controller->upkeep_retry.fire = upkeep_retry_fired;
-    controller->better.fire = upkeep_better_fired;
+    controller->better.fire = better_fired;
     controller->recovery_started_us = env_now_us(context->env);
     controller->recovery_cause = "a new leader";
     op_list_init(&controller->ops, context->env, controller);
     list_init(&controller->workers);
     list_init(&controller->description_waiters);
     list_init(&controller->create_requests);
+    list_init(&controller->settings_watches);
     rpc_register(context->rpc, ENDPOINT_CONTROLLER, on_request, controller);
     TRACE(context->env, SEVERITY_INFO, "ControllerStarted", {"Term", trace_int((int64_t)term)});
     adoption_start(controller);
@@ -612,6 +616,8 @@ void controller_destroy(struct controller *controller)
     answer_create(controller, ERROR_BROKEN_PROMISE);
     message_unref(controller->description);
     arena_done(&controller->state_arena);
+    arena_done(&controller->settings_arena);
+    kv_map_destroy(controller->settings);
     mem_free(controller->servers);
     mem_free(controller);
 }

@@ -5,6 +5,8 @@
 #include "net/op.h"
 #include "roles/controller/controller.h"
 #include "txn/kv_map.h"
+#include "txn/mutation.h"
+#include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
 enum { WORKERS_MAX = 4096, STORAGE_SERVERS_MAX = 4096, GENERATIONS_MAX = 32, STATUS_REQUESTS_MAX = 64 };
@@ -16,7 +18,10 @@ struct worker_info {
     struct address address;
     uint64_t worker_id; /* of this life of the process */
     uint64_t sequence;
-    enum process_class process_class;
+    enum process_class process_class; /* the one that was set, else own_class */
+    enum process_class own_class;     /* as registered */
+    bool class_is_set;
+    bool excluded, failed; /* by an operator */
     uint64_t pid;
     struct arena arena; /* holds what follows; replaced by each registration */
     struct bytes zone, machine, command_line, version_text;
@@ -73,13 +78,19 @@ struct controller {
     struct list create_requests;     /* rpc_request.link: answered when commits are accepted */
     bool creating;
     struct configuration configuration; /* of the database, or to be created */
+    struct kv_map *settings;            /* owned: what an operator has set; NULL: not known yet */
+    struct arena settings_arena;        /* holds exclusions */
+    struct exclusions exclusions;
+    version_t settings_version;         /* of the newest word of a commit proxy of this epoch; 0: none yet */
+    bool settings_changed;              /* better_fired has not looked since */
+    struct list settings_watches;
     struct known_server *servers;       /* owned array: the database's storage servers */
     uint32_t server_count;
     struct recovery *recovery; /* NULL: none under way */
     struct adoption *adoption;
     struct op *upkeep;         /* a change of the state within the epoch under way (roles, generations) */
     struct env_timer upkeep_retry;
-    struct env_timer better; /* looks whether a new epoch would have more logs */
+    struct env_timer better; /* looks whether a new epoch would be better */
     struct env_timer retry;    /* of a recovery that failed */
     const char *recovery_cause; /* literal, for status and traces */
     int64_t recovery_started_us, accepting_since_us;
@@ -124,10 +135,39 @@ void recruitment_forget(struct controller *controller);
  * has a role already. Returns how many. */
 uint32_t recruitment_stateless(struct controller *controller, enum role_kind kind, uint32_t wanted,
                                struct worker_info **ret_workers);
+/* How the roles of a new epoch would be spread. */
+enum { RECRUITS_OF_A_KIND_MAX = 64 };
+struct plan_part {
+    uint32_t count;
+    struct worker_info *workers[RECRUITS_OF_A_KIND_MAX];
+};
+struct recruitment_plan {
+    struct plan_part sequencers, commit_proxies, grv_proxies, resolvers, logs;
+    uint32_t log_zones; /* that can have logs, as far as the replication wants them */
+};
+/* False: there are too few processes or zones; what could be filled in is. After recruitment_refresh(); sets the assigned
+ * counters. */
+bool recruitment_plan(struct controller *controller, const struct configuration *wanted, struct recruitment_plan *ret);
+const struct plan_part *recruitment_part(const struct recruitment_plan *plan, enum role_kind kind);
 /* Picks for logs (or storage servers): one a worker, min(wanted, own class and unset at hand), then less fit ones until
  * `zones` zones are covered. Returns how many; 0 if the zones can't be covered, and *ret_zones says how many can. */
 uint32_t recruitment_stateful(struct controller *controller, enum role_kind kind, uint32_t wanted, uint32_t zones,
                               struct worker_info **ret_workers, uint32_t *ret_zones);
+
+/* ---- better.c ---- */
+/* Looks, once things are calm, whether a new epoch would be better; when a setting has changed, now. */
+void better_look(struct controller *controller);
+void better_look_now(struct controller *controller);
+void better_fired(struct env_timer *timer);
+
+/* ---- settings.c ---- */
+/* Takes what an operator has set from the metadata, or from the part of it that a commit proxy tells. True: it is not what was known. */
+bool settings_read(struct controller *controller, const struct kv_map *metadata);
+/* Class and exclusion of a worker that has registered. */
+void settings_of_worker(const struct controller *controller, struct worker_info *worker);
+/* Asks the commit proxies of the epoch for changes, until stopped. */
+void settings_watch_start(struct controller *controller);
+void settings_watch_stop(struct controller *controller);
 
 /* ---- recovery.c, adoption.c, upkeep.c, status.c ---- */
 void recovery_start(struct controller *controller, const char *cause);
@@ -139,9 +179,6 @@ void adoption_start(struct controller *controller);
 void adoption_workers_changed(struct controller *controller);
 /* GRV proxy lost: recruits another in the same epoch. Generations drained: drops them. One at a time; looks for work. */
 void upkeep_look(struct controller *controller);
-/* Arms the timer that looks, once things are calm, whether a new epoch would have more logs; what it fires. */
-void upkeep_look_for_better(struct controller *controller);
-void upkeep_better_fired(struct env_timer *timer);
 void status_start(struct controller *controller, struct rpc_request *request);
 
 /* ---- call_child.c: a call as an op of its own, so that many go on while their parent looks at each answer ---- */

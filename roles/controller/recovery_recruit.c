@@ -115,54 +115,70 @@ static void ask_storage(struct recovery *recovery, struct recruit *recruit, tag_
     ask(recovery, recruit, message);
 }
 
-/* As many as configured, at most as many as there are processes for. */
-static uint32_t choose_stateless(struct recovery *recovery, enum role_kind kind, uint32_t wanted)
+/* As configured; the simulator wants less now and then. */
+static struct configuration wanted_of(struct controller *controller)
 {
-    struct controller *controller = recovery->controller;
-    struct worker_info *workers[STATELESS_RECRUITS_MAX];
-    uint32_t count;
+    struct configuration wanted = controller->configuration;
 
-    if (BUGGIFY(controller->env, "an epoch gets one stateless role of a kind"))
-        wanted = 1;
-    count = recruitment_stateless(controller, kind, wanted > STATELESS_RECRUITS_MAX ? STATELESS_RECRUITS_MAX : wanted,
-                                  workers);
+    if (BUGGIFY(controller->env, "an epoch gets no more logs than its replication"))
+        wanted.logs = wanted.replication;
+    if (BUGGIFY(controller->env, "an epoch gets one commit proxy"))
+        wanted.commit_proxies = 1;
+    if (BUGGIFY(controller->env, "an epoch gets one GRV proxy"))
+        wanted.grv_proxies = 1;
+    if (BUGGIFY(controller->env, "an epoch gets one resolver"))
+        wanted.resolvers = 1;
+    return wanted;
+}
 
-    for (uint32_t i = 0; i < count; i++)
-        add(recovery, kind, workers[i]);
+static void add_part(struct recovery *recovery, enum role_kind kind, const struct plan_part *part)
+{
+    for (uint32_t i = 0; i < part->count; i++)
+        add(recovery, kind, part->workers[i]);
+}
+
+static uint32_t excluded_count(const struct controller *controller)
+{
+    uint32_t count = 0;
+
+    list_each(node, after, &controller->workers)
+        count += list_entry(node, struct worker_info, link)->excluded;
     return count;
+}
+
+static void say_too_few(struct controller *controller, uint32_t log_zones, bool storage_too)
+{
+    uint32_t excluded = excluded_count(controller);
+    char text[80] = "";
+
+    if (excluded > 0)
+        snprintf(text, sizeof(text), "; %u processes that are excluded don't count", excluded);
+    snprintf(controller->waiting_for, sizeof(controller->waiting_for),
+             "needs processes for logs in %u zones (has %u)%s; start more of class log, storage or unset%s",
+             controller->configuration.replication, log_zones, storage_too ? " and for storage servers in as many" : "", text);
 }
 
 static bool choose(struct recovery *recovery)
 {
     struct controller *controller = recovery->controller;
-    const struct configuration *c = &controller->configuration;
-    struct worker_info *logs[LOGS_MAX], *storage[STORAGE_RECRUITS_MAX];
-    uint32_t log_zones, storage_zones = c->replication, log_count, storage_count = 0;
-    uint32_t log_wanted = c->logs > LOGS_MAX ? LOGS_MAX : c->logs;
+    const struct configuration wanted = wanted_of(controller);
+    struct worker_info *storage[STORAGE_RECRUITS_MAX];
+    uint32_t storage_zones = 0, storage_count = 0;
+    struct recruitment_plan plan;
+    bool enough = recruitment_plan(controller, &wanted, &plan);
 
-    recruitment_forget(controller);
-    if (BUGGIFY(controller->env, "an epoch gets no more logs than its replication"))
-        log_wanted = c->replication;
-    log_count = recruitment_stateful(controller, ROLE_LOG, log_wanted, c->replication, logs, &log_zones);
     if (recovery->creating)
-        storage_count = recruitment_stateful(controller, ROLE_STORAGE, STORAGE_RECRUITS_MAX, c->replication, storage,
+        storage_count = recruitment_stateful(controller, ROLE_STORAGE, STORAGE_RECRUITS_MAX, wanted.replication, storage,
                                              &storage_zones);
-    if (controller->worker_count == 0 || log_count == 0 || (recovery->creating && storage_count == 0)) {
-        snprintf(controller->waiting_for, sizeof(controller->waiting_for),
-                 "needs processes for logs in %u zones (has %u)%s; start more of class log, storage or unset",
-                 c->replication, log_zones,
-                 recovery->creating && storage_count == 0 ? " and for storage servers in as many" : "");
+    if (!enough || (recovery->creating && storage_count == 0)) {
+        say_too_few(controller, plan.log_zones, recovery->creating && storage_count == 0);
         return false;
     }
-    for (uint32_t i = 0; i < log_count; i++)
-        logs[i]->assigned++; /* stateless roles go elsewhere if they can */
-    if (choose_stateless(recovery, ROLE_SEQUENCER, 1) == 0)
-        return false;
-    choose_stateless(recovery, ROLE_COMMIT_PROXY, c->commit_proxies);
-    choose_stateless(recovery, ROLE_GRV_PROXY, c->grv_proxies);
-    choose_stateless(recovery, ROLE_RESOLVER, c->resolvers);
-    for (uint32_t i = 0; i < log_count; i++)
-        add(recovery, ROLE_LOG, logs[i]);
+    add_part(recovery, ROLE_SEQUENCER, &plan.sequencers);
+    add_part(recovery, ROLE_COMMIT_PROXY, &plan.commit_proxies);
+    add_part(recovery, ROLE_GRV_PROXY, &plan.grv_proxies);
+    add_part(recovery, ROLE_RESOLVER, &plan.resolvers);
+    add_part(recovery, ROLE_LOG, &plan.logs);
     for (uint32_t i = 0; i < storage_count; i++)
         add(recovery, ROLE_STORAGE, storage[i]);
     return true;

@@ -1,5 +1,6 @@
 /* Who gets which role: own class first, then unset, then any that is allowed; spread over workers and zones. */
 #include "roles/controller/controller_internal.h"
+#include "txn/log_system.h"
 
 int recruitment_fitness(enum process_class process_class, enum role_kind kind)
 {
@@ -33,10 +34,11 @@ int recruitment_fitness(enum process_class process_class, enum role_kind kind)
     }
 }
 
-/* One that could not start a role a moment ago (its disk is full, it hangs) is taken only if there is no other. */
+/* One that could not start a role a moment ago (its disk is full, it hangs) is taken only if there is no other; an excluded one
+ * never. */
 static int fitness_of(const struct worker_info *worker, enum role_kind kind)
 {
-    int fitness = recruitment_fitness(worker->process_class, kind);
+    int fitness = worker->excluded ? RECRUIT_NEVER : recruitment_fitness(worker->process_class, kind);
 
     return fitness == RECRUIT_NEVER || !worker->avoid ? fitness : fitness + RECRUIT_AVOID;
 }
@@ -156,4 +158,49 @@ uint32_t recruitment_stateful(struct controller *controller, enum role_kind kind
         ret_workers[count++] = worker;
     }
     return count;
+}
+
+/* ---- a whole epoch ---- */
+
+static uint32_t at_most(uint32_t count)
+{
+    return count > RECRUITS_OF_A_KIND_MAX ? RECRUITS_OF_A_KIND_MAX : count;
+}
+
+const struct plan_part *recruitment_part(const struct recruitment_plan *plan, enum role_kind kind)
+{
+    switch (kind) {
+    case ROLE_COMMIT_PROXY:
+        return &plan->commit_proxies;
+    case ROLE_GRV_PROXY:
+        return &plan->grv_proxies;
+    case ROLE_RESOLVER:
+        return &plan->resolvers;
+    case ROLE_LOG:
+        return &plan->logs;
+    default:
+        assert(kind == ROLE_SEQUENCER);
+        return &plan->sequencers;
+    }
+}
+
+static void plan_stateless(struct controller *controller, enum role_kind kind, uint32_t wanted, struct plan_part *ret)
+{
+    ret->count = recruitment_stateless(controller, kind, at_most(wanted), ret->workers);
+}
+
+bool recruitment_plan(struct controller *controller, const struct configuration *wanted, struct recruitment_plan *ret)
+{
+    static_assert((int)RECRUITS_OF_A_KIND_MAX == (int)LOGS_MAX, "a mask of logs is 64 bits");
+    *ret = (struct recruitment_plan){.log_zones = 0};
+    recruitment_forget(controller);
+    ret->logs.count = recruitment_stateful(controller, ROLE_LOG, at_most(wanted->logs), wanted->replication, ret->logs.workers,
+                                           &ret->log_zones);
+    for (uint32_t i = 0; i < ret->logs.count; i++)
+        ret->logs.workers[i]->assigned++; /* stateless roles go elsewhere if they can */
+    plan_stateless(controller, ROLE_SEQUENCER, 1, &ret->sequencers);
+    plan_stateless(controller, ROLE_COMMIT_PROXY, wanted->commit_proxies, &ret->commit_proxies);
+    plan_stateless(controller, ROLE_GRV_PROXY, wanted->grv_proxies, &ret->grv_proxies);
+    plan_stateless(controller, ROLE_RESOLVER, wanted->resolvers, &ret->resolvers);
+    return ret->logs.count > 0 && ret->sequencers.count > 0;
 }

@@ -58,6 +58,38 @@ static uint32_t drained_count(const struct controller *controller)
     return count;
 }
 
+static void count_epoch_roles(struct controller *controller)
+{
+    const struct coordinated_state *state = &controller->state;
+    const struct generation *newest = controller_newest_generation(state);
+    struct worker_info *worker;
+
+    recruitment_forget(controller);
+    for (uint32_t i = 0; i < state->roles_count + newest->logs_count; i++) {
+        const struct wire_endpoint *endpoint =
+            i < state->roles_count ? &state->roles[i].endpoint : &newest->logs[i - state->roles_count].endpoint;
+
+        worker = controller_worker_at(controller, endpoint_of(endpoint).address);
+        if (worker != NULL)
+            worker->assigned++;
+    }
+}
+
+/* Where another GRV proxy would live; beside other roles of the epoch only when there is none at all. NULL: nowhere. */
+static struct worker_info *grv_place(struct controller *controller)
+{
+    uint32_t count = grv_count(&controller->state);
+    struct worker_info *worker;
+
+    if (count > 0 && count >= controller->configuration.grv_proxies)
+        return NULL;
+    count_epoch_roles(controller);
+    recruitment_refresh(controller, env_now_us(controller->env));
+    if (recruitment_stateless(controller, ROLE_GRV_PROXY, 1, &worker) == 0)
+        return NULL;
+    return count > 0 && worker->assigned > 1 ? NULL : worker; /* it has just been counted once more */
+}
+
 /* ---- stages ---- */
 
 static enum op_result run_init_grv(struct op *op)
@@ -71,16 +103,8 @@ static enum op_result run_init_grv(struct op *op)
 
     if (upkeep->grv.kind == ROLE_NONE)
         return op_move(op, WRITE);
-    list_each(node, after, &controller->workers) {
-        struct worker_info *w = list_entry(node, struct worker_info, link);
-
-        w->assigned = 0;
-        for (uint32_t i = 0; i < w->role_count; i++)
-            w->assigned += w->roles[i].error.len == 0 && w->roles[i].epoch == controller->state.written_epoch;
-    }
-    recruitment_refresh(controller, env_now_us(controller->env));
-    if (recruitment_stateless(controller, ROLE_GRV_PROXY, 1, &worker) == 0 ||
-        BUGGIFY(op->env, "there is no process for another GRV proxy now"))
+    worker = grv_place(controller);
+    if (worker == NULL || BUGGIFY(op->env, "there is no process for another GRV proxy now"))
         return op_finish(op, ERROR_NO_MORE_SERVERS); /* the next registration looks again */
     m = MESSAGE_NEW(init_grv_proxy, &message);
     do
@@ -204,11 +228,12 @@ static const struct op_type type = {"upkeep", stages, STAGES, READY_COMMIT, ende
 
 void upkeep_look(struct controller *controller)
 {
-    bool needs_grv = grv_count(&controller->state) == 0;
     struct upkeep *upkeep;
+    bool needs_grv;
 
     if (controller->phase != CONTROLLER_ACCEPTING || controller->upkeep != NULL || controller->recovery != NULL)
         return;
+    needs_grv = grv_count(&controller->state) == 0 || grv_place(controller) != NULL;
     if (controller->worker_count == 0 || (!needs_grv && drained_count(controller) == 0))
         return;
     if (!needs_grv && BUGGIFY(controller->env, "a generation that is drained stays for a while"))
@@ -219,39 +244,4 @@ void upkeep_look(struct controller *controller)
         upkeep->grv.kind = ROLE_GRV_PROXY;
     controller->upkeep = &upkeep->op;
     op_start(&upkeep->op, &type, &controller->ops);
-}
-
-/* ---- more logs ---- */
-
-/* An epoch that was recruited while a log's process was away has fewer logs than were asked for. When the process is back, and
- * nothing has come or gone for a while, a new epoch takes it in: a pause of milliseconds now, not the loss of the last
- * spare log later. */
-void upkeep_better_fired(struct env_timer *timer)
-{
-    struct controller *controller = container_of(timer, struct controller, better);
-    const struct generation *newest = controller_newest_generation(&controller->state);
-    uint32_t wanted = controller->configuration.logs, zones, could;
-    struct worker_info *workers[LOGS_MAX];
-    int64_t calm_since_us = controller->newest_worker_us > controller->accepting_since_us ? controller->newest_worker_us
-                                                                                         : controller->accepting_since_us;
-    int64_t due_us = calm_since_us + controller->env->knobs.controller_better_delay_us;
-
-    if (controller->phase != CONTROLLER_ACCEPTING || controller->recovery != NULL)
-        return;
-    if (due_us > env_now_us(controller->env)) {
-        env_timer_start(controller->env, timer, due_us);
-        return;
-    }
-    recruitment_refresh(controller, env_now_us(controller->env));
-    could = recruitment_stateful(controller, ROLE_LOG, wanted > LOGS_MAX ? LOGS_MAX : wanted,
-                                 controller->configuration.replication, workers, &zones);
-    if (could > newest->logs_count || BUGGIFY(controller->env, "an epoch gives way to one that is no better"))
-        controller_recover(controller, "more logs can be recruited than the epoch has");
-}
-
-void upkeep_look_for_better(struct controller *controller)
-{
-    if (controller->better.heap_index_plus_1 == 0)
-        env_timer_start(controller->env, &controller->better,
-                        env_now_us(controller->env) + controller->env->knobs.controller_better_delay_us);
 }

@@ -193,3 +193,48 @@ Test(recruitment, a_worker_with_a_log_is_the_second_choice_for_stateless_roles)
     recruitment_forget(&pool.controller);
     cr_assert_eq(pool.workers[0].assigned + pool.workers[1].assigned, 0);
 }
+
+Test(recruitment, who_is_excluded_gets_no_role_though_there_is_no_other)
+{
+    struct pool pool;
+    struct worker_info *got[8];
+    uint32_t zones;
+
+    pool_init(&pool);
+    for (unsigned i = 0; i < 3; i++)
+        add(&pool, CLASS_UNSET, i);
+    pool.workers[0].excluded = pool.workers[2].excluded = true;
+    cr_assert_eq(recruitment_stateful(&pool.controller, ROLE_LOG, 3, 1, got, &zones), 1);
+    cr_assert_eq(got[0], &pool.workers[1]);
+    cr_assert_eq(recruitment_stateful(&pool.controller, ROLE_STORAGE, 3, 2, got, &zones), 0);
+    cr_assert_eq(zones, 1);
+    cr_assert_eq(recruitment_stateless(&pool.controller, ROLE_SEQUENCER, 1, got), 1);
+    cr_assert_eq(got[0], &pool.workers[1]);
+    pool.workers[1].excluded = true;
+    cr_assert_eq(recruitment_stateless(&pool.controller, ROLE_SEQUENCER, 1, got), 0);
+}
+
+Test(recruitment, a_plan_has_what_the_configuration_asks_for)
+{
+    const struct configuration wanted = {.replication = 2, .logs = 3, .commit_proxies = 2, .grv_proxies = 1, .resolvers = 2};
+    struct recruitment_plan plan;
+    struct pool pool;
+
+    pool_init(&pool);
+    for (unsigned i = 0; i < 4; i++)
+        add(&pool, CLASS_LOG, i);
+    for (unsigned i = 0; i < 6; i++)
+        add(&pool, CLASS_STATELESS, i);
+    cr_assert(recruitment_plan(&pool.controller, &wanted, &plan));
+    cr_assert_eq(recruitment_part(&plan, ROLE_LOG)->count, 3);
+    cr_assert_eq(recruitment_part(&plan, ROLE_SEQUENCER)->count, 1);
+    cr_assert_eq(recruitment_part(&plan, ROLE_COMMIT_PROXY)->count, 2);
+    cr_assert_eq(recruitment_part(&plan, ROLE_GRV_PROXY)->count, 1);
+    cr_assert_eq(recruitment_part(&plan, ROLE_RESOLVER)->count, 2);
+    for (unsigned i = 4; i < 10; i++)
+        cr_assert_eq(pool.workers[i].assigned, 1, "each has one role");
+    for (unsigned i = 1; i < 4; i++)
+        pool.workers[i].excluded = true;
+    cr_assert_not(recruitment_plan(&pool.controller, &wanted, &plan));
+    cr_assert_eq(plan.log_zones, 1);
+}

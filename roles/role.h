@@ -16,6 +16,8 @@ struct role_context {
     struct env *env;             /* borrowed for the role's life */
     struct rpc *rpc;             /* borrowed for the role's life */
     const char *data_directory;  /* of the process; borrowed for the role's life */
+    const struct address *coordinators; /* of the cluster; borrowed for the role's life */
+    uint32_t coordinator_count;
     /* "I can't go on": traced by the role before the call. */
     void (*ended)(void *host, enum role_kind kind, uint64_t role_id, int error);
     /* A storage server's or log's registered facts have changed: the worker registers again. May be NULL. */

@@ -55,7 +55,8 @@ bool strike_pause(struct sim_faults *faults)
 bool strike_pause_role(struct sim_faults *faults)
 {
     static const enum role_kind kinds[] = {ROLE_SEQUENCER, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY, ROLE_RESOLVER,
-                                           ROLE_LOG,       ROLE_CONTROLLER,   ROLE_STORAGE};
+                                           ROLE_LOG,       ROLE_CONTROLLER,   ROLE_STORAGE,   ROLE_DATA_DISTRIBUTOR,
+                                           ROLE_RATEKEEPER};
     uint32_t kind = KIND(kinds[fault_range(faults, 0, (int64_t)(sizeof(kinds) / sizeof(kinds[0])) - 1)]);
     int64_t lasts_us = fault_long_tail(faults, 300000, 20 * SIM_SECOND_US);
     bool with_sequencer = fault_one_in(faults, 3), any = false;

@@ -1,4 +1,4 @@
-/* When a cluster is quiet: one controller, which accepts commits, and no generation that storage has yet to drain. */
+/* When a cluster is quiet: one controller, which accepts commits, no generation that storage has yet to drain, and both singletons. */
 #include "roles/worker/worker.h"
 #include "sim/cluster.h"
 
@@ -20,6 +20,7 @@ const char *sim_cluster_unrest(const struct sim_cluster *cluster)
 {
     const struct sim_world *world = cluster->world;
     const struct description *description = NULL;
+    unsigned distributors = 0, ratekeepers = 0;
 
     for (size_t i = 0; i < world->process_count; i++) {
         const struct sim_process *process = world->processes[i];
@@ -31,6 +32,8 @@ const char *sim_cluster_unrest(const struct sim_cluster *cluster)
             continue;
         if (worker_recovers(worker))
             return "an epoch ends";
+        distributors += worker_role_kinds(worker) >> ROLE_DATA_DISTRIBUTOR & 1;
+        ratekeepers += worker_role_kinds(worker) >> ROLE_RATEKEEPER & 1;
         if ((worker_role_kinds(worker) >> ROLE_CONTROLLER & 1) == 0)
             continue;
         if (description != NULL)
@@ -43,5 +46,9 @@ const char *sim_cluster_unrest(const struct sim_cluster *cluster)
         return "no controller";
     if (description->generations_count > 1 && !some_storage_is_lost(world))
         return "storage has not drained the ended generations";
+    if (description->singletons_count < 2)
+        return "the data distributor or the ratekeeper is missing";
+    if (distributors != 1 || ratekeepers != 1)
+        return "there are more or fewer singletons than one of each kind";
     return NULL;
 }

@@ -108,6 +108,12 @@ SCHEMA_DEFINE(init_log, init_log_fields)
 #define SELF struct init_storage
 SCHEMA_DEFINE(init_storage, init_storage_fields)
 #undef SELF
+#define SELF struct init_data_distributor
+SCHEMA_DEFINE(init_data_distributor, init_data_distributor_fields)
+#undef SELF
+#define SELF struct init_ratekeeper
+SCHEMA_DEFINE(init_ratekeeper, init_ratekeeper_fields)
+#undef SELF
 #define SELF struct metric
 SCHEMA_DEFINE(metric, metric_fields)
 #undef SELF
@@ -338,6 +344,7 @@ const char *role_kind_name(enum role_kind kind)
         [ROLE_NONE] = "none",           [ROLE_COORDINATOR] = "coordinator", [ROLE_CONTROLLER] = "cluster_controller",
         [ROLE_SEQUENCER] = "master",    [ROLE_GRV_PROXY] = "grv_proxy",     [ROLE_COMMIT_PROXY] = "commit_proxy",
         [ROLE_RESOLVER] = "resolver",   [ROLE_LOG] = "log",                 [ROLE_STORAGE] = "storage",
+        [ROLE_DATA_DISTRIBUTOR] = "data_distributor", [ROLE_RATEKEEPER] = "ratekeeper",
     };
 
     return (unsigned)kind < ROLE_KINDS ? names[kind] : "unknown";

@@ -27,10 +27,11 @@ SCHEMA_DECLARE(generation)
 SCHEMA_DECLARE(role_ref)
 
 /* What workers and clients know of the cluster. Ordered by (epoch, term, number); a lower one is ignored. epoch is the
- * written epoch; 0 when there is no database. */
+ * written epoch; 0 when there is no database. singletons: the data distributor and the ratekeeper that the controller knows, beside
+ * the epoch; a kind that is missing is being recruited. */
 #define FIELDS_description(F, S, A, L)                                                                        \
     F(u64, epoch) F(u64, term) F(u64, number) F(u64, cluster_high) F(u64, cluster_low) S(wire_endpoint, controller) \
-    F(i64, recovery_transaction_version) A(role_ref, roles) A(generation, generations)
+    F(i64, recovery_transaction_version) A(role_ref, roles) A(generation, generations) A(role_ref, singletons)
 SCHEMA_DECLARE(description)
 
 /* The coordinated state: what Raft replicates. roles are those of the written epoch. The last generation is the newest. */
@@ -156,6 +157,11 @@ SCHEMA_DECLARE(init_log)
 /* Answered when the server's empty store, with its record, is durable. */
 #define FIELDS_init_storage(F, S, A, L) F(u64, server_id) F(u32, tag) F(u32, engine) F(i64, version)
 SCHEMA_DECLARE(init_storage)
+/* Singletons: of no epoch. description: as of the recruitment; a newer one that names another of the kind ends this one. */
+#define FIELDS_init_data_distributor(F, S, A, L) F(u64, role_id) S(description, description)
+SCHEMA_DECLARE(init_data_distributor)
+#define FIELDS_init_ratekeeper(F, S, A, L) F(u64, role_id) S(description, description)
+SCHEMA_DECLARE(init_ratekeeper)
 
 /* One number of a role, for status: name in FoundationDB's words. */
 #define FIELDS_metric(F, S, A, L) F(bytes, name) F(i64, value)
@@ -436,6 +442,8 @@ SCHEMA_DECLARE(storage_servers)
     M(67, watch, watch_reply, SENDER_ANY, READ)                                      \
     M(68, get_workers_reply, none, SENDER_SERVER, READ)                              \
     M(69, get_workers, get_workers_reply, SENDER_ANY, READ)                          \
+    M(70, init_data_distributor, role_started, SENDER_SERVER, COMMIT)                \
+    M(71, init_ratekeeper, role_started, SENDER_SERVER, COMMIT)                      \
     M(80, fetch_range_reply, none, SENDER_SERVER, READ)                              \
     M(81, fetch_range, fetch_range_reply, SENDER_SERVER, READ)                       \
     M(82, shard_progress, none, SENDER_SERVER, READ)                                 \
@@ -487,6 +495,8 @@ enum role_kind {
     ROLE_RESOLVER,
     ROLE_LOG,
     ROLE_STORAGE,
+    ROLE_DATA_DISTRIBUTOR,
+    ROLE_RATEKEEPER,
     ROLE_KINDS,
 };
 /* FoundationDB's status words: "coordinator", "cluster_controller", "master", "grv_proxy", ... */

@@ -141,6 +141,8 @@ void better_fired(struct env_timer *timer)
         controller_recover(controller, why);
     } else if (changed) {
         better_look(controller); /* what has come a moment ago may still be worth it */
+    } else {
+        singletons_spread(controller);
     }
 }
 

@@ -83,6 +83,7 @@ static struct message *describe(struct controller *controller)
     struct message *message;
     struct description *d = MESSAGE_NEW(description, &message);
     const struct coordinated_state *state = &controller->state;
+    struct role_ref singletons[SINGLETONS];
     struct description view = {
         .epoch = state->written_epoch,
         .term = controller->term,
@@ -95,6 +96,8 @@ static struct message *describe(struct controller *controller)
         .roles_count = state->roles_count,
         .generations = state->generations,
         .generations_count = state->generations_count,
+        .singletons = singletons,
+        .singletons_count = singletons_list(controller, singletons),
     };
     int error = message_copy_body(&schema_description, &view, &message->arena, d);
 
@@ -225,6 +228,7 @@ static void worker_lost(struct controller *controller, struct worker_info *worke
     controller->worker_count--;
     recovery_worker_lost(controller, worker);
     worker_free(worker, ERROR_CONNECTION_FAILED); /* if it lives, it registers again */
+    singletons_worker_lost(controller, address);
     controller_roles_lost(controller, address, 0, cause);
 }
 
@@ -350,6 +354,7 @@ static void on_register(struct controller *controller, struct rpc_request *reque
     look_at_roles(controller, worker);
     adoption_workers_changed(controller);
     recovery_workers_changed(controller);
+    singletons_registered(controller, worker, r);
     upkeep_look(controller);
 }
 
@@ -498,6 +503,7 @@ void controller_accepting(struct controller *controller)
     settings_watch_start(controller);
     better_look(controller);
     upkeep_look(controller);
+    singletons_look(controller);
 }
 
 /* ---- life ---- */
@@ -584,13 +590,14 @@ int controller_create(const struct role_context *context, uint64_t term, struct 
     controller->retry.fire = retry_fired;
     controller->upkeep_retry.fire = upkeep_retry_fired;
     controller->better.fire = better_fired;
-    controller->recovery_started_us = env_now_us(context->env);
+    controller->recovery_started_us = controller->started_us = env_now_us(context->env);
     controller->recovery_cause = "a new leader";
     op_list_init(&controller->ops, context->env, controller);
     list_init(&controller->workers);
     list_init(&controller->description_waiters);
     list_init(&controller->create_requests);
     list_init(&controller->settings_watches);
+    singletons_init(controller);
     rpc_register(context->rpc, ENDPOINT_CONTROLLER, on_request, controller);
     TRACE(context->env, SEVERITY_INFO, "ControllerStarted", {"Term", trace_int((int64_t)term)});
     adoption_start(controller);
@@ -607,6 +614,7 @@ void controller_destroy(struct controller *controller)
     env_timer_cancel(controller->env, &controller->upkeep_retry);
     env_timer_cancel(controller->env, &controller->better);
     op_cancel_all(&controller->ops);
+    singletons_done(controller);
     assert(controller->recovery == NULL && controller->adoption == NULL && controller->upkeep == NULL);
     list_each(node, after, &controller->workers)
         worker_free(list_entry(node, struct worker_info, link), ERROR_BROKEN_PROMISE);

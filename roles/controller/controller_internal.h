@@ -32,6 +32,7 @@ struct worker_info {
     int64_t avoid_until_us; /* it failed to start a role: others first, until then */
     bool avoid;             /* as of the last recruitment_refresh */
     uint32_t assigned; /* stateless roles given to it in the present recruitment */
+    uint32_t singletons; /* that live there, as of the last recruitment_refresh */
 };
 
 /* A storage server of the database and how far it is known durable. */
@@ -55,6 +56,21 @@ struct status_rates {
     int64_t at_us; /* 0: there was no request yet */
     int64_t values[STATUS_RATES_MAX];
     double hz[STATUS_RATES_MAX];
+};
+
+/* A data distributor or a ratekeeper: one in the cluster, beside the epoch. Its op recruits it (op.owner NULL: it does not). */
+enum { SINGLETONS = 2 };
+struct singleton {
+    struct op op;
+    struct rpc_call call;
+    struct controller *controller;
+    enum role_kind kind;
+    struct role_ref known; /* the one that lives; kind ROLE_NONE: there is none */
+    uint64_t worker_id;    /* of the process that hosts it, or was asked to */
+    struct role_ref asked; /* while the op is under way */
+    uint64_t named_by;     /* the number of the first description that names it */
+    bool ever;             /* there was one in this controller's life: another is recruited at once */
+    uint64_t recruited;
 };
 
 struct recovery;
@@ -92,6 +108,9 @@ struct controller {
     struct env_timer upkeep_retry;
     struct env_timer better; /* looks whether a new epoch would be better */
     struct env_timer retry;    /* of a recovery that failed */
+    struct singleton singletons[SINGLETONS];
+    struct env_timer singleton_timer; /* looks again whether one is to be recruited */
+    int64_t started_us;
     const char *recovery_cause; /* literal, for status and traces */
     int64_t recovery_started_us, accepting_since_us;
     uint64_t recoveries;
@@ -126,7 +145,7 @@ const struct generation *controller_newest_generation(const struct coordinated_s
 /* ---- recruitment.c: who gets which role (pure but for the assigned counters) ---- */
 /* Lower is better; RECRUIT_NEVER: not allowed. Own class, then unset, then what is allowed. */
 enum { RECRUIT_AVOID = 50, RECRUIT_NEVER = 100, RECRUIT_AVOID_US = 10000000 };
-/* Before a choice: who is to be avoided is a matter of time. */
+/* Before a choice: who is to be avoided is a matter of time, and where singletons live changes. */
 void recruitment_refresh(struct controller *controller, int64_t now_us);
 int recruitment_fitness(enum process_class process_class, enum role_kind kind);
 /* Sets every worker's assigned counter back. */
@@ -180,6 +199,21 @@ void adoption_workers_changed(struct controller *controller);
 /* GRV proxy lost: recruits another in the same epoch. Generations drained: drops them. One at a time; looks for work. */
 void upkeep_look(struct controller *controller);
 void status_start(struct controller *controller, struct rpc_request *request);
+
+/* ---- singletons.c: exactly one data distributor and one ratekeeper ---- */
+void singletons_init(struct controller *controller);
+void singletons_done(struct controller *controller); /* its ops have been cancelled */
+/* Commits are accepted, or something has changed: recruits what is missing. */
+void singletons_look(struct controller *controller);
+/* A worker has registered: what it hosts may be one that an earlier controller recruited, or no longer one of ours. */
+void singletons_registered(struct controller *controller, const struct worker_info *worker, const struct register_worker *r);
+/* Things are calm: one that shares a process with a role of the epoch moves to a process that has none. */
+void singletons_spread(struct controller *controller);
+void singletons_worker_lost(struct controller *controller, struct address address);
+/* Those that live, for a description; returns how many. */
+uint32_t singletons_list(const struct controller *controller, struct role_ref ret_refs[SINGLETONS]);
+/* How many singletons live in, or were asked of, the worker. */
+uint32_t singletons_at(const struct controller *controller, struct address address);
 
 /* ---- call_child.c: a call as an op of its own, so that many go on while their parent looks at each answer ---- */
 struct call_child {

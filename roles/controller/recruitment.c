@@ -24,6 +24,8 @@ int recruitment_fitness(enum process_class process_class, enum role_kind kind)
     case ROLE_GRV_PROXY:
     case ROLE_COMMIT_PROXY:
     case ROLE_RESOLVER:
+    case ROLE_DATA_DISTRIBUTOR:
+    case ROLE_RATEKEEPER:
         return stateless[process_class];
     case ROLE_LOG:
         return log[process_class];
@@ -49,6 +51,7 @@ void recruitment_refresh(struct controller *controller, int64_t now_us)
         struct worker_info *worker = list_entry(node, struct worker_info, link);
 
         worker->avoid = worker->avoid_until_us > now_us;
+        worker->singletons = singletons_at(controller, worker->address);
     }
 }
 
@@ -61,6 +64,8 @@ static bool better(const struct worker_info *a, const struct worker_info *b, enu
         return fitness_a < fitness_b;
     if (a->assigned != b->assigned)
         return a->assigned < b->assigned;
+    if (a->singletons != b->singletons)
+        return a->singletons < b->singletons;
     if (a->address.ip != b->address.ip)
         return a->address.ip < b->address.ip;
     return a->address.port < b->address.port;

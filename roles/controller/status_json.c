@@ -578,6 +578,22 @@ static json_t *configuration_of(const struct status_input *input)
     return configuration;
 }
 
+/* FoundationDB's names of these messages. They are recruited when commits are accepted: before that nobody misses them. */
+static void add_missing_singletons(json_t *messages, const struct controller *controller)
+{
+    for (int i = 0; i < SINGLETONS; i++) {
+        const struct singleton *singleton = &controller->singletons[i];
+        bool distributor = singleton->kind == ROLE_DATA_DISTRIBUTOR;
+
+        if (singleton->known.kind != ROLE_NONE || controller->phase != CONTROLLER_ACCEPTING)
+            continue;
+        (void)json_array_append_new(
+            messages, message_of(distributor ? "unreachable_dataDistributor_worker" : "unreachable_ratekeeper_worker",
+                                 distributor ? "There is no data distributor: nothing is moved or healed until one is recruited."
+                                             : "There is no ratekeeper: GRV proxies go by the last rate until one is recruited."));
+    }
+}
+
 static json_t *messages_of(const struct status_input *input)
 {
     json_t *messages = json_array();
@@ -598,6 +614,7 @@ static json_t *messages_of(const struct status_input *input)
              coordinator_count(input) - coordinators_here(input), coordinator_count(input));
     if (coordinators_here(input) < coordinator_count(input))
         (void)json_array_append_new(messages, message_of("unreachable_coordinators", text));
+    add_missing_singletons(messages, input->controller);
     return messages;
 }
 

@@ -5,8 +5,10 @@
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "roles/commit_proxy/commit_proxy.h"
+#include "roles/distributor/distributor.h"
 #include "roles/grv_proxy/grv_proxy.h"
 #include "roles/log/log.h"
+#include "roles/ratekeeper/ratekeeper.h"
 #include "roles/resolver/resolver.h"
 #include "roles/sequencer/sequencer.h"
 #include "roles/storage/storage.h"
@@ -41,6 +43,14 @@ static int create(struct worker *worker, struct rpc_request *request, enum role_
         return log_server_create(context, request, (struct log_server **)ret_role);
     case ROLE_STORAGE:
         return storage_server_create(context, request, (struct storage_server **)ret_role);
+    case ROLE_DATA_DISTRIBUTOR:
+        if (BUGGIFY_ONE_IN(worker->env, 8, "a worker can't create a data distributor"))
+            return ERROR_RECRUITMENT_FAILED;
+        return distributor_create(context, request, (struct distributor **)ret_role);
+    case ROLE_RATEKEEPER:
+        if (BUGGIFY_ONE_IN(worker->env, 8, "a worker can't create a ratekeeper"))
+            return ERROR_RECRUITMENT_FAILED;
+        return ratekeeper_create(context, request, (struct ratekeeper **)ret_role);
     default:
         return ERROR_UNSUPPORTED_OPERATION;
     }
@@ -67,9 +77,29 @@ static bool parse(const struct message *message, enum role_kind *ret_kind, uint6
         *ret_id = MESSAGE_BODY(init_storage, message)->server_id;
         *ret_epoch = 0;
         return true;
+    case MESSAGE_init_data_distributor:
+        *ret_kind = ROLE_DATA_DISTRIBUTOR;
+        *ret_id = MESSAGE_BODY(init_data_distributor, message)->role_id;
+        *ret_epoch = 0;
+        return true;
+    case MESSAGE_init_ratekeeper:
+        *ret_kind = ROLE_RATEKEEPER;
+        *ret_id = MESSAGE_BODY(init_ratekeeper, message)->role_id;
+        *ret_epoch = 0;
+        return true;
     default:
         return false;
     }
+}
+
+/* Which description a singleton was recruited with. */
+static struct description_order birth(const struct message *message)
+{
+    if (message->type->id == MESSAGE_init_data_distributor)
+        return description_order(&MESSAGE_BODY(init_data_distributor, message)->description);
+    if (message->type->id == MESSAGE_init_ratekeeper)
+        return description_order(&MESSAGE_BODY(init_ratekeeper, message)->description);
+    return (struct description_order){0};
 }
 
 /* An endpoint serves one role, whatever its kind. */
@@ -85,6 +115,7 @@ void hosting_recruit(struct worker *worker, struct rpc_request *request)
 {
     enum role_kind kind = ROLE_NONE;
     uint64_t id = 0, epoch = 0;
+    struct description_order born = birth(request->message);
     void *role = NULL;
     int error;
 
@@ -94,7 +125,8 @@ void hosting_recruit(struct worker *worker, struct rpc_request *request)
     }
     /* An id that is here already, a reserved one, or an epoch that has ended: a late or repeated request. */
     if (id < 100 || id_is_taken(worker, id) || worker->role_count >= WORKER_ROLES_MAX ||
-        (epoch != 0 && worker->description != NULL && epoch < MESSAGE_BODY(description, worker->description)->epoch)) {
+        (epoch != 0 && worker->description != NULL && epoch < MESSAGE_BODY(description, worker->description)->epoch) ||
+        (worker->description != NULL && worker_replaced(MESSAGE_BODY(description, worker->description), kind, id, born))) {
         PROBE(worker->env, "a worker refuses a recruitment: repeated, or of an epoch that has ended");
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
@@ -108,7 +140,7 @@ void hosting_recruit(struct worker *worker, struct rpc_request *request)
     }
     TRACE(worker->env, SEVERITY_INFO, "RoleCreated", {"Role", trace_str(role_kind_name(kind))}, {"Id", trace_id(id)},
           {"Epoch", trace_int((int64_t)epoch)});
-    worker_host(worker, kind, id, epoch, role);
+    worker_host(worker, kind, id, epoch, role)->born = born;
     worker_changed(worker);
 }
 
@@ -140,8 +172,33 @@ void hosting_destroy(struct hosted *hosted)
     case ROLE_STORAGE:
         storage_server_destroy(role);
         break;
+    case ROLE_DATA_DISTRIBUTOR:
+        distributor_destroy(role);
+        break;
+    case ROLE_RATEKEEPER:
+        ratekeeper_destroy(role);
+        break;
     default:
         assert(false);
+    }
+}
+
+void hosting_described(const struct hosted *hosted, const struct description *d)
+{
+    if (hosted->role == NULL || hosted->ending)
+        return;
+    switch (hosted->kind) {
+    case ROLE_STORAGE:
+        storage_server_described(hosted->role, d);
+        break;
+    case ROLE_DATA_DISTRIBUTOR:
+        distributor_described(hosted->role, d);
+        break;
+    case ROLE_RATEKEEPER:
+        ratekeeper_described(hosted->role, d);
+        break;
+    default:
+        break;
     }
 }
 
@@ -172,6 +229,12 @@ void hosting_status(const struct hosted *hosted, struct role_status *status, str
         break;
     case ROLE_STORAGE:
         storage_server_status(hosted->role, status, arena);
+        break;
+    case ROLE_DATA_DISTRIBUTOR:
+        distributor_status(hosted->role, status, arena);
+        break;
+    case ROLE_RATEKEEPER:
+        ratekeeper_status(hosted->role, status, arena);
         break;
     default:
         break;

@@ -111,13 +111,18 @@ static void reap(struct ready *ready)
 
 /* ---- descriptions ---- */
 
-static bool description_is_newer(const struct description *a, const struct description *b)
+struct description_order description_order(const struct description *d)
 {
-    if (a->epoch != b->epoch)
-        return a->epoch > b->epoch;
-    if (a->term != b->term)
-        return a->term > b->term;
-    return a->number > b->number;
+    return (struct description_order){d->epoch, d->term, d->number};
+}
+
+static bool is_newer(struct description_order a, struct description_order b)
+{
+    if (a.epoch != b.epoch)
+        return a.epoch > b.epoch;
+    if (a.term != b.term)
+        return a.term > b.term;
+    return a.number > b.number;
 }
 
 static bool generation_lists(const struct description *d, uint64_t log_id)
@@ -129,7 +134,31 @@ static bool generation_lists(const struct description *d, uint64_t log_id)
     return false;
 }
 
-/* Roles of ended epochs go; logs that no living generation needs go with their files. */
+static bool is_singleton(enum role_kind kind)
+{
+    return kind == ROLE_DATA_DISTRIBUTOR || kind == ROLE_RATEKEEPER;
+}
+
+bool worker_replaced(const struct description *d, enum role_kind kind, uint64_t id, struct description_order born)
+{
+    for (uint32_t i = 0; i < d->singletons_count; i++)
+        if (d->singletons[i].kind == kind)
+            return d->singletons[i].endpoint.id != id && is_newer(description_order(d), born);
+    return false;
+}
+
+/* One that ended by itself is kept until the controller, which was told so, names it no longer. */
+static bool singleton_is_over(const struct hosted *hosted, const struct description *d)
+{
+    bool named = false;
+
+    for (uint32_t i = 0; i < d->singletons_count; i++)
+        named |= d->singletons[i].endpoint.id == hosted->id;
+    return worker_replaced(d, hosted->kind, hosted->id, hosted->born) ||
+           (hosted->role == NULL && !named && is_newer(description_order(d), hosted->born));
+}
+
+/* Roles of ended epochs go, and singletons that have been replaced; logs that no living generation needs go with their files. */
 static bool retire(struct worker *worker, const struct description *d)
 {
     bool changed = false;
@@ -140,7 +169,12 @@ static bool retire(struct worker *worker, const struct description *d)
 
         if (hosted->kind == ROLE_STORAGE || hosted->kind == ROLE_COORDINATOR)
             continue;
-        if (hosted->kind == ROLE_LOG) {
+        if (is_singleton(hosted->kind)) {
+            if (!singleton_is_over(hosted, d))
+                continue;
+            PROBE(worker->env, "a singleton ends because the description names another");
+            unhost(hosted);
+        } else if (hosted->kind == ROLE_LOG) {
             if (hosted->epoch > d->epoch || generation_lists(d, id) ||
                 BUGGIFY(worker->env, "a log that no generation needs stays until the next description"))
                 continue;
@@ -162,7 +196,7 @@ void worker_described(struct worker *worker, struct message *description)
 {
     const struct description *d = MESSAGE_BODY(description, description);
 
-    if (worker->description != NULL && !description_is_newer(d, MESSAGE_BODY(description, worker->description))) {
+    if (worker->description != NULL && !is_newer(description_order(d), description_order(MESSAGE_BODY(description, worker->description)))) {
         PROBE(worker->env, "a worker is told a description that is not newer");
         message_unref(description);
         return;
@@ -176,12 +210,8 @@ void worker_described(struct worker *worker, struct message *description)
     message_unref(worker->description);
     worker->description = description;
     retire(worker, d);
-    list_each(node, after, &worker->roles) {
-        struct hosted *hosted = list_entry(node, struct hosted, link);
-
-        if (hosted->kind == ROLE_STORAGE && hosted->role != NULL)
-            storage_server_described(hosted->role, d);
-    }
+    list_each(node, after, &worker->roles)
+        hosting_described(list_entry(node, struct hosted, link), d);
 }
 
 /* ---- the cluster that we belong to ---- */
@@ -441,6 +471,8 @@ int worker_create(struct env *env, const struct worker_options *options, struct 
     while (worker->worker_id == 0);
     worker->context = (struct role_context){.env = env,
                                             .data_directory = worker->data_directory,
+                                            .coordinators = worker->coordinators,
+                                            .coordinator_count = worker->coordinator_count,
                                             .ended = role_ended,
                                             .changed = role_changed,
                                             .host = worker};

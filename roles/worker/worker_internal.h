@@ -9,13 +9,19 @@
 
 enum { WORKER_ROLES_MAX = 256, COORDINATORS_MAX = 7 };
 
+/* Where a description stands in their order. */
+struct description_order {
+    uint64_t epoch, term, number;
+};
+
 /* A role hosted here. */
 struct hosted {
     struct list link; /* worker->roles */
     struct worker *worker;
     enum role_kind kind;
     uint64_t id;
-    uint64_t epoch; /* 0: of no epoch (coordinator, storage) */
+    uint64_t epoch; /* 0: of no epoch (coordinator, storage, singletons) */
+    struct description_order born; /* of a singleton: the description with which it was recruited */
     void *role;     /* NULL: it has ended, and is only kept to say so */
     int error;      /* why it ended; 0 while it lives */
     bool ending;    /* to be destroyed at the end of the turn */
@@ -50,6 +56,9 @@ struct worker {
 /* ---- worker.c ---- */
 struct hosted *worker_find(struct worker *worker, enum role_kind kind, uint64_t id);
 struct hosted *worker_host(struct worker *worker, enum role_kind kind, uint64_t id, uint64_t epoch, void *role);
+struct description_order description_order(const struct description *d);
+/* Of a singleton: a description newer than its recruitment names another one. */
+bool worker_replaced(const struct description *d, enum role_kind kind, uint64_t id, struct description_order born);
 /* What it hosts has changed: the controller should know. */
 void worker_changed(struct worker *worker);
 /* Takes in a description if it is newer: old roles go, storage servers hear of it, logs of no living generation are deleted. */
@@ -61,6 +70,8 @@ bool worker_join_cluster(struct worker *worker, struct uid cluster_id);
 /* Creates the role that an init_X message asks for; takes over the request. */
 void hosting_recruit(struct worker *worker, struct rpc_request *request);
 void hosting_destroy(struct hosted *hosted);
+/* A newer description for a role that wants to hear of it. */
+void hosting_described(const struct hosted *hosted, const struct description *d);
 void hosting_status(const struct hosted *hosted, struct role_status *status, struct arena *arena);
 /* Facts of a registration. */
 void hosting_fill(const struct hosted *hosted, struct hosted_role *ret_role);

@@ -136,8 +136,8 @@ ATTACK(random_clogging, "RandomClogging", "clogs and swizzles in a row", {"pause
 
 static bool targeted_kill_hit(struct attack *attack)
 {
-    static const enum role_kind kinds[] = {ROLE_SEQUENCER, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY,  ROLE_RESOLVER,
-                                           ROLE_LOG,       ROLE_STORAGE,      ROLE_CONTROLLER, ROLE_COORDINATOR};
+    static const enum role_kind kinds[] = {ROLE_SEQUENCER, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY,   ROLE_RESOLVER,        ROLE_LOG,
+                                           ROLE_STORAGE,   ROLE_CONTROLLER,   ROLE_COORDINATOR, ROLE_DATA_DISTRIBUTOR, ROLE_RATEKEEPER};
     enum role_kind kind = kinds[attack->next_kind++ % (sizeof(kinds) / sizeof(kinds[0]))];
     struct sim_process *host;
 

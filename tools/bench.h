@@ -4,6 +4,7 @@
  *   bench_plan.c      keys, which and how many   bench_threads.c   threads that wait; the first load
  *   bench_stats.c     histograms and counters    bench_cluster.c   status, server processes and their CPU time
  *   bench_report.c    the table and the JSON     bench_kill.c      kill, and the time to recover
+ *   bench_measure*.c  what a client costs: one get beside a ping-pong, gets, scans, waiting threads, memory
  *
  * A transaction is drawn as a plan, before it begins and once for all its tries. Its stages are timed apart: the read version,
  * each read (from when all of its reads were asked for), the commit, and the whole from the plan to the acknowledgement. */
@@ -52,8 +53,21 @@ struct bench_options {
     double warmup_s, seconds;
     const char *kill; /* NULL: nobody */
     int times;
+    unsigned measures; /* bits of enum bench_measure; 0: a workload instead */
     bool json;
 };
+
+/* What --measure knows; its names: bench_measure_names. */
+enum bench_measure {
+    BENCH_MEASURE_MEMORY, /* first: what was freed before would be used again */
+    BENCH_MEASURE_WATCHES,
+    BENCH_MEASURE_LATENCY,
+    BENCH_MEASURE_GETS,
+    BENCH_MEASURE_SCAN,
+    BENCH_MEASURE_BLOCKING,
+    BENCH_MEASURES,
+};
+extern const char *const bench_measure_names[BENCH_MEASURES];
 
 /* Exits with 2 after a complaint, with 0 after --help. */
 void bench_options_parse(int argc, char **argv, struct bench_options *ret_options);
@@ -200,6 +214,7 @@ struct bench_process {
     int pid;
     uint64_t ticks; /* of CPU, user and system */
     bool here;      /* a process of this machine, so that its CPU time can be read */
+    uint64_t watch_bytes; /* what its storage server says that watches take */
 };
 struct bench_cluster {
     struct bench_process processes[BENCH_PROCESSES_MAX];
@@ -235,3 +250,37 @@ struct bench_result {
     int kill_count;
 };
 void bench_report(const struct bench_run *run, const struct bench_result *result);
+/* Warms up and measures; false after a complaint. */
+bool bench_run_load(struct bench_run *run, struct bench_result *result);
+
+/* ---- what a client costs (bench_measure.c) ---- */
+
+enum { BENCH_FIGURES_MAX = 32 };
+
+/* One number, beside what it has to be. */
+struct bench_figure {
+    char name[64]; /* of the JSON's field */
+    const char *unit;
+    double value, bound; /* bound 0: there is none */
+    bool at_least;       /* the value has to reach the bound, else it may not exceed it */
+};
+struct bench_figures {
+    struct bench_figure list[BENCH_FIGURES_MAX];
+    int count;
+};
+void bench_figure(struct bench_figures *figures, const char *name, const char *unit, double value);
+/* The last one has to be so. */
+void bench_figure_at_least(struct bench_figures *figures, double bound);
+void bench_figure_at_most(struct bench_figures *figures, double bound);
+double bench_client_cpu_s(void);
+
+/* Each adds its figures; false after a complaint. */
+bool bench_measure_latency(struct bench_run *run, struct bench_figures *figures);
+bool bench_measure_gets(struct bench_run *run, struct bench_figures *figures);
+bool bench_measure_scan(struct bench_run *run, struct bench_figures *figures);
+bool bench_measure_blocking(struct bench_run *run, struct bench_figures *figures);
+bool bench_measure_memory(struct bench_run *run, struct bench_figures *figures);
+bool bench_measure_watches(struct bench_run *run, struct bench_figures *figures);
+
+/* All that options->measures names, one after the other, and a table or the JSON of what came out. */
+bool bench_measure(struct bench_run *run);

@@ -97,6 +97,7 @@ static void take_process(struct bench_process *process, const json_t *object)
 
         if (name != NULL && used + strlen(name) + 2 < sizeof(process->roles))
             used += (size_t)sprintf(process->roles + used, "%s%s", used > 0 ? " " : "", name);
+        process->watch_bytes += (uint64_t)json_integer_value(json_object_get(role, "watch_bytes"));
     }
 }
 

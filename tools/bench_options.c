@@ -23,10 +23,13 @@ static const struct bench_workload workloads[] = {
     {.name = "ycsb-f", .percent = {[BENCH_GET] = 50, [BENCH_RMW] = 50}, .reads = 1, .zipf = true},
 };
 
+const char *const bench_measure_names[BENCH_MEASURES] = {"memory", "watches", "latency", "gets", "scan", "blocking"};
+
 static const char usage[] =
     "quoin-bench " QUOIN_VERSION ": how fast a cluster is, and how soon it goes on after a kill\n"
     "\n"
     "usage: quoin-bench --cluster FILE --workload NAME [options]\n"
+    "       quoin-bench --cluster FILE --measure LIST [--seconds S] [--keys K] [--json]\n"
     "\n"
     "  --cluster FILE        the cluster file\n"
     "  --workload NAME       put     one set a transaction\n"
@@ -51,6 +54,13 @@ static const char usage[] =
     "                        otherwise) and measure the time to the first acknowledged transaction that was begun after it;\n"
     "                        ROLE or IP:PORT as there. Instead of --seconds:\n"
     "  --times N             so many kills, each after the cluster was whole again (default 1)\n"
+    "  --measure LIST        instead of a workload, what a client costs; all, or some of these by commas:\n"
+    "                        memory    of an open database and of a transaction\n"
+    "                        watches   memory of 100,000 idle watches, here and on the storage servers of this machine\n"
+    "                        latency   one get at a known read version, beside a loopback ping-pong in the same run\n"
+    "                        gets      4 threads with 16 ten-get transactions in flight each\n"
+    "                        scan      range reads of all keys, by one thread and by four\n"
+    "                        blocking  9 gets and an update: 64 threads that wait, beside 64 loops on callbacks\n"
     "  --json                one object on one line, the last\n"
     "\n"
     "Every transaction takes a read version of its own. An operation is a key read or written. Latencies are in microseconds.\n"
@@ -60,7 +70,8 @@ static const char usage[] =
     "  quoin-bench --cluster quoin.cluster --workload get --reads-per-txn 10 --seconds 30 --json\n"
     "  quoin-bench --cluster quoin.cluster --workload ycsb-a --threads 64 --keys 1000000\n"
     "  quoin-bench --cluster quoin.cluster --workload mixed --rate 5000\n"
-    "  quoin-bench --cluster /tmp/q/quoin.cluster --kill sequencer --times 20\n";
+    "  quoin-bench --cluster /tmp/q/quoin.cluster --kill sequencer --times 20\n"
+    "  quoin-bench --cluster quoin.cluster --measure all --seconds 5\n";
 
 static void __attribute__((format(printf, 1, 2), noreturn)) refuse(const char *format, ...)
 {
@@ -120,6 +131,27 @@ static void parse_distribution(const char *text, struct bench_options *o)
     }
 }
 
+static unsigned parse_measures(const char *text)
+{
+    unsigned measures = 0;
+
+    if (strcmp(text, "all") == 0)
+        return (1u << BENCH_MEASURES) - 1;
+    for (const char *at = text, *end; *at != '\0'; at = *end == ',' ? end + 1 : end) {
+        size_t len = (size_t)((end = strchrnul(at, ',')) - at);
+        int i = 0;
+
+        while (i < BENCH_MEASURES && (strlen(bench_measure_names[i]) != len || strncmp(at, bench_measure_names[i], len) != 0))
+            i++;
+        if (i == BENCH_MEASURES)
+            refuse("--measure: \"%.*s\" is not one of all, memory, watches, latency, gets, scan, blocking", (int)len, at);
+        measures |= 1u << i;
+    }
+    if (measures == 0)
+        refuse("--measure: nothing is named");
+    return measures;
+}
+
 /* What the flags say together. */
 static void check(struct bench_options *o, bool loops_chosen, bool distribution_chosen, bool times_chosen)
 {
@@ -127,8 +159,14 @@ static void check(struct bench_options *o, bool loops_chosen, bool distribution_
 
     if (o->cluster == NULL)
         refuse("--cluster FILE is needed");
-    if (o->workload == NULL && o->kill == NULL)
+    if (o->measures != 0 && (o->workload != NULL || o->kill != NULL || o->rate > 0))
+        refuse("--measure takes the place of --workload, --rate and --kill");
+    if (o->measures != 0 && (o->threads > 0 || loops_chosen))
+        refuse("--measure has its own numbers of threads and transactions");
+    if (o->workload == NULL && o->kill == NULL && o->measures == 0)
         refuse("--workload NAME is needed");
+    if (o->measures != 0)
+        o->workload = parse_workload("rmw"); /* of its blocking part */
     if (o->workload == NULL)
         o->workload = parse_workload("put");
     if (o->threads > 0 && loops_chosen)
@@ -164,7 +202,7 @@ void bench_options_parse(int argc, char **argv, struct bench_options *ret_option
         {"seconds", required_argument, NULL, 's'},     {"kill", required_argument, NULL, 'x'},
         {"times", required_argument, NULL, 'n'},       {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},              {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0}};
+        {"measure", required_argument, NULL, 'm'},     {NULL, 0, NULL, 0}};
     struct bench_options o = {.clients = 64, .depth = 1, .key_bytes = 16, .value_bytes = 100, .keys = 200000,
                               .warmup_s = 2, .seconds = 10, .times = 1};
     bool loops_chosen = false, distribution_chosen = false, times_chosen = false;
@@ -187,6 +225,7 @@ void bench_options_parse(int argc, char **argv, struct bench_options *ret_option
         case 's': o.seconds = parse_real("--seconds", optarg, 0.1, 864000); break;
         case 'x': o.kill = optarg; break;
         case 'n': o.times = (int)parse_count("times", optarg, 1, 100000), times_chosen = true; break;
+        case 'm': o.measures = parse_measures(optarg); break;
         case 'j': o.json = true; break;
         case 'h': fputs(usage, stdout); exit(0);
         case 'V': puts("quoin-bench " QUOIN_VERSION); exit(0);

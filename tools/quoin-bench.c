@@ -2,7 +2,7 @@
  *
  *   load the keys -> start the loops or threads -> warm up -> measure (or kill, again and again) -> stop -> report
  *
- * How the parts share the work is in tools/bench.h. */
+ * or, with --measure, what a client costs (bench_measure.c). How the parts share the work is in tools/bench.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ void bench_sleep_us(int64_t us)
         ;
 }
 
-static double client_cpu_s(void)
+double bench_client_cpu_s(void)
 {
     struct rusage usage;
 
@@ -89,7 +89,7 @@ static bool measure(struct bench_run *run, struct bench_result *result)
 
     if (!bench_cluster_read(run->options->cluster, &result->before))
         fprintf(stderr, "quoin-bench: the cluster does not answer `status`: no CPU times of servers\n");
-    began_cpu_s = client_cpu_s();
+    began_cpu_s = bench_client_cpu_s();
     bench_cluster_sample(&result->before);
     began_us = bench_now_us();
     atomic_store(&run->phase, BENCH_MEASURING);
@@ -101,11 +101,11 @@ static bool measure(struct bench_run *run, struct bench_result *result)
     result->seconds = (double)(bench_now_us() - began_us) / 1e6;
     result->after = result->before;
     bench_cluster_sample(&result->after);
-    result->client_cpu_s = client_cpu_s() - began_cpu_s;
+    result->client_cpu_s = bench_client_cpu_s() - began_cpu_s;
     return good;
 }
 
-static bool run_load(struct bench_run *run, struct bench_result *result)
+bool bench_run_load(struct bench_run *run, struct bench_result *result)
 {
     struct bench_threads *threads = run->options->threads > 0 ? bench_threads_start(run) : NULL;
     struct bench_loops *loops = threads == NULL ? bench_loops_start(run) : NULL;
@@ -118,6 +118,15 @@ static bool run_load(struct bench_run *run, struct bench_result *result)
     else
         bench_loops_end(loops);
     return good;
+}
+
+static bool load_and_report(struct bench_run *run, struct bench_result *result)
+{
+    bool good = bench_run_load(run, result);
+
+    if (good || result->kill_count > 0)
+        bench_report(run, result);
+    return good && (run->stats.transactions > 0 || result->kill_count > 0) && run->stats.errors == 0;
 }
 
 int main(int argc, char **argv)
@@ -143,10 +152,7 @@ int main(int argc, char **argv)
     }
     bench_space_init(&run->space, &options);
     bench_stats_init(&run->stats);
-    good = reach(run->db) && bench_load(run) && run_load(run, result);
-    if (good || result->kill_count > 0)
-        bench_report(run, result);
-    good = good && (run->stats.transactions > 0 || result->kill_count > 0) && run->stats.errors == 0;
+    good = reach(run->db) && bench_load(run) && (options.measures != 0 ? bench_measure(run) : load_and_report(run, result));
     quoin_database_destroy(run->db);
     (void)quoin_network_stop();
     bench_space_done(&run->space);

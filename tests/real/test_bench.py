@@ -27,6 +27,17 @@ def test_every_workload_is_measured_and_finds_its_keys(scratch, _):
     assert 400 < paced["ops_per_s"] < 600, paced
 
 
+def test_what_a_client_costs_is_measured_and_its_memory_is_within_bounds(scratch, _):
+    file = scratch.start_cluster("--processes", "one")
+    found = bench(file, "--measure", "all", "--keys", "20000", "--warmup", "0.1", "--seconds", "0.6", timeout=120)
+    for name in ("get_p50", "gets", "keys_scanned_by_one", "transactions_by_waiting_threads", "transactions_by_callbacks"):
+        assert found[name]["value"] > 0, (name, found)
+    for name in ("database_bytes", "transaction_bytes", "transaction_bytes_after_ten_gets", "watches_client_bytes",
+                 "watches_server_bytes"):
+        assert found[name]["held"], (name, found[name])
+    assert found["watches_client_bytes"]["value"] > 1e7 and found["watches_server_bytes"]["value"] > 1e7, found
+
+
 def test_recoveries_are_timed(scratch, _):
     file = scratch.start_cluster()
     for role in ("sequencer", "log"):
@@ -43,7 +54,8 @@ def test_the_bench_says_what_is_wrong(scratch, _):
     for arguments, word in ((["--workload", "put"], "--cluster"), (["--cluster", nobody], "--workload"),
                             (["--cluster", nobody, "--workload", "sit"], "sit"), (good + ["--clients", "0"], "--clients"),
                             (good + ["--distribution", "zipf:2"], "zipf"), (good + ["--threads", "2", "--depth", "2"], "--depth"),
-                            (good + ["--times", "2"], "--kill"), (good + ["--frob"], "frob"), (good, "127.0.0.1:1")):
+                            (good + ["--times", "2"], "--kill"), (good + ["--measure", "all"], "--workload"),
+                            (["--cluster", nobody, "--measure", "speed"], "speed"), (good + ["--frob"], "frob"), (good, "127.0.0.1:1")):
         run = subprocess.run([program("quoin-bench"), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                              timeout=20)
         assert run.returncode != 0 and word in run.stderr and not run.stdout, (arguments, run)

@@ -36,6 +36,24 @@ int bytes_buffer_append(struct bytes_buffer *buffer, struct bytes bytes)
     return 0;
 }
 
+int bytes_buffer_set(struct bytes_buffer *buffer, struct bytes bytes)
+{
+    size_t capacity = (bytes.len + 31) & ~(size_t)31;
+
+    if (capacity > buffer->capacity) {
+        uint8_t *grown = mem_realloc(buffer->ptr, capacity);
+
+        if (grown == NULL)
+            return ERROR_OUT_OF_MEMORY;
+        buffer->ptr = grown;
+        buffer->capacity = capacity;
+    }
+    if (bytes.len > 0)
+        memcpy(buffer->ptr, bytes.ptr, bytes.len);
+    buffer->len = bytes.len;
+    return 0;
+}
+
 void bytes_buffer_done(struct bytes_buffer *buffer)
 {
     mem_free(buffer->ptr);

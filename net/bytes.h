@@ -127,6 +127,8 @@ struct bytes_buffer {
 
 int bytes_buffer_reserve(struct bytes_buffer *buffer, size_t more);
 int bytes_buffer_append(struct bytes_buffer *buffer, struct bytes bytes);
+/* What it holds becomes `bytes`, in hardly more memory than that needs: for what does not grow. */
+int bytes_buffer_set(struct bytes_buffer *buffer, struct bytes bytes);
 void bytes_buffer_done(struct bytes_buffer *buffer);
 
 static inline struct bytes bytes_buffer_bytes(const struct bytes_buffer *buffer)

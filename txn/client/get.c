@@ -57,8 +57,7 @@ void get_fail(struct transaction_get *get, int error)
 static int keep_value(struct transaction_get *get, bool present, struct bytes value)
 {
     get->present = present;
-    get->value.len = 0;
-    return present ? bytes_buffer_append(&get->value, value) : 0;
+    return bytes_buffer_set(&get->value, present ? value : bytes_none());
 }
 
 /* The atomic operations that the transaction had done when it asked come on top. Under the transaction's lock. */
@@ -402,14 +401,13 @@ bool transaction_get_prepare(struct transaction_get *get, struct transaction *tx
     get->tried = 0;
     get->delay_us = 0;
     get->version = VERSION_NONE;
-    get->key.len = 0;
     transaction_lock(txn);
     get->incarnation = transaction_incarnation(txn);
     error = transaction_failure(txn);
     if (error == 0)
         error = transaction_check_read(txn, key, false);
     if (error == 0)
-        error = bytes_buffer_append(&get->key, key);
+        error = bytes_buffer_set(&get->key, key);
     if (error == 0)
         answered = answer_from_own(get, txn, snapshot, &error);
     txn->touched = true;

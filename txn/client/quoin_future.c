@@ -2,7 +2,7 @@
  *
  * The network thread publishes with one atomic operation and makes the futex call only when somebody sleeps. It reads the
  * callback before that: from then on the application may destroy the future (its own reference keeps the memory). Finished
- * futures go back to their transaction's list: a get in the steady state allocates nothing. */
+ * futures go back to the pool that they came from: a get in the steady state allocates nothing. */
 #include <limits.h>
 #include <linux/futex.h>
 #include <stddef.h>
@@ -11,22 +11,46 @@
 
 #include "txn/client/quoin_internal.h"
 
-enum { FREE_FUTURES_MAX = 64, KEPT_VALUE_BYTES = 4096 };
+enum { KEPT_VALUE_BYTES = 4096 };
 
 /* ---- life ---- */
 
-static struct quoin_future *take_free(struct quoin_transaction *transaction)
+static size_t pooled_bytes(const struct quoin_future *future)
+{
+    bool keeps = future->kind == FUTURE_VALUE;
+
+    return sizeof(*future) + (keeps ? future->u.get.key.capacity + future->u.get.value.capacity : 0);
+}
+
+static struct quoin_future *take_free(struct future_pool *pool)
 {
     struct quoin_future *future;
 
-    pthread_mutex_lock(&transaction->lock);
-    future = transaction->free;
+    pthread_mutex_lock(&pool->lock);
+    future = pool->free;
     if (future != NULL) {
-        transaction->free = future->next;
-        transaction->free_count--;
+        pool->free = future->next;
+        pool->bytes -= pooled_bytes(future);
     }
-    pthread_mutex_unlock(&transaction->lock);
+    pthread_mutex_unlock(&pool->lock);
     return future;
+}
+
+/* False: the pool has enough of them. */
+static bool give_free(struct future_pool *pool, struct quoin_future *future)
+{
+    size_t bytes = pooled_bytes(future);
+    bool kept;
+
+    pthread_mutex_lock(&pool->lock);
+    kept = pool->bytes + bytes <= FUTURE_POOL_BYTES_MAX;
+    if (kept) {
+        future->next = pool->free;
+        pool->free = future;
+        pool->bytes += bytes;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return kept;
 }
 
 static void drop_special(struct quoin_future *future)
@@ -72,7 +96,7 @@ static void clean(struct quoin_future *future, enum future_kind next_kind)
 
 struct quoin_future *future_make(struct quoin_transaction *transaction, enum future_kind kind)
 {
-    struct quoin_future *future = take_free(transaction);
+    struct quoin_future *future = take_free(transaction->pool);
 
     if (future == NULL)
         future = mem_zalloc(sizeof(*future));
@@ -116,7 +140,6 @@ void future_ref(struct quoin_future *future)
 void future_unref(struct quoin_future *future)
 {
     struct quoin_transaction *transaction = future->transaction;
-    bool kept = false;
 
     if (atomic_fetch_sub_explicit(&future->refs, 1, memory_order_acq_rel) > 1)
         return;
@@ -133,19 +156,22 @@ void future_unref(struct quoin_future *future)
             database_unref(db);
         return;
     }
-    pthread_mutex_lock(&transaction->lock);
-    if (transaction->free_count < FREE_FUTURES_MAX) {
-        future->next = transaction->free;
-        transaction->free = future;
-        transaction->free_count++;
-        kept = true;
-    }
-    pthread_mutex_unlock(&transaction->lock);
-    if (!kept) {
+    if (!give_free(transaction->pool, future)) {
         clean(future, FUTURE_NONE);
         mem_free(future);
     }
     transaction_unref(transaction);
+}
+
+void future_pool_done(struct future_pool *pool)
+{
+    struct quoin_future *future;
+
+    while ((future = take_free(pool)) != NULL) {
+        clean(future, FUTURE_NONE);
+        mem_free(future);
+    }
+    pthread_mutex_destroy(&pool->lock);
 }
 
 struct quoin_future *future_finished(struct quoin_future *future, int error)

@@ -72,7 +72,7 @@ struct quoin_future {
     _Atomic uint32_t word; /* futexes want 32 bits */
     _Atomic uint32_t refs;
     struct submission submit, cancel;
-    struct quoin_future *next; /* of the completed ones of a turn; of the free ones */
+    struct quoin_future *next; /* of the completed ones of a turn; of a pool */
     struct quoin_network *network;         /* borrowed; NULL: of quoin_future_failed */
     struct quoin_transaction *transaction; /* shared; NULL: of quoin_future_failed, or a watch that has left it */
     struct quoin_database *db;             /* shared; of such a watch */
@@ -105,22 +105,32 @@ struct quoin_future {
     } u;
 };
 
+/* Futures to use again, of the transactions of some threads: a get in the steady state allocates nothing, and a transaction that
+ * has read keeps nothing of it. */
+struct future_pool {
+    pthread_mutex_t lock;
+    struct quoin_future *free;
+    size_t bytes;
+};
+enum { FUTURE_POOLS = 16, FUTURE_POOL_BYTES_MAX = 128 * 1024 };
+
 struct quoin_transaction {
     struct transaction *txn; /* made and destroyed by the network thread's rules; written through its lock */
     struct quoin_database *db; /* shared */
     _Atomic uint32_t refs;
     struct submission sync, destroy;
     _Atomic bool sync_queued;
-    pthread_mutex_t lock;         /* of the two lists below */
-    struct quoin_future *free;    /* futures to use again */
-    uint32_t free_count;
-    struct quoin_future *stamps;  /* waiting for the commit */
+    struct future_pool *pool; /* the network's */
+    pthread_mutex_t lock;     /* of `stamps` */
+    struct quoin_future *stamps; /* waiting for the commit */
 };
 
 /* ---- network (quoin_network.c) ---- */
 
 struct quoin_network *network_get(void); /* NULL: not running */
 struct env *network_env(struct quoin_network *network);
+/* The pool of this thread, which some others may share. */
+struct future_pool *network_pool(struct quoin_network *network);
 bool network_is_this_thread(const struct quoin_network *network);
 void network_submit(struct quoin_network *network, struct submission *submission);
 /* Runs `call` on the network thread and waits for it. Not from there. */
@@ -165,6 +175,7 @@ struct quoin_future *future_make(struct quoin_transaction *transaction, enum fut
 /* As long as a pointer in its union needs, and used but once. */
 struct quoin_future *future_make_small(struct quoin_transaction *transaction, enum future_kind kind);
 void future_ref(struct quoin_future *future);
+void future_pool_done(struct future_pool *pool);
 void future_unref(struct quoin_future *future);
 /* Ready at once, before the application has it. */
 struct quoin_future *future_finished(struct quoin_future *future, int error);

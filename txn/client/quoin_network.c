@@ -27,6 +27,7 @@ struct quoin_network {
     struct ready publish;
     uint32_t databases;      /* the thread's */
     struct list hosts;       /* clusters in this process; the thread's */
+    struct future_pool pools[FUTURE_POOLS];
 };
 
 /* One network a process: the interface has no handle for it. */
@@ -139,6 +140,16 @@ struct quoin_network *network_get(void)
     return atomic_load_explicit(&the_network, memory_order_acquire);
 }
 
+struct future_pool *network_pool(struct quoin_network *network)
+{
+    static _Atomic uint32_t threads;
+    static __thread uint32_t number; /* of this thread, from 1 */
+
+    if (number == 0)
+        number = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+    return &network->pools[number % FUTURE_POOLS];
+}
+
 struct env *network_env(struct quoin_network *network)
 {
     return network->env;
@@ -186,6 +197,8 @@ static int make_network(bool borrowed, struct quoin_network **ret_network)
     list_init(&network->hosts);
     network->borrowed = borrowed;
     pthread_mutex_init(&network->driving, NULL);
+    for (int i = 0; i < FUTURE_POOLS; i++)
+        pthread_mutex_init(&network->pools[i].lock, NULL);
     error = env_posix_create(&options, &network->env);
     if (error == 0 && !borrowed) {
         error = start_thread(network);
@@ -311,6 +324,8 @@ quoin_error quoin_network_stop(void)
         pthread_join(network->thread, NULL);
         env_posix_destroy(network->env);
         pthread_mutex_destroy(&network->driving);
+        for (int i = 0; i < FUTURE_POOLS; i++)
+            future_pool_done(&network->pools[i]);
         mem_free(network);
     }
     pthread_mutex_unlock(&network_lock);

@@ -15,14 +15,6 @@ static void run_destroy(struct submission *submission)
     struct quoin_database *db = transaction->db;
 
     transaction_destroy(transaction->txn);
-    while (transaction->free != NULL) {
-        struct quoin_future *future = transaction->free;
-
-        transaction->free = future->next;
-        if (future->kind == FUTURE_VALUE)
-            transaction_get_done(&future->u.get);
-        mem_free(future);
-    }
     pthread_mutex_destroy(&transaction->lock);
     mem_free(transaction);
     database_unref(db);
@@ -74,6 +66,7 @@ quoin_error quoin_transaction_create(struct quoin_database *db, struct quoin_tra
     pthread_mutex_init(&transaction->lock, NULL);
     atomic_init(&transaction->refs, 1);
     transaction->db = db;
+    transaction->pool = network_pool(db->network);
     atomic_fetch_add_explicit(&db->refs, 1, memory_order_relaxed);
     pthread_mutex_lock(&db->lock);
     if (db->has_settings) {

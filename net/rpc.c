@@ -358,6 +358,11 @@ static void answer_remote_error(struct rpc_request *request, int error)
         conn_close(request->conn, ERROR_CONNECTION_FAILED);
 }
 
+bool rpc_request_is_remote(const struct rpc_request *request)
+{
+    return request->local_call == NULL;
+}
+
 static void answer_remote(struct rpc_request *request, struct message *reply)
 {
     struct frame head = {reply->type->id, FRAME_REPLY, 0, request->request_id, {0}};

@@ -167,3 +167,5 @@ void rpc_watch_cancel(struct rpc_watch *watch); /* accepts an idle one */
 
 /* True when a request's caller can still hear the answer. */
 bool rpc_request_alive(const struct rpc_request *request);
+/* True when its answer is packed within rpc_reply, so that what the answer borrows need not outlive that call. */
+bool rpc_request_is_remote(const struct rpc_request *request);

@@ -15,7 +15,7 @@ struct merge {
     bool reverse;
     uint32_t limit;
     size_t bytes_limit;
-    struct bytes_buffer *out;
+    struct bytes_buffer *out; /* owned by who asks */
     uint32_t count;
     bool more;
 
@@ -64,16 +64,21 @@ static int seek_pair(struct merge *merge, struct bytes to)
 
 static int emit(struct merge *merge, struct bytes key, struct bytes value)
 {
-    uint8_t header[PAIR_HEADER_BYTES];
-    int error = bytes_buffer_reserve(merge->out, sizeof(header) + key.len + value.len);
+    struct bytes_buffer *out = merge->out;
+    int error = bytes_buffer_reserve(out, PAIR_HEADER_BYTES + key.len + value.len);
+    uint8_t *at;
 
     if (error != 0)
         return error;
-    put_le32(header, (uint32_t)key.len);
-    put_le32(header + 4, (uint32_t)value.len);
-    (void)bytes_buffer_append(merge->out, bytes_of(header, sizeof(header)));
-    (void)bytes_buffer_append(merge->out, key);
-    (void)bytes_buffer_append(merge->out, value);
+    at = out->ptr + out->len;
+    put_le32(at, (uint32_t)key.len);
+    put_le32(at + 4, (uint32_t)value.len);
+    at += PAIR_HEADER_BYTES;
+    if (key.len > 0)
+        memcpy(at, key.ptr, key.len);
+    if (value.len > 0)
+        memcpy(at + key.len, value.ptr, value.len);
+    out->len += PAIR_HEADER_BYTES + key.len + value.len;
     merge->count++;
     return 0;
 }
@@ -179,9 +184,12 @@ static int reply_with(struct merge *merge, struct rpc_request *request)
 {
     struct message *message;
     struct get_range_reply *reply = MESSAGE_NEW(get_range_reply, &message);
-    int error = reply == NULL ? ERROR_OUT_OF_MEMORY
-                              : arena_copy(&message->arena, bytes_buffer_bytes(merge->out), &reply->pairs);
+    int error = reply == NULL ? ERROR_OUT_OF_MEMORY : 0;
 
+    if (error == 0 && rpc_request_is_remote(request))
+        reply->pairs = bytes_buffer_bytes(merge->out); /* packed before rpc_reply returns */
+    else if (error == 0)
+        error = arena_copy(&message->arena, bytes_buffer_bytes(merge->out), &reply->pairs);
     if (error != 0) {
         message_unref(message);
         return error;

@@ -317,6 +317,76 @@ static void special_keys_are_read_and_guarded(void)
     quoin_transaction_destroy(txn);
 }
 
+static struct quoin_transaction *begin_special(void)
+{
+    struct quoin_transaction *txn = begin();
+
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    return txn;
+}
+
+static const char lock_key[] = "\xff\xff/management/db_locked", lock_id[] = "00112233445566778899aabbccddeeff";
+
+static void the_database_is_locked_by_a_special_key(void)
+{
+    struct quoin_transaction *txn = begin_special(), *before = begin(), *other = begin();
+
+    CHECK(is(txn, lock_key, NULL, 0));
+    set(before, "special/a", "v");
+    CHECK(read_version(before) > 0);
+    set(txn, lock_key, lock_id);
+    CHECK(is(txn, lock_key, lock_id, 32)); /* it sees what it wrote */
+    CHECK_EQ(count_range(txn, "\xff\xff/management/", "\xff\xff/management0"), 1);
+    CHECK_EQ(commit(txn), 0);
+    CHECK_EQ(commit(before), 1038);
+    CHECK_EQ(get_error(other, "special/a"), 1038);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_LOCK_AWARE, NULL, 0), 0);
+    CHECK(is(txn, lock_key, lock_id, 32));
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    set(txn, lock_key, lock_id); /* a repeat */
+    CHECK_EQ(commit(txn), 0);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    set(txn, lock_key, "ffffffffffffffffffffffffffffffff");
+    CHECK_EQ(commit(txn), 1038);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    CHECK_EQ(quoin_transaction_clear(txn, lock_key, (int)strlen(lock_key)), 0);
+    CHECK(is(txn, lock_key, NULL, 0));
+    CHECK_EQ(commit(txn), 0);
+    quoin_transaction_reset(other);
+    CHECK_EQ(get_error(other, "special/a"), 0);
+    quoin_transaction_destroy(other);
+    quoin_transaction_destroy(before);
+    quoin_transaction_destroy(txn);
+}
+
+static void a_refused_special_write_says_why(void)
+{
+    struct quoin_transaction *txn = begin_special();
+    const char *file = "\xff\xff/cluster_file_path", *end = "\xff\xff/management/db_lockee";
+
+    set(txn, lock_key, "no hexadecimal digits");
+    set(txn, "special/c", "v");
+    CHECK_EQ(commit(txn), 2117);
+    CHECK(has_text(txn, "\xff\xff/error_message", "{\"retriable\":false,\"command\":\"lock\",\"message\":\""));
+    CHECK_EQ(wait_for(quoin_transaction_on_error(txn, 2117)), 2117);
+    CHECK(has_text(txn, "\xff\xff/error_message", "32 hexadecimal digits"));
+    quoin_transaction_reset(txn);
+    CHECK(is(txn, "\xff\xff/error_message", NULL, 0));
+    CHECK(is(txn, "special/c", NULL, 0));
+    CHECK_EQ(quoin_transaction_clear_range(txn, lock_key, (int)strlen(lock_key), end, (int)strlen(end)), 2114);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    CHECK_EQ(quoin_transaction_clear_range(txn, lock_key, (int)strlen(lock_key), end, (int)strlen(end)), 2116);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    CHECK_EQ(quoin_transaction_set(txn, file, (int)strlen(file), "v", 1), 2115);
+    quoin_transaction_destroy(txn);
+}
+
 static void the_client_tells_what_it_knows(void)
 {
     struct quoin_future *future = quoin_database_get_client_status(db);
@@ -379,6 +449,8 @@ const struct test more_tests[] = {
     TEST(a_conflict_is_told_with_what_was_read_and_written),
     TEST(an_idempotency_id_is_kept_with_its_commit),
     TEST(special_keys_are_read_and_guarded),
+    TEST(the_database_is_locked_by_a_special_key),
+    TEST(a_refused_special_write_says_why),
     TEST(the_client_tells_what_it_knows),
     TEST(a_timeout_says_what_was_in_the_way),
     TEST(a_cached_read_version_is_recent),

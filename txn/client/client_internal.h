@@ -239,6 +239,7 @@ void commit_version_known(struct transaction *txn);
 /* ---- the fate of a commit with an idempotency id (commit_lookup.c) ---- */
 
 struct commit_lookup;
+struct special_commit;
 
 struct lookup_result {
     bool found;
@@ -268,6 +269,7 @@ struct commit_op {
     struct bytes_buffer fence; /* a key in both conflict ranges: a commit that writes it settles this one's fate */
     struct bytes_buffer id;       /* its idempotency id; empty: none */
     struct commit_lookup *lookup; /* owned; while the id is looked for */
+    struct special_commit *special; /* owned; while writes to special keys become mutations */
     bool waits_for_reads, waits_for_version, waits_for_proxy, in_flight;
     bool lost; /* its proxy is no more: there will be no answer */
     bool fencing;
@@ -303,9 +305,10 @@ struct transaction {
     int read_error; /* the first error of a read: the commit fails with it */
     struct ryw ryw;
     struct bytes_buffer mutations, read_conflicts, write_conflicts;
+    struct bytes_buffer special_table, special_error; /* special_write.c: what was written; why it was refused, as JSON */
     uint64_t size;
     bool no_write_conflict_next, ryw_off, system_write, system_read, raw_access, lock_aware, read_lock_aware, causal_write_risky,
-        include_port, special_relaxed, special_writes, use_grv_cache, has_identifier;
+        include_port, special_relaxed, special_writes, special_system, use_grv_cache, has_identifier;
     bool touched; /* it has read or written */
     uint8_t tag_count;
     struct transaction_tag tags[TRANSACTION_TAGS_MAX];

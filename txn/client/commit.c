@@ -1,6 +1,6 @@
 /* A commit, and the fate of one whose answer was lost.
  *
- *   READS -> VERSION -> SEND -> ANSWERED -> (ended)
+ *   READS -> (SPECIAL ->) VERSION -> SEND -> ANSWERED -> (ended)
  *                        ^  |_ not sent: PAUSED -> SEND
  *                           |_ lost: FENCE -> FENCED -> (ended, 1021)
  *                                     ^________|  |  until it succeeds
@@ -19,8 +19,9 @@
 #include "net/planted_bug.h"
 #include "net/trace.h"
 #include "txn/client/client_internal.h"
+#include "txn/client/special_keys.h"
 
-enum { READS, VERSION, SEND, ANSWERED, PAUSED, FENCE, FENCED, LOOKUP, LOOKED, LOOKUP_PAUSED, COMMIT_STAGES };
+enum { READS, SPECIAL, VERSION, SEND, ANSWERED, PAUSED, FENCE, FENCED, LOOKUP, LOOKED, LOOKUP_PAUSED, COMMIT_STAGES };
 enum { COMPARISONS_MAX = 1024 };
 
 static struct transaction *txn_of(struct op *op)
@@ -97,12 +98,42 @@ static int read_error(struct transaction *txn)
     return error;
 }
 
+static bool has_special_writes(struct transaction *txn)
+{
+    bool has;
+
+    transaction_lock(txn);
+    has = txn->special_table.len > 0;
+    transaction_unlock(txn);
+    return has;
+}
+
 static enum op_result reads(struct op *op)
 {
     struct transaction *txn = txn_of(op);
 
     txn->commit.waits_for_reads = read_error(txn) == 0 && (!list_empty(&txn->gets) || !list_empty(&txn->ranges));
-    return txn->commit.waits_for_reads ? op_wait(op, READS) : op_move(op, VERSION);
+    if (txn->commit.waits_for_reads)
+        return op_wait(op, READS);
+    return op_move(op, has_special_writes(txn) ? SPECIAL : VERSION);
+}
+
+/* What was written to special keys becomes mutations. */
+static enum op_result special(struct op *op)
+{
+    struct transaction *txn = txn_of(op);
+    struct commit_op *commit = &txn->commit;
+    bool waits;
+    int error;
+
+    if (commit->special == NULL)
+        commit->special = mem_zalloc(sizeof(*commit->special));
+    if (commit->special == NULL)
+        return op_finish(op, ERROR_OUT_OF_MEMORY);
+    error = special_commit_go(commit->special, txn, op, &waits);
+    if (error != 0)
+        return op_finish(op, error);
+    return waits ? op_wait(op, SPECIAL) : op_move(op, VERSION);
 }
 
 void commit_reads_over(struct transaction *txn)
@@ -183,7 +214,7 @@ static enum op_result version(struct op *op)
 
 static uint32_t flags_of(const struct transaction *txn)
 {
-    return (txn->lock_aware ? COMMIT_LOCK_AWARE : 0) | (txn->system_write || txn->raw_access || txn->system_read ? COMMIT_ACCESS_SYSTEM : 0) |
+    return (txn->lock_aware ? COMMIT_LOCK_AWARE : 0) | (txn->system_write || txn->raw_access || txn->system_read || txn->special_system ? COMMIT_ACCESS_SYSTEM : 0) |
            (txn->settings.report_conflicts ? COMMIT_REPORT_CONFLICTS : 0);
 }
 
@@ -424,6 +455,15 @@ static enum op_result looked(struct op *op)
     return op_finish(op, result.may_have_expired ? ERROR_COMMIT_UNKNOWN_RESULT_FATAL : ERROR_NOT_COMMITTED);
 }
 
+static void special_drop(struct commit_op *commit)
+{
+    if (commit->special == NULL)
+        return;
+    special_commit_done(commit->special);
+    mem_free(commit->special);
+    commit->special = NULL;
+}
+
 static void ended(struct op *op)
 {
     struct transaction *txn = txn_of(op);
@@ -433,6 +473,7 @@ static void ended(struct op *op)
     rpc_call_clear(&commit->rpc);
     lookup_destroy(commit->lookup);
     commit->lookup = NULL;
+    special_drop(commit);
     list_remove(&commit->link);
     transaction_lock(txn);
     if (txn->synced_incarnation == transaction_incarnation(txn) && txn->state == TXN_COMMITTING)
@@ -450,7 +491,8 @@ static void ended(struct op *op)
 }
 
 static const struct op_stage stages[COMMIT_STAGES] = {
-    [READS] = {"READS", reads, OP_STAGE(READS) | OP_STAGE(VERSION)},
+    [READS] = {"READS", reads, OP_STAGE(READS) | OP_STAGE(SPECIAL) | OP_STAGE(VERSION)},
+    [SPECIAL] = {"SPECIAL", special, OP_STAGE(SPECIAL) | OP_STAGE(VERSION)},
     [VERSION] = {"VERSION", version, OP_STAGE(VERSION) | OP_STAGE(SEND)},
     [SEND] = {"SEND", send, OP_STAGE(SEND) | OP_STAGE(ANSWERED)},
     [ANSWERED] = {"ANSWERED", answered, OP_STAGE(PAUSED) | OP_STAGE(FENCE)},

@@ -56,25 +56,25 @@ static int place_of(struct transaction_range *range, const struct key_selector *
 }
 
 /* Under the lock. */
-static struct bytes space_end(const struct transaction *txn)
+static struct bytes space_end(const struct transaction_range *range)
 {
-    return txn->system_read || txn->raw_access ? KEY_SYSTEM_END : KEY_SYSTEM_BEGIN;
+    return range->options.system || range->txn->system_read || range->txn->raw_access ? KEY_SYSTEM_END : KEY_SYSTEM_BEGIN;
 }
 
-static struct bytes space_end_locked(struct transaction *txn)
+static struct bytes space_end_locked(struct transaction_range *range)
 {
     struct bytes end;
 
-    transaction_lock(txn);
-    end = space_end(txn);
-    transaction_unlock(txn);
+    transaction_lock(range->txn);
+    end = space_end(range);
+    transaction_unlock(range->txn);
     return end;
 }
 
 /* Begin and end have become places: what will be read is known. Under the lock. */
 static int fix_bounds(struct transaction_range *range)
 {
-    struct bytes end = space_end(range->txn);
+    struct bytes end = space_end(range);
     int error = place_of(range, &range->begin_selector, &range->begin);
 
     if (error == 0)
@@ -97,7 +97,7 @@ static enum op_result start_child(struct transaction_range *range, const struct 
     range->child = mem_zalloc(sizeof(*range->child));
     if (range->child == NULL)
         return op_finish(&range->op, ERROR_OUT_OF_MEMORY);
-    last = SELECT_FIRST_AT_OR_AFTER(space_end_locked(range->txn));
+    last = SELECT_FIRST_AT_OR_AFTER(space_end_locked(range));
     options.reverse = selector->offset < 1;
     options.limit = selector->offset < 1 ? 1 + (uint32_t)-(int64_t)selector->offset : (uint32_t)selector->offset;
     ready = options.reverse ? transaction_range_prepare(range->child, range->txn, first, start, &options)
@@ -116,7 +116,7 @@ static int take_child(struct transaction_range *range)
     struct key_selector *selector = end ? &range->end_selector : &range->begin_selector;
     struct transaction_range *child = range->child;
     uint32_t wanted = child->options.limit;
-    struct bytes key = child->options.reverse ? bytes_none() : space_end_locked(range->txn);
+    struct bytes key = child->options.reverse ? bytes_none() : space_end_locked(range);
     int error = child->call.error;
 
     if (error == 0 && child->pair_count == wanted)
@@ -465,11 +465,12 @@ static int keep_selector(struct transaction_range *range, struct key_selector se
 
 static int prepare(struct transaction_range *range, struct transaction *txn)
 {
-    int error = transaction_failure(txn);
+    bool system = range->options.system;
+    int error = system ? txn->error : transaction_failure(txn);
 
-    if (error == 0)
+    if (error == 0 && !system)
         error = transaction_check_read(txn, range->begin_selector.key, true);
-    if (error == 0)
+    if (error == 0 && !system)
         error = transaction_check_read(txn, range->end_selector.key, true);
     if (error == 0 && !range->options.key_only && is_place(&range->begin_selector) && is_place(&range->end_selector))
         error = fix_bounds(range);

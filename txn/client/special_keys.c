@@ -1,32 +1,68 @@
 /* Problem: keys that no server has, in ranges and with selectors.
  *
- *   STATUS -> WORKERS -> ASKED -> COLLECT        (each of the first three only if a module that is read needs it)
+ *   STATUS -> WORKERS -> ASKED -> COLLECT        (each of the first three only if a part that is read needs it)
+ *                                  ^___|  a part that is made of keys of the system reads them first
  *
- * All pairs of the modules that a read meets are made, sorted, and the selectors count in them: they are few. What comes from
- * the cluster is waited for a few seconds; status then says what the client knows without it. */
+ * All pairs of the parts that a read meets are made, what the transaction itself wrote comes on top, and the selectors count in
+ * them: they are few. What comes from the cluster is waited for a few seconds; status then says what the client knows without it. */
 #include "txn/client/special_keys.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "txn/client/client_internal.h"
 
-enum { NEEDS_STATUS = 1, NEEDS_WORKERS = 2, STATUS_US_MAX = 5000000 };
+enum { STATUS_US_MAX = 5000000 };
 enum { STATUS, WORKERS, ASKED, COLLECT, SPECIAL_STAGES };
 
-struct special_module {
-    const char *begin, *end; /* without \xff\xff; end NULL: one key */
-    unsigned group;          /* a read may not leave it */
-    unsigned needs;
-    int (*collect)(struct special_read *read, const struct special_module *module);
-};
+/* ---- which module, which part ---- */
+
+static struct bytes without_prefix(struct bytes key)
+{
+    return key.len < 2 ? bytes_none() : bytes_of(key.ptr + 2, key.len - 2);
+}
+
+bool special_span_has(const struct special_span *span, struct bytes key)
+{
+    struct bytes begin = bytes_of_string(span->begin), at = without_prefix(key);
+
+    if (!special_contains(key))
+        return false;
+    if (span->end == NULL)
+        return bytes_equal(begin, at);
+    return bytes_compare(begin, at) <= 0 && bytes_compare(at, bytes_of_string(span->end)) < 0;
+}
+
+bool special_span_ends_at(const struct special_span *span, struct bytes key)
+{
+    struct bytes begin = bytes_of_string(span->begin), at = without_prefix(key);
+
+    if (special_span_has(span, key))
+        return true;
+    return span->end == NULL ? key_is_after(begin, at) : bytes_equal(at, bytes_of_string(span->end));
+}
+
+static const struct special_span *find_module(struct bytes key)
+{
+    for (const struct special_span *module = special_modules; module->begin != NULL; module++)
+        if (special_span_has(module, key))
+            return module;
+    return NULL;
+}
+
+static bool is_met(const struct special_read *read, const struct special_span *span)
+{
+    struct bytes low = without_prefix(read->begin.key), high = without_prefix(read->end.key);
+    struct bytes begin = bytes_of_string(span->begin);
+
+    if (special_span_has(span, read->begin.key) || special_span_has(span, read->end.key))
+        return true;
+    return bytes_compare(begin, low) >= 0 && bytes_compare(begin, high) < 0;
+}
 
 /* ---- pairs ---- */
 
-static int add_pair(struct special_read *read, const char *prefix, struct bytes rest, struct bytes value)
+static int add_pair(struct special_read *read, struct bytes key, struct bytes value)
 {
-    size_t len = 2 + strlen(prefix) + rest.len;
-    uint8_t *key = arena_alloc(&read->arena, len);
     struct client_pair *grown;
 
     if (read->pair_count == read->capacity) {
@@ -38,228 +74,53 @@ static int add_pair(struct special_read *read, const char *prefix, struct bytes 
         read->pairs = grown;
         read->capacity = capacity;
     }
-    if (key == NULL)
-        return ERROR_OUT_OF_MEMORY;
-    memset(key, 0xff, 2);
-    memcpy(key + 2, prefix, strlen(prefix));
-    if (rest.len > 0)
-        memcpy(key + 2 + strlen(prefix), rest.ptr, rest.len);
-    read->pairs[read->pair_count].key = bytes_of(key, len);
+    read->pairs[read->pair_count].key = key;
     return arena_copy(&read->arena, value, &read->pairs[read->pair_count++].value);
 }
 
-/* ---- modules ---- */
-
-static int collect_nothing(struct special_read *read, const struct special_module *module)
+int special_add(struct special_read *read, const char *prefix, struct bytes rest, struct bytes value)
 {
-    (void)read;
-    (void)module;
-    return 0;
-}
+    size_t prefix_len = strlen(prefix), len = 2 + prefix_len + rest.len;
+    uint8_t *key = arena_alloc(&read->arena, len);
 
-static int collect_cluster_id(struct special_read *read, const struct special_module *module)
-{
-    struct uid id = read->txn->client->cluster_id;
-    char text[33];
-
-    snprintf(text, sizeof(text), "%016llx%016llx", (unsigned long long)id.high, (unsigned long long)id.low);
-    return uid_is_none(id) ? 0 : add_pair(read, module->begin, bytes_none(), bytes_of_string(text));
-}
-
-static int collect_file_path(struct special_read *read, const struct special_module *module)
-{
-    return add_pair(read, module->begin, bytes_none(), bytes_buffer_bytes(&read->txn->client->file_path));
-}
-
-static int collect_connection_string(struct special_read *read, const struct special_module *module)
-{
-    return add_pair(read, module->begin, bytes_none(), bytes_buffer_bytes(&read->txn->client->connection_string));
-}
-
-static int collect_status(struct special_read *read, const struct special_module *module)
-{
-    struct bytes_buffer json = {0};
-    bool came = !read->status.call.under_way && read->status.call.error == 0;
-    int error = client_json_status(read->txn->client, came ? bytes_buffer_bytes(&read->status.json) : bytes_none(), &json);
-
-    if (error == 0)
-        error = add_pair(read, module->begin, bytes_none(), bytes_buffer_bytes(&json));
-    bytes_buffer_done(&json);
-    return error;
-}
-
-static int collect_tracing(struct special_read *read, const struct special_module *module)
-{
-    int error = add_pair(read, module->begin, BYTES_LITERAL("token"), BYTES_LITERAL("0"));
-
-    return error != 0 ? error : add_pair(read, module->begin, BYTES_LITERAL("transaction_id"), BYTES_LITERAL("0"));
-}
-
-static const struct get_workers_reply *workers_of(const struct special_read *read)
-{
-    return read->rpc.error != 0 || read->rpc.reply == NULL ? NULL : MESSAGE_BODY(get_workers_reply, read->rpc.reply);
-}
-
-static int collect_workers(struct special_read *read, const struct special_module *module)
-{
-    const struct get_workers_reply *workers = workers_of(read);
-    char text[ADDRESS_TEXT_MAX];
-    int error = 0;
-
-    for (uint32_t i = 0; workers != NULL && i < workers->workers_count && error == 0; i++) {
-        const struct worker_interface *worker = &workers->workers[i];
-
-        address_print((struct address){worker->address.ip, worker->address.port}, text);
-        error = add_pair(read, module->begin, bytes_of_string(text), bytes_of_string(text));
-    }
-    return error;
-}
-
-static int collect_classes(struct special_read *read, const struct special_module *module)
-{
-    const struct get_workers_reply *workers = workers_of(read);
-    char text[ADDRESS_TEXT_MAX + 32];
-    int error = 0;
-
-    for (uint32_t i = 0; workers != NULL && i < workers->workers_count && error == 0; i++) {
-        const struct worker_interface *worker = &workers->workers[i];
-        size_t len = (size_t)snprintf(text, sizeof(text), "process/class_type/");
-
-        address_print((struct address){worker->address.ip, worker->address.port}, text + len);
-        error = add_pair(read, module->begin, bytes_of_string(text),
-                         bytes_of_string(process_class_name((enum process_class)worker->process_class)));
-    }
-    return error;
-}
-
-/* ---- the transaction's own ranges ---- */
-
-struct span {
-    struct bytes begin, end;
-};
-
-static int by_begin(const void *a, const void *b)
-{
-    return bytes_compare(((const struct span *)a)->begin, ((const struct span *)b)->begin);
-}
-
-/* FoundationDB's form: a union of ranges is a "1" where one begins and a "0" where it ends. */
-static int add_spans(struct special_read *read, const char *prefix, struct span *spans, uint32_t count)
-{
-    int error = 0;
-
-    if (count > 0)
-        qsort(spans, count, sizeof(*spans), by_begin);
-    for (uint32_t i = 0; i < count && error == 0;) {
-        struct bytes begin = spans[i].begin, end = spans[i].end;
-
-        for (i++; i < count && bytes_compare(spans[i].begin, end) <= 0; i++)
-            end = bytes_max(end, spans[i].end);
-        error = add_pair(read, prefix, begin, BYTES_LITERAL("1"));
-        if (error == 0)
-            error = add_pair(read, prefix, end, BYTES_LITERAL("0"));
-    }
-    return error;
-}
-
-/* Under the lock. */
-static int add_table(struct special_read *read, const char *prefix, struct bytes table)
-{
-    struct conflict_range range;
-    struct bytes left = table;
-    struct span *spans;
-    uint32_t count = 0, filled = 0;
-    int error = 0;
-
-    while (conflict_range_next(&left, &range) == 0)
-        count++;
-    spans = arena_alloc(&read->arena, (count + 1) * sizeof(*spans));
-    if (spans == NULL)
+    if (key == NULL)
         return ERROR_OUT_OF_MEMORY;
-    for (left = table; filled < count && conflict_range_next(&left, &range) == 0 && error == 0; filled++) {
-        spans[filled] = (struct span){range.begin, range.end};
-        if (range.is_point)
-            error = key_after(&read->arena, range.begin, &spans[filled].end);
+    memset(key, 0xff, 2);
+    memcpy(key + 2, prefix, prefix_len);
+    if (rest.len > 0)
+        memcpy(key + 2 + prefix_len, rest.ptr, rest.len);
+    return add_pair(read, bytes_of(key, len), value);
+}
+
+static void remove_pairs(struct special_read *read, struct bytes begin, struct bytes end)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < read->pair_count; i++)
+        if (bytes_compare(read->pairs[i].key, begin) < 0 || bytes_compare(read->pairs[i].key, end) >= 0)
+            read->pairs[kept++] = read->pairs[i];
+    read->pair_count = kept;
+}
+
+/* What the transaction had written when it asked. */
+static int lay_own_on_top(struct special_read *read)
+{
+    struct bytes left = read->own, after;
+    struct mutation write;
+    int error = 0;
+
+    while (error == 0 && mutation_next(&left, &write) == 0) {
+        if (write.type == MUTATION_CLEAR_RANGE) {
+            remove_pairs(read, write.param1, write.param2);
+            continue;
+        }
+        error = key_after(&read->arena, write.param1, &after);
+        if (error != 0)
+            break;
+        remove_pairs(read, write.param1, after);
+        error = add_pair(read, write.param1, write.param2);
     }
-    return error != 0 ? error : add_spans(read, prefix, spans, filled);
-}
-
-static int collect_transaction(struct special_read *read, const struct special_module *module)
-{
-    struct transaction *txn = read->txn;
-    struct span *spans;
-    int error;
-
-    transaction_lock(txn);
-    spans = arena_alloc(&read->arena, (txn->conflict_count + 1) * sizeof(*spans));
-    for (uint32_t i = 0; spans != NULL && i < txn->conflict_count; i++)
-        spans[i] = (struct span){txn->conflicts[i].read_begin, txn->conflicts[i].read_end};
-    error = spans == NULL ? ERROR_OUT_OF_MEMORY : add_spans(read, "/transaction/conflicting_keys/", spans, txn->conflict_count);
-    if (error == 0)
-        error = add_table(read, "/transaction/read_conflict_range/", bytes_buffer_bytes(&txn->read_conflicts));
-    if (error == 0)
-        error = add_table(read, "/transaction/write_conflict_range/", bytes_buffer_bytes(&txn->write_conflicts));
-    transaction_unlock(txn);
-    (void)module;
     return error;
-}
-
-static const struct special_module modules[] = {
-    {"/clusterId", NULL, 1, 0, collect_cluster_id},
-    {"/cluster_file_path", NULL, 2, 0, collect_file_path},
-    {"/configuration/", "/configuration0", 3, NEEDS_WORKERS, collect_classes},
-    {"/connection_string", NULL, 4, 0, collect_connection_string},
-    {"/error_message", NULL, 5, 0, collect_nothing}, /* no write is taken, so none has failed */
-    {"/global_config/", "/global_config0", 6, 0, collect_nothing},
-    {"/management/", "/management0", 7, 0, collect_nothing},
-    {"/metrics/", "/metrics0", 8, 0, collect_nothing},
-    {"/status/json", NULL, 9, NEEDS_STATUS, collect_status},
-    {"/tracing/", "/tracing0", 10, 0, collect_tracing},
-    {"/transaction/", "/transaction0", 11, 0, collect_transaction},
-    {"/worker_interfaces/", "/worker_interfaces0", 12, NEEDS_WORKERS, collect_workers},
-};
-enum { MODULES = sizeof(modules) / sizeof(modules[0]) };
-
-static struct bytes without_prefix(struct bytes key)
-{
-    return key.len < 2 ? bytes_none() : bytes_of(key.ptr + 2, key.len - 2);
-}
-
-static bool module_has(const struct special_module *module, struct bytes key)
-{
-    struct bytes begin = bytes_of_string(module->begin), at = without_prefix(key);
-
-    if (module->end == NULL)
-        return bytes_equal(begin, at);
-    return bytes_compare(begin, at) <= 0 && bytes_compare(at, bytes_of_string(module->end)) < 0;
-}
-
-static const struct special_module *find_module(struct bytes key)
-{
-    for (int i = 0; i < MODULES; i++)
-        if (special_contains(key) && module_has(&modules[i], key))
-            return &modules[i];
-    return NULL;
-}
-
-/* Is the end of a range still in the module: its last key, or just behind it? */
-static bool module_ends_at(const struct special_module *module, struct bytes key)
-{
-    struct bytes begin = bytes_of_string(module->begin), at = without_prefix(key);
-
-    if (module_has(module, key))
-        return true;
-    return module->end == NULL ? key_is_after(begin, at) : bytes_equal(at, bytes_of_string(module->end));
-}
-
-static bool is_met(const struct special_read *read, const struct special_module *module)
-{
-    struct bytes low = without_prefix(read->begin.key), high = without_prefix(read->end.key);
-    struct bytes begin = bytes_of_string(module->begin);
-
-    if (module_has(module, read->begin.key) || module_has(module, read->end.key))
-        return true;
-    return bytes_compare(begin, low) >= 0 && bytes_compare(begin, high) < 0;
 }
 
 /* ---- the answer ---- */
@@ -315,7 +176,7 @@ static enum op_result ask_status(struct op *op)
 {
     struct special_read *read = read_of(op);
 
-    if (!(read->needs & NEEDS_STATUS))
+    if (!(read->needs & SPECIAL_NEEDS_STATUS))
         return op_move(op, WORKERS);
     client_status_start(&read->status, op, read->txn->client);
     wait_timer_start(&read->timer, op, STATUS_US_MAX);
@@ -326,7 +187,7 @@ static enum op_result find_controller(struct op *op)
 {
     struct special_read *read = read_of(op);
 
-    if (!(read->needs & NEEDS_WORKERS))
+    if (!(read->needs & SPECIAL_NEEDS_WORKERS))
         return op_move(op, COLLECT);
     client_wait_controller(&read->controller, op, read->txn->client);
     return op_wait(op, ASKED);
@@ -349,18 +210,46 @@ static enum op_result ask_workers(struct op *op)
     return op_wait(op, COLLECT);
 }
 
+/* The keys of the system that a part is made of, at the transaction's version. */
+static int read_system(struct special_read *read, const struct special_part *part)
+{
+    struct transaction_range_options options = {.system = true};
+
+    if (special_system_prepare(&read->system, read->txn, part, &options) != 0)
+        return read->system.call.error;
+    if (read->system.incarnation != read->incarnation) /* a reset that is not synced yet; this op can't be ended while it runs */
+        return ERROR_TRANSACTION_CANCELLED;
+    read->system_asked = true;
+    transaction_range_submit(&read->system, &read->op);
+    return 0;
+}
+
 static enum op_result collect(struct op *op)
 {
     struct special_read *read = read_of(op);
-    int error = read->needs & NEEDS_WORKERS ? read->rpc.error : 0;
+    int error = read->needs & SPECIAL_NEEDS_WORKERS ? read->rpc.error : 0;
 
     if (error != 0) {
         wait_timer_start(&read->timer, op, RETRY_DELAY_US_MAX);
         return op_wait(op, WORKERS);
     }
-    for (int i = 0; i < MODULES && error == 0; i++)
-        if (is_met(read, &modules[i]))
-            error = modules[i].collect(read, &modules[i]);
+    for (; special_parts[read->at].span.begin != NULL; read->at++) {
+        const struct special_part *part = &special_parts[read->at];
+
+        if (!is_met(read, &part->span))
+            continue;
+        if (part->system_begin.len > 0 && !read->system_asked) {
+            error = read_system(read, part);
+            return error != 0 ? op_finish(op, error) : op_wait(op, COLLECT);
+        }
+        error = read->system_asked ? read->system.call.error : 0;
+        read->system_asked = false;
+        if (error == 0)
+            error = part->collect(read, part);
+        if (error != 0)
+            return op_finish(op, error);
+    }
+    error = lay_own_on_top(read);
     if (error != 0)
         return op_finish(op, error);
     if (read->pair_count > 0)
@@ -376,6 +265,7 @@ static void ended(struct op *op)
     client_status_done(&read->status);
     client_call_cancel(&read->controller);
     rpc_call_clear(&read->rpc);
+    transaction_range_done(&read->system);
     list_remove(&read->link);
     if (read->call.under_way)
         client_call_end(&read->call, op->error);
@@ -385,7 +275,7 @@ static const struct op_stage stages[SPECIAL_STAGES] = {
     [STATUS] = {"STATUS", ask_status, OP_STAGE(WORKERS)},
     [WORKERS] = {"WORKERS", find_controller, OP_STAGE(ASKED) | OP_STAGE(COLLECT)},
     [ASKED] = {"ASKED", ask_workers, OP_STAGE(WORKERS) | OP_STAGE(COLLECT)},
-    [COLLECT] = {"COLLECT", collect, OP_STAGE(WORKERS)},
+    [COLLECT] = {"COLLECT", collect, OP_STAGE(WORKERS) | OP_STAGE(COLLECT)},
 };
 static const struct op_type special_type = {
     .name = "client_special", .stages = stages, .stage_count = SPECIAL_STAGES, .queue = READY_READ, .ended = ended};
@@ -394,16 +284,16 @@ static const struct op_type special_type = {
 
 static int check_modules(struct special_read *read, bool relaxed)
 {
-    const struct special_module *begin = find_module(read->begin.key);
+    const struct special_span *begin = find_module(read->begin.key);
 
-    for (int i = 0; i < MODULES; i++)
-        if (is_met(read, &modules[i]))
-            read->needs |= modules[i].needs;
+    for (const struct special_part *part = special_parts; part->span.begin != NULL; part++)
+        if (is_met(read, &part->span))
+            read->needs |= part->needs;
     if (relaxed)
         return 0;
     if (begin == NULL)
         return find_module(read->end.key) != NULL ? ERROR_SPECIAL_KEYS_CROSS_MODULE_READ : ERROR_SPECIAL_KEYS_NO_MODULE_FOUND;
-    return module_ends_at(begin, read->end.key) ? 0 : ERROR_SPECIAL_KEYS_CROSS_MODULE_READ;
+    return special_span_ends_at(begin, read->end.key) ? 0 : ERROR_SPECIAL_KEYS_CROSS_MODULE_READ;
 }
 
 bool special_read_prepare(struct special_read *read, struct transaction *txn, struct key_selector begin, struct key_selector end,
@@ -419,7 +309,11 @@ bool special_read_prepare(struct special_read *read, struct transaction *txn, st
     transaction_lock(txn);
     read->incarnation = transaction_incarnation(txn);
     error = txn->error; /* also after a commit: why it failed is asked then */
+    if (error == ERROR_SPECIAL_KEYS_API_FAILURE && bytes_equal(begin.key, BYTES_LITERAL("\xff\xff/error_message")))
+        error = 0;
     relaxed = txn->special_relaxed;
+    if (error == 0)
+        error = arena_copy(&read->arena, bytes_buffer_bytes(&txn->special_table), &read->own);
     transaction_unlock(txn);
     if (error == 0)
         error = arena_copy(&read->arena, begin.key, &read->begin.key);
@@ -462,13 +356,3 @@ void special_read_done(struct special_read *read)
     read->pairs = NULL;
 }
 
-int special_write_error(const struct transaction *txn, struct bytes begin, struct bytes end)
-{
-    const struct special_module *module = find_module(begin);
-
-    if (!txn->special_writes)
-        return ERROR_SPECIAL_KEYS_WRITE_DISABLED;
-    if (module != NULL && !module_ends_at(module, end))
-        return ERROR_SPECIAL_KEYS_CROSS_MODULE_CLEAR;
-    return ERROR_SPECIAL_KEYS_NO_WRITE_MODULE_FOUND;
-}

@@ -1,8 +1,10 @@
 /* The special keys, \xff\xff: what the client library answers by itself. Private to txn/client.
  *
- * A module is a key, or all keys below a prefix; a table in special_keys.c says who makes its pairs and what that needs to know
- * first. A read that leaves its module fails with 2112 (unless relaxed), one that meets none with 2113. Nothing can be written yet:
- * 2114 without the option, 2116 for a clear across modules, else 2115. */
+ * A module is a key, or all keys below a prefix; a read that leaves its module fails with 2112 (unless relaxed), one that meets none
+ * with 2113. Its parts, with the functions that make their pairs and commit what was written to them, are a table
+ * (special_modules.c). A write needs the option (2114) and a part that takes writes (2115); a clear must stay within one part
+ * (2116). What was written is kept apart, is seen by the transaction's own reads of special keys, and becomes mutations of keys of
+ * the system when it commits; a part that refuses fails the commit with 2117, and \xff\xff/error_message says why, as JSON. */
 #pragma once
 
 #include "txn/client/client_admin.h"
@@ -23,6 +25,10 @@ struct special_read {
     struct client_call controller;
     struct rpc_call rpc;
     struct wait_timer timer;
+    struct transaction_range system; /* what the part at `at` is made of */
+    uint32_t at;
+    bool system_asked;
+    struct bytes own; /* in the arena: what the transaction had written */
     struct key_selector begin, end;
     struct transaction_range_options options;
     unsigned needs;
@@ -39,5 +45,53 @@ bool special_read_prepare(struct special_read *read, struct transaction *txn, st
 void special_read_submit(struct special_read *read);
 void special_read_fail(struct special_read *read, int error);
 void special_read_done(struct special_read *read);
-/* Why [begin, end) can't be written. Under the lock. */
-int special_write_error(const struct transaction *txn, struct bytes begin, struct bytes end);
+
+/* Writes, under the transaction's lock: they wait for the commit. 0, 2114, 2115, 2116, 1501. */
+int special_set(struct transaction *txn, struct bytes key, struct bytes value);
+int special_clear(struct transaction *txn, struct bytes begin, struct bytes end);
+
+/* A commit's turn to make mutations of what was written. Zeroed is idle. */
+struct special_commit {
+    struct transaction *txn;
+    struct transaction_range system; /* what the part at `at` reads first */
+    uint32_t at;
+    bool system_asked;
+};
+/* *ret_waits: it resumes `op`, which calls again; else all is done. Errors: 2117 and those of the parts. */
+int special_commit_go(struct special_commit *commit, struct transaction *txn, struct op *op, bool *ret_waits);
+void special_commit_done(struct special_commit *commit);
+
+/* ---- for the parts ---- */
+
+enum { SPECIAL_NEEDS_STATUS = 1, SPECIAL_NEEDS_WORKERS = 2 };
+
+struct special_span {
+    const char *begin, *end; /* without \xff\xff; end NULL: one key */
+};
+
+struct special_part {
+    struct special_span span;
+    unsigned needs;
+    struct bytes system_begin, system_end; /* read at the transaction's version before collect and commit; empty: nothing */
+    int (*collect)(struct special_read *read, const struct special_part *part);
+    /* Under the transaction's lock. NULL: it can't be written. */
+    int (*commit)(struct special_commit *commit, const struct special_part *part);
+};
+extern const struct special_span special_modules[]; /* these two end with a begin of NULL */
+extern const struct special_part special_parts[];
+
+bool special_span_has(const struct special_span *span, struct bytes key);
+/* Is the end of a range still in the span: its last key, or just behind it? */
+bool special_span_ends_at(const struct special_span *span, struct bytes key);
+/* Adds the pair \xff\xff, prefix, rest. */
+int special_add(struct special_read *read, const char *prefix, struct bytes rest, struct bytes value);
+int special_system_prepare(struct transaction_range *range, struct transaction *txn, const struct special_part *part,
+                           const struct transaction_range_options *options);
+
+/* What the transaction wrote last at the part's one key: false when it was cleared. Under the lock, as all below. */
+bool special_written(const struct transaction *txn, const struct special_part *part, struct bytes *ret_value);
+/* Writes of keys of the system, with their conflict ranges. */
+int special_system_set(struct transaction *txn, struct bytes key, struct bytes value);
+int special_system_clear(struct transaction *txn, struct bytes key);
+/* Returns 2117, and \xff\xff/error_message says why. */
+int special_refuse(struct transaction *txn, const char *command, const char *message);

@@ -154,6 +154,8 @@ void transaction_destroy(struct transaction *txn)
     bytes_buffer_done(&txn->mutations);
     bytes_buffer_done(&txn->read_conflicts);
     bytes_buffer_done(&txn->write_conflicts);
+    bytes_buffer_done(&txn->special_table);
+    bytes_buffer_done(&txn->special_error);
     bytes_buffer_done(&txn->commit.fence);
     bytes_buffer_done(&txn->idempotency_id);
     bytes_buffer_done(&txn->commit.id);
@@ -184,10 +186,11 @@ static void empty(struct transaction *txn)
     empty_buffer(&txn->mutations);
     empty_buffer(&txn->read_conflicts);
     empty_buffer(&txn->write_conflicts);
+    txn->special_table.len = txn->special_error.len = 0;
     txn->size = 0;
     txn->no_write_conflict_next = txn->ryw_off = txn->system_write = txn->system_read = txn->raw_access = false;
     txn->lock_aware = txn->read_lock_aware = txn->causal_write_risky = txn->touched = false;
-    txn->include_port = txn->special_relaxed = txn->special_writes = txn->use_grv_cache = txn->has_identifier = false;
+    txn->include_port = txn->special_relaxed = txn->special_writes = txn->special_system = txn->use_grv_cache = txn->has_identifier = false;
     txn->tag_count = 0;
     txn->idempotency_id.len = 0;
     txn->conflict_count = 0;

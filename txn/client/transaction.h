@@ -134,6 +134,7 @@ struct transaction_range_options {
     uint32_t bytes_limit; /* ends after the pair that reaches it; 0: no limit */
     bool reverse;
     bool snapshot;
+    bool system;   /* the library's own: \xff may be read, also while the transaction commits */
     bool key_only; /* just finds the key that the begin selector means: it is in `begin` then */
 };
 

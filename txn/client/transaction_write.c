@@ -69,8 +69,6 @@ static int check_key(const struct transaction *txn, struct bytes key)
 {
     if (bytes_equal(key, KEY_METADATA_VERSION))
         return ERROR_CLIENT_INVALID_OPERATION;
-    if (special_contains(key))
-        return special_write_error(txn, key, key);
     if (bytes_compare(key, write_end(txn)) >= 0)
         return ERROR_KEY_OUTSIDE_LEGAL_RANGE;
     return key.len > key_bytes_max(key) ? ERROR_KEY_TOO_LARGE : 0;
@@ -80,6 +78,8 @@ int transaction_set(struct transaction *txn, struct bytes key, struct bytes valu
 {
     int error = begin_write(txn);
 
+    if (error == 0 && special_contains(key))
+        return end_write(txn, special_set(txn, key, value));
     if (error == 0)
         error = check_key(txn, key);
     if (error == 0 && value.len > VALUE_BYTES_MAX)
@@ -106,10 +106,24 @@ static int add_clear(struct transaction *txn, struct bytes key)
     return error;
 }
 
+static int clear_special(struct transaction *txn, struct bytes key)
+{
+    struct arena arena = {0};
+    struct bytes end;
+    int error = key_after(&arena, key, &end);
+
+    if (error == 0)
+        error = special_clear(txn, key, end);
+    arena_done(&arena);
+    return error;
+}
+
 int transaction_clear(struct transaction *txn, struct bytes key)
 {
     int error = begin_write(txn);
 
+    if (error == 0 && special_contains(key))
+        return end_write(txn, clear_special(txn, key));
     if (error == 0)
         error = check_key(txn, key);
     if (error == ERROR_KEY_TOO_LARGE) { /* there is no such key to clear */
@@ -135,8 +149,6 @@ static struct bytes cut_bound(struct bytes key)
 
 static int check_bounds(const struct transaction *txn, struct bytes begin, struct bytes end)
 {
-    if (special_contains(begin) && begin.len > 2 && bytes_compare(begin, end) <= 0)
-        return special_write_error(txn, begin, end);
     if (bytes_compare(begin, write_end(txn)) > 0 || bytes_compare(end, write_end(txn)) > 0)
         return ERROR_KEY_OUTSIDE_LEGAL_RANGE;
     return bytes_compare(begin, end) > 0 ? ERROR_INVERTED_RANGE : 0;
@@ -146,6 +158,8 @@ int transaction_clear_range(struct transaction *txn, struct bytes begin, struct 
 {
     int error = begin_write(txn);
 
+    if (error == 0 && special_contains(begin) && begin.len > 2 && bytes_compare(begin, end) <= 0)
+        return end_write(txn, special_clear(txn, begin, end));
     if (error == 0)
         error = check_bounds(txn, begin, end);
     begin = cut_bound(begin);

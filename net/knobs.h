@@ -42,6 +42,9 @@
     X(storage_future_version_wait_us, 1000000, 100000, 1000000, "a read ahead of the server waits this long, then 1009")  \
     X(storage_range_bytes_max, 1048576, 100, 1048576, "a range reply ends after the pair that reaches this")              \
     X(storage_watch_bytes_max, 268435456, 2000, 268435456, "watches of a server: beyond it, a new one gets 1032")      \
+    X(storage_fetch_bytes_per_second, 33554432, 100000, 33554432, "what a server fetches of moving shards, over all of them") \
+    X(storage_fetch_chunk_bytes, 1048576, 200, 1048576, "a chunk of a moving shard ends after the pair that reaches this") \
+    X(storage_fetch_parallel, 4, 1, 8, "moving shards that a server fetches at a time")                                   \
     X(storage_engine_map_bytes, 1099511627776, 1073741824, 4294967296, "address space of the LMDB map")                   \
     X(storage_check_bytes_max, 67108864, 0, 67108864, "a store up to this is checked as a whole when it is opened")        \
     X(storage_engine_nosync, 0, 0, 1, "1: LMDB commits without syncs (the simulator tears no LMDB file)")                    \

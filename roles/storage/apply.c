@@ -90,11 +90,51 @@ static int keep_assignment(struct storage_server *storage, version_t version, st
     return 0;
 }
 
+int storage_assign(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end, uint32_t state)
+{
+    struct ownership *owned;
+    int error = ownership_assign(storage->owned, begin, end, state, version, storage->durable, &owned);
+
+    if (error != 0)
+        return error;
+    error = keep_assignment(storage, version, begin, end, state);
+    if (error != 0) {
+        ownership_destroy(owned);
+        return error;
+    }
+    ownership_destroy(storage->owned);
+    storage->owned = owned;
+    storage->assigns++;
+    return 0;
+}
+
+static bool is_ready(const struct storage_server *storage, struct bytes begin, struct bytes end)
+{
+    const struct held_shard *piece;
+
+    if (ownership_progress(storage->owned, begin, end, VERSION_MAX) != OWNERSHIP_READY)
+        return false;
+    for (; (piece = ownership_first(storage->owned, begin, end, HELD_FETCHED)) != NULL; begin = piece->end)
+        if (piece->since > storage->durable)
+            return false;
+    return true;
+}
+
+/* READY comes only after we have said that all of the range is in the store. Whoever made it otherwise would have us answer for
+ * data that is not here: better one copy less, loudly. */
+static int check_ready(struct storage_server *storage, struct bytes begin, struct bytes end)
+{
+    if (is_ready(storage, begin, end))
+        return 0;
+    TRACE(storage->env, SEVERITY_ERROR, "StorageReadyTooEarly", {"Id", trace_id(storage->id)},
+          {"Durable", trace_int(storage->durable)}, {"Version", trace_int(storage_version(storage))});
+    return ERROR_INTERNAL_ERROR;
+}
+
 static int apply_assign(struct storage_server *storage, version_t version, struct mutation mutation)
 {
     struct arena arena = {0};
     struct server_keys_value value;
-    struct ownership *owned = NULL;
     int error = decode_assignment(mutation, &arena, &value);
     char begin[64], end[64];
 
@@ -103,21 +143,16 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
     TRACE(storage->env, SEVERITY_DEBUG, "StorageShard", {"Id", trace_id(storage->id)}, {"Version", trace_int(version)},
           {"Begin", trace_str(bytes_print(mutation.param1, begin, sizeof(begin)))},
           {"End", trace_str(bytes_print(value.end, end, sizeof(end)))}, {"State", trace_int(value.state)});
-    if (value.state == SERVER_KEYS_NONE && ownership_holds_some(storage->owned, mutation.param1, value.end))
+    if (value.state == SERVER_KEYS_READY)
+        error = check_ready(storage, mutation.param1, value.end);
+    else if (value.state == SERVER_KEYS_NONE && ownership_holds_some(storage->owned, mutation.param1, value.end))
         error = window_clear_range(storage->window, version, mutation.param1, value.end);
     if (error == 0)
-        error = ownership_assign(storage->owned, mutation.param1, value.end, value.state, version, &owned);
-    if (error == 0)
-        error = keep_assignment(storage, version, mutation.param1, value.end, value.state);
-    if (error != 0) {
-        ownership_destroy(owned);
-        goto out;
-    }
-    ownership_destroy(storage->owned);
-    storage->owned = owned;
-    storage->assigns++;
-    if (!ownership_state_is_readable(value.state))
+        error = storage_assign(storage, version, mutation.param1, value.end, value.state);
+    if (error == 0 && !ownership_state_is_readable(value.state))
         watches_moved(storage->watches, mutation.param1, value.end);
+    if (error == 0)
+        storage_progress_look(storage);
 out:
     arena_done(&arena);
     return error;
@@ -135,7 +170,8 @@ int storage_owned_at(const struct storage_server *storage, version_t version, st
 
         if (assignment->version > version)
             break;
-        error = ownership_assign(owned, assignment->begin, assignment->end, assignment->state, assignment->version, &next);
+        error = ownership_assign(owned, assignment->begin, assignment->end, assignment->state, assignment->version,
+                                 storage->durable, &next);
         ownership_destroy(owned);
         if (error != 0)
             return error;
@@ -159,39 +195,73 @@ void storage_drop_assignments(struct storage_server *storage, version_t above, v
 
 /* ---- data ---- */
 
-static int apply_atomic(struct storage_server *storage, version_t version, struct mutation mutation)
+static int apply_atomic(struct storage_server *storage, version_t version, enum mutation_type type, struct bytes key,
+                        struct bytes operand)
 {
     struct bytes existing = bytes_none(), value = bytes_none(), end;
     bool exists = false, present = false;
-    int error = storage_get(storage, mutation.param1, version, &exists, &existing);
+    int error = storage_get(storage, key, version, &exists, &existing);
 
     storage->atomics++;
     if (error == 0)
-        error = mutation_apply_atomic(&storage->atomic_arena, mutation.type, exists, existing, mutation.param2, &present,
-                                      &value);
+        error = mutation_apply_atomic(&storage->atomic_arena, type, exists, existing, operand, &present, &value);
     if (error == 0 && present)
-        error = window_set(storage->window, version, mutation.param1, value);
+        error = window_set(storage->window, version, key, value);
     else if (error == 0 && exists) {
-        error = key_after(&storage->atomic_arena, mutation.param1, &end);
+        error = key_after(&storage->atomic_arena, key, &end);
         if (error == 0)
-            error = window_clear_range(storage->window, version, mutation.param1, end);
+            error = window_clear_range(storage->window, version, key, end);
     }
     arena_reset(&storage->atomic_arena);
     return error;
 }
 
+int storage_apply_data(struct storage_server *storage, version_t version, enum mutation_type type, struct bytes param1,
+                       struct bytes param2)
+{
+    switch (type) {
+    case MUTATION_SET:
+        return window_set(storage->window, version, param1, param2);
+    case MUTATION_CLEAR_RANGE:
+        return window_clear_range(storage->window, version, param1, param2);
+    default:
+        return apply_atomic(storage, version, type, param1, param2);
+    }
+}
+
+/* A cleared range, cut into what is cleared now and what waits for its chunk. */
+static int clear_by_pieces(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end)
+{
+    const struct held_shard *piece;
+    struct bytes at = begin;
+    int error = 0;
+
+    while (error == 0 && bytes_compare(at, end) < 0 &&
+           (piece = ownership_first(storage->owned, at, end, SERVER_KEYS_FETCH)) != NULL) {
+        struct bytes low = bytes_max(piece->begin, at), high = bytes_min(piece->end, end);
+
+        error = window_clear_range(storage->window, version, at, low);
+        if (error == 0)
+            error = storage_buffer(storage, version, MUTATION_CLEAR_RANGE, low, high);
+        at = high;
+    }
+    return error != 0 || bytes_compare(at, end) >= 0 ? error : window_clear_range(storage->window, version, at, end);
+}
+
 static int apply_one(struct storage_server *storage, version_t version, struct mutation mutation)
 {
-    switch (mutation.type) {
-    case MUTATION_SET:
-        return window_set(storage->window, version, mutation.param1, mutation.param2);
-    case MUTATION_CLEAR_RANGE:
-        return window_clear_range(storage->window, version, mutation.param1, mutation.param2);
-    case MUTATION_PRIVATE_ASSIGN:
+    const struct held_shard *piece;
+
+    if (mutation.type == MUTATION_PRIVATE_ASSIGN)
         return apply_assign(storage, version, mutation);
-    default:
-        return apply_atomic(storage, version, mutation);
-    }
+    if (storage->owned->fetching == 0)
+        return storage_apply_data(storage, version, mutation.type, mutation.param1, mutation.param2);
+    if (mutation.type == MUTATION_CLEAR_RANGE)
+        return clear_by_pieces(storage, version, mutation.param1, mutation.param2);
+    piece = ownership_piece(storage->owned, mutation.param1);
+    if (piece != NULL && piece->state == SERVER_KEYS_FETCH)
+        return storage_buffer(storage, version, mutation.type, mutation.param1, mutation.param2);
+    return storage_apply_data(storage, version, mutation.type, mutation.param1, mutation.param2);
 }
 
 int storage_apply(struct storage_server *storage, version_t version, struct bytes table)

@@ -143,6 +143,8 @@ static void committed(struct storage_server *storage, struct storage_commit *blo
               {"Durable", trace_int(storage->durable)}, {"End", trace_int(passed)});
     if (storage->recorded)
         storage_report_durable(storage, true);
+    storage_progress_look(storage);
+    storage_fetch_look(storage);
 }
 
 static void commit_done(struct engine_commit *commit, int error)

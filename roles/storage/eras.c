@@ -161,6 +161,7 @@ static bool roll_back_to(struct storage_server *storage, const struct era *era, 
     ownership_destroy(storage->owned);
     storage->owned = owned;
     shares_discard_above(storage, end);
+    storage_buffer_roll_back(storage, end);
     /* Whoever waits does so for a version above the old one, so the turnstile may stand lower again. */
     storage->readable.now = end;
     storage->rollbacks++;

@@ -48,23 +48,30 @@ bool ownership_state_is_readable(uint32_t state)
     return state == SERVER_KEYS_OWNED_EMPTY || state == SERVER_KEYS_READY;
 }
 
-/* Adds a shard behind the others, joined with the last one where nothing tells them apart. Empty ones are left out. */
-static int add(struct ownership *ownership, struct bytes begin, struct bytes end, uint32_t state, version_t since)
+static bool is_one_piece(const struct held_shard *last, const struct held_shard *next, version_t settled)
+{
+    return next->inner && last->state == next->state && bytes_equal(last->end, next->begin) &&
+           (last->since == next->since || (last->since <= settled && next->since <= settled));
+}
+
+/* Adds a piece behind the others, joined with the last one where nothing tells them apart. Empty ones are left out. */
+static int add(struct ownership *ownership, struct held_shard piece, version_t settled)
 {
     struct held_shard *last = ownership->count == 0 ? NULL : &ownership->shards[ownership->count - 1];
-    struct held_shard shard = {.state = state, .since = since};
 
-    if (state == SERVER_KEYS_NONE || bytes_compare(begin, end) >= 0)
+    if (piece.state == SERVER_KEYS_NONE || bytes_compare(piece.begin, piece.end) >= 0)
         return 0;
-    if (arena_copy(&ownership->arena, end, &shard.end) != 0)
+    if (arena_copy(&ownership->arena, piece.end, &piece.end) != 0)
         return ERROR_OUT_OF_MEMORY;
-    if (last != NULL && last->state == state && last->since == since && bytes_equal(last->end, begin)) {
-        last->end = shard.end;
+    if (last != NULL && is_one_piece(last, &piece, settled)) {
+        last->end = piece.end;
+        last->since = piece.since > last->since ? piece.since : last->since;
         return 0;
     }
-    if (arena_copy(&ownership->arena, begin, &shard.begin) != 0)
+    if (arena_copy(&ownership->arena, piece.begin, &piece.begin) != 0)
         return ERROR_OUT_OF_MEMORY;
-    ownership->shards[ownership->count++] = shard;
+    ownership->shards[ownership->count++] = piece;
+    ownership->fetching += piece.state == SERVER_KEYS_FETCH;
     return 0;
 }
 
@@ -74,9 +81,7 @@ int ownership_copy(const struct ownership *ownership, struct ownership **ret_cop
     int error = create(ownership->count, &copy);
 
     for (uint32_t i = 0; error == 0 && i < ownership->count; i++) {
-        const struct held_shard *shard = &ownership->shards[i];
-
-        error = add(copy, shard->begin, shard->end, shard->state, shard->since);
+        error = add(copy, ownership->shards[i], VERSION_NONE);
         if (error != 0)
             ownership_destroy(copy);
     }
@@ -85,31 +90,59 @@ int ownership_copy(const struct ownership *ownership, struct ownership **ret_cop
     return error;
 }
 
-/* What [begin, end) becomes, piece by piece: where it was readable and stays so, it has been since the older version. */
-static int add_assigned(struct ownership *fresh, const struct ownership *old, struct bytes begin, struct bytes end,
-                        uint32_t state, version_t version)
+static bool is_whole(uint32_t state)
 {
-    struct bytes at = begin;
+    return ownership_state_is_readable(state) || state == HELD_FETCHED;
+}
+
+/* The part of `shard` that lies in [low, high). What is cut off its front begins where the assignment ended. */
+static struct held_shard part_of(const struct held_shard *shard, struct bytes low, struct bytes high, bool inner)
+{
+    struct held_shard part = *shard;
+
+    if (bytes_compare(shard->begin, low) < 0) {
+        part.begin = low;
+        part.inner = inner;
+    }
+    part.end = bytes_min(shard->end, high);
+    return part;
+}
+
+/* What [begin, end) becomes, piece by piece: where it was whole and stays so, it has been since the older version. */
+static int add_assigned(struct ownership *fresh, const struct ownership *old, struct held_shard given, version_t settled)
+{
+    const struct held_shard *first = ownership_piece(old, given.begin);
+    struct held_shard next = given;
     int error = 0;
 
+    next.inner = given.state == HELD_FETCHED && (first == NULL || first->inner || !bytes_equal(first->begin, given.begin));
     for (uint32_t i = 0; error == 0 && i < old->count; i++) {
         const struct held_shard *shard = &old->shards[i];
-        struct bytes low = bytes_max(shard->begin, begin), high = bytes_min(shard->end, end);
+        struct bytes low = bytes_max(shard->begin, given.begin), high = bytes_min(shard->end, given.end);
 
-        if (bytes_compare(low, high) >= 0 || !ownership_state_is_readable(shard->state) ||
-            !ownership_state_is_readable(state))
+        if (bytes_compare(low, high) >= 0 || !is_whole(shard->state) || !is_whole(given.state))
             continue;
-        error = add(fresh, at, low, state, version);
+        next.end = low;
+        next.since = given.since;
+        error = add(fresh, next, settled);
+        next.inner = next.inner || bytes_compare(next.begin, low) < 0;
+        next.begin = low;
+        next.end = high;
+        next.since = shard->since;
         if (error == 0)
-            error = add(fresh, low, high, state, shard->since);
-        at = high;
+            error = add(fresh, next, settled);
+        next.begin = high;
+        next.inner = true;
     }
-    return error != 0 ? error : add(fresh, at, end, state, version);
+    next.end = given.end;
+    next.since = given.since;
+    return error != 0 ? error : add(fresh, next, settled);
 }
 
 int ownership_assign(const struct ownership *old, struct bytes begin, struct bytes end, uint32_t state, version_t version,
-                     struct ownership **ret_ownership)
+                     version_t settled, struct ownership **ret_ownership)
 {
+    struct held_shard given = {.begin = begin, .end = end, .state = state, .since = version};
     struct ownership *fresh;
     uint32_t i = 0;
     int error = create(3 * old->count + 3, &fresh);
@@ -117,18 +150,12 @@ int ownership_assign(const struct ownership *old, struct bytes begin, struct byt
     if (error != 0)
         return error;
     assert(bytes_compare(begin, end) < 0);
-    for (; error == 0 && i < old->count && bytes_compare(old->shards[i].begin, begin) < 0; i++) {
-        const struct held_shard *shard = &old->shards[i];
-
-        error = add(fresh, shard->begin, bytes_min(shard->end, begin), shard->state, shard->since);
-    }
+    for (; error == 0 && i < old->count && bytes_compare(old->shards[i].begin, begin) < 0; i++)
+        error = add(fresh, part_of(&old->shards[i], bytes_none(), begin, false), settled);
     if (error == 0)
-        error = add_assigned(fresh, old, begin, end, state, version);
-    for (i = 0; error == 0 && i < old->count; i++) {
-        const struct held_shard *shard = &old->shards[i];
-
-        error = add(fresh, bytes_max(shard->begin, end), shard->end, shard->state, shard->since);
-    }
+        error = add_assigned(fresh, old, given, settled);
+    for (i = 0; error == 0 && i < old->count; i++)
+        error = add(fresh, part_of(&old->shards[i], end, old->shards[i].end, state == HELD_FETCHED), settled);
     if (error != 0) {
         ownership_destroy(fresh);
         return error;
@@ -151,6 +178,59 @@ static uint32_t find(const struct ownership *ownership, struct bytes key)
             high = middle;
     }
     return low;
+}
+
+const struct held_shard *ownership_piece(const struct ownership *ownership, struct bytes key)
+{
+    uint32_t i = find(ownership, key);
+
+    return i < ownership->count && bytes_compare(ownership->shards[i].begin, key) <= 0 ? &ownership->shards[i] : NULL;
+}
+
+const struct held_shard *ownership_first(const struct ownership *ownership, struct bytes begin, struct bytes end, uint32_t state)
+{
+    for (uint32_t i = find(ownership, begin); i < ownership->count; i++) {
+        const struct held_shard *shard = &ownership->shards[i];
+
+        if (bytes_compare(shard->begin, end) >= 0)
+            break;
+        if (state == SERVER_KEYS_NONE || shard->state == state)
+            return shard;
+    }
+    return NULL;
+}
+
+enum ownership_progress ownership_progress(const struct ownership *ownership, struct bytes begin, struct bytes end, version_t durable)
+{
+    enum ownership_progress progress = OWNERSHIP_READY;
+    struct bytes at = begin;
+
+    assert(bytes_compare(begin, end) < 0);
+    for (uint32_t i = find(ownership, begin); i < ownership->count && bytes_compare(at, end) < 0; i++) {
+        const struct held_shard *shard = &ownership->shards[i];
+
+        if (bytes_compare(shard->begin, at) > 0)
+            return OWNERSHIP_NOT_HELD;
+        if (!is_whole(shard->state) || shard->since > durable)
+            progress = OWNERSHIP_FETCHING;
+        at = shard->end;
+    }
+    return bytes_compare(at, end) < 0 ? OWNERSHIP_NOT_HELD : progress;
+}
+
+bool ownership_awaits(const struct ownership *ownership, struct bytes begin, struct bytes end, version_t version)
+{
+    struct bytes at = begin;
+
+    assert(bytes_compare(begin, end) < 0);
+    for (uint32_t i = find(ownership, begin); i < ownership->count && bytes_compare(at, end) < 0; i++) {
+        const struct held_shard *shard = &ownership->shards[i];
+
+        if (bytes_compare(shard->begin, at) > 0 || shard->state != SERVER_KEYS_FETCH || shard->since > version)
+            return false;
+        at = shard->end;
+    }
+    return bytes_compare(at, end) >= 0;
 }
 
 bool ownership_readable(const struct ownership *ownership, struct bytes key, version_t version)
@@ -209,10 +289,10 @@ int ownership_decode(struct bytes packed, struct ownership **ret_ownership)
         const struct held_shard *shard = &record.shards[i];
 
         if (bytes_compare(shard->begin, at) < 0 || bytes_compare(shard->begin, shard->end) >= 0 ||
-            shard->state == SERVER_KEYS_NONE || shard->state > SERVER_KEYS_READY)
+            shard->state == SERVER_KEYS_NONE || (shard->state > SERVER_KEYS_READY && shard->state != HELD_FETCHED))
             error = ERROR_FILE_CORRUPT;
         else
-            error = add(ownership, shard->begin, shard->end, shard->state, shard->since);
+            error = add(ownership, *shard, VERSION_NONE);
         at = shard->end;
     }
     arena_done(&arena);

@@ -129,6 +129,16 @@ static enum op_result peek(struct op *op)
 
 /* ---- TAKE ---- */
 
+/* We have more of the stream, or more of it is known committed. */
+static void came_further(struct storage_server *storage)
+{
+    storage_update_oldest(storage);
+    watches_check(storage->watches);
+    storage_buffer_prune(storage);
+    storage_fetch_look(storage);
+    storage_consider_commit(storage);
+}
+
 /* The next log of the tag; a pause once each has failed. */
 static enum op_result ask_another(struct op *op)
 {
@@ -234,9 +244,7 @@ static enum op_result take(struct op *op)
         pull->next_version = 0;
         return op_move(op, APPLY);
     }
-    storage_update_oldest(storage);
-    watches_check(storage->watches);
-    storage_consider_commit(storage);
+    came_further(storage);
     return op_move(op, LOOK);
 }
 
@@ -303,9 +311,7 @@ static enum op_result apply(struct op *op)
     assert(through > pull->from && through <= generation->end);
     window_advance(storage->window, through);
     turnstile_advance(&storage->readable, through);
-    storage_update_oldest(storage);
-    watches_check(storage->watches);
-    storage_consider_commit(storage);
+    came_further(storage);
     if (pull->next_version == reply->versions_count) {
         if (BUGGIFY(storage->env, "storage turns to another log of its tag after a reply"))
             pull->log++;

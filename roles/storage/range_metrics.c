@@ -68,6 +68,7 @@ static int measure(struct storage_server *storage, const struct get_range_metric
                    struct get_range_metrics_reply *reply)
 {
     struct count count = {.arena = arena, .reply = reply, .chunk = m->chunk};
+    uint32_t pairs;
     bool more = false;
     int error = check(storage, m);
 
@@ -78,8 +79,8 @@ static int measure(struct storage_server *storage, const struct get_range_metric
             return ERROR_OUT_OF_MEMORY;
     }
     if (error == 0)
-        error = storage_walk_range(storage, m->begin, m->end, storage_version(storage),
-                                   (size_t)storage->env->knobs.storage_range_bytes_max, &more);
+        error = storage_walk_range(storage, (struct key_range){m->begin, m->end}, storage_version(storage), UINT32_MAX,
+                                   (size_t)storage->env->knobs.storage_range_bytes_max, &pairs, &more);
     if (error == 0)
         error = count_pairs(&count, bytes_buffer_bytes(&storage->pairs), &more);
     if (error == 0)

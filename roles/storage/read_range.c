@@ -203,15 +203,16 @@ static int reply_with(struct merge *merge, struct rpc_request *request)
     return 0;
 }
 
-int storage_walk_range(struct storage_server *storage, struct bytes begin, struct bytes end, version_t version, size_t bytes_limit,
-                       bool *ret_more)
+int storage_walk_range(struct storage_server *storage, struct key_range range, version_t version, uint32_t limit,
+                       size_t bytes_limit, uint32_t *ret_count, bool *ret_more)
 {
-    struct merge merge = {.storage = storage, .begin = begin, .end = end, .limit = UINT32_MAX, .bytes_limit = bytes_limit,
+    struct merge merge = {.storage = storage, .begin = range.begin, .end = range.end, .limit = limit, .bytes_limit = bytes_limit,
                           .out = &storage->pairs};
     int error;
 
     storage->pairs.len = 0;
     error = read_range(&merge, version);
+    *ret_count = merge.count;
     *ret_more = merge.more;
     return error == 0 ? 0 : storage_read_failed(storage, error);
 }

@@ -75,6 +75,8 @@ static void answer(struct storage_server *storage, struct rpc_request *request, 
 {
     if (request->message->type->id == MESSAGE_get_values)
         storage_answer_values(storage, request, late);
+    else if (request->message->type->id == MESSAGE_fetch_range)
+        storage_answer_chunk(storage, request, late);
     else
         storage_answer_range(storage, request, late);
 }
@@ -164,6 +166,8 @@ static version_t newest_version(const struct rpc_request *request)
 
     if (request->message->type->id == MESSAGE_get_range)
         return MESSAGE_BODY(get_range, request->message)->version;
+    if (request->message->type->id == MESSAGE_fetch_range)
+        return MESSAGE_BODY(fetch_range, request->message)->version;
     m = MESSAGE_BODY(get_values, request->message);
     for (uint32_t i = 0; i < m->gets_count; i++)
         if (m->gets[i].version > newest)

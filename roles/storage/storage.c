@@ -34,6 +34,7 @@ static void invariant_storage(void *owner)
     assert(storage->oldest <= storage_version(storage));
     assert(storage_commit_version(storage) <= storage->oldest);
     assert(window_forgotten(storage->window) <= storage->durable);
+    assert(storage->moves.floor <= storage_version(storage) || storage->discarding);
     assert(storage->discarding || storage->ended || window_newest(storage->window) == storage_version(storage));
     for (uint32_t i = 0; i + 1 < storage->era_count; i++)
         assert(storage->eras[i].epoch < storage->eras[i + 1].epoch && storage->eras[i].begin <= storage->eras[i + 1].begin);
@@ -81,6 +82,7 @@ static void on_request(void *ctx, struct rpc_request *request)
     switch (request->message->type->id) {
     case MESSAGE_get_values:
     case MESSAGE_get_range:
+    case MESSAGE_fetch_range:
         storage_on_read(storage, request);
         break;
     case MESSAGE_watch:
@@ -88,6 +90,9 @@ static void on_request(void *ctx, struct rpc_request *request)
         break;
     case MESSAGE_get_range_metrics:
         storage_answer_metrics(storage, request);
+        break;
+    case MESSAGE_get_shard_progress:
+        storage_answer_progress(storage, request);
         break;
     default:
         rpc_fail(request, ERROR_UNSUPPORTED_OPERATION);
@@ -152,6 +157,7 @@ static struct storage_server *allocate(const struct role_context *context, uint6
     storage->id = id;
     storage->cluster_id = rpc_cluster_id(context->rpc);
     list_init(&storage->assignments);
+    storage_moves_init(storage);
     storage->release.run = release_engine;
     storage->forget.run = storage_forget;
     storage->commit_timer.fire = storage_commit_timer;
@@ -166,6 +172,7 @@ static int stand_at(struct storage_server *storage, version_t version)
     int error = window_create(version, env_random(storage->env), &storage->window);
 
     storage->durable = storage->oldest = storage->known_committed = storage->readable.now = version;
+    storage->moves.floor = version; /* what the stream brought before is in no buffer */
     storage->committed_us = env_now_us(storage->env);
     if (error == 0)
         error = ownership_copy(storage->base, &storage->owned);
@@ -351,6 +358,7 @@ void storage_server_destroy(struct storage_server *storage)
     ownership_destroy(storage->owned);
     ownership_destroy(storage->base);
     storage_reads_done(storage);
+    storage_moves_done(storage);
     bytes_buffer_done(&storage->pairs);
     arena_done(&storage->atomic_arena);
     arena_done(&storage->description_arena);
@@ -405,6 +413,7 @@ void storage_server_described(struct storage_server *storage, const struct descr
     if (!storage_roll_back(storage))
         return;
     storage_pull_described(storage);
+    storage_fetch_look(storage);
     if (storage->recorded)
         storage_report_durable(storage, false);
     storage_consider_commit(storage);
@@ -450,6 +459,22 @@ static void status_of_versions(const struct storage_server *storage, struct role
     role_metric(status, arena, "pending_bytes", (int64_t)storage->share_bytes);
 }
 
+static void status_of_moves(const struct storage_server *storage, struct role_status *status, struct arena *arena)
+{
+    const struct moves *moves = &storage->moves;
+
+    role_metric(status, arena, "fetching_pieces", storage->owned->fetching);
+    role_metric(status, arena, "fetched_bytes", (int64_t)moves->bytes);
+    role_metric(status, arena, "fetched_keys", (int64_t)moves->pairs);
+    role_metric(status, arena, "fetched_chunks", (int64_t)moves->chunks);
+    role_metric(status, arena, "fetch_failures", (int64_t)moves->failures);
+    role_metric(status, arena, "fetch_refused_chunks", (int64_t)moves->refused);
+    role_metric(status, arena, "fetch_damaged_chunks", (int64_t)moves->damaged);
+    role_metric(status, arena, "fetch_buffer_bytes", (int64_t)moves->buffer_bytes);
+    role_metric(status, arena, "served_chunks", (int64_t)moves->served_chunks);
+    role_metric(status, arena, "served_fetch_bytes", (int64_t)moves->served_bytes);
+}
+
 void storage_server_status(const struct storage_server *storage, struct role_status *status, struct arena *arena)
 {
     struct engine_status engine;
@@ -484,4 +509,5 @@ void storage_server_status(const struct storage_server *storage, struct role_sta
     role_metric(status, arena, "pull_failures", (int64_t)storage->pull_failures);
     role_metric(status, arena, "malformed_replies", (int64_t)storage->malformed);
     role_metric(status, arena, "rollbacks", (int64_t)storage->rollbacks);
+    status_of_moves(storage, status, arena);
 }

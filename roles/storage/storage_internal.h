@@ -24,6 +24,8 @@ enum {
     STORAGE_REPLY_BYTES_MAX = 16 * 1024 * 1024,       /* a get_values reply beyond this answers no more gets */
     STORAGE_EMPTY_COMMIT_INTERVAL_US = 5000000, /* progress alone: an idle cluster must cost nothing */
     STORAGE_FORGET_STEP_BYTES = 65536,          /* the window forgets about this much at a time */
+    STORAGE_CHUNK_PAIRS_MAX = 2000,             /* of a move's chunk: entering it takes a turn */
+    STORAGE_WAITING_PROGRESS_MAX = 10000,       /* long polls for the progress of moves */
 };
 
 static_assert(STORAGE_REPLY_BYTES_MAX + 2 * VALUE_BYTES_MAX < RPC_FRAME_BYTES_MAX / 2, "a reply fits a frame");
@@ -60,6 +62,23 @@ struct assignment {
 struct storage_commit;
 struct watches;
 struct read_op;
+
+/* Moves: what we fetch (fetch.c), what was written meanwhile (fetch_buffer.c), what others fetch from us (serve_chunk.c). */
+struct moves {
+    struct list fetches;
+    uint32_t fetch_count;
+    struct bytes_buffer started; /* where the piece begins that was started last */
+    version_t entered;           /* at which the last chunk came in */
+    struct list buffer; /* of struct buffered, by version */
+    size_t buffer_bytes;
+    version_t floor;    /* through here the buffer was pruned: a chunk of a lower version can't come in */
+    int64_t tokens, tokens_us; /* bytes that may be asked for, as of when */
+    struct list asked;  /* requests for chunks that wait for their turn */
+    struct ready serve;
+    struct list waiting_progress;
+    uint32_t waiting_progress_count;
+    uint64_t chunks, bytes, pairs, failures, refused, damaged, served_chunks, served_bytes;
+};
 
 struct pull {
     struct op op;
@@ -120,6 +139,7 @@ struct storage_server {
     struct bytes_buffer pairs; /* range reads build their answer here */
 
     struct watches *watches; /* owned */
+    struct moves moves;
 
     struct read_op *spare_reads; /* a pool */
     uint32_t spare_read_count;
@@ -174,6 +194,11 @@ size_t shares_bytes_through(struct storage_server *storage, version_t version);
 int storage_check_mutations(struct bytes table);
 /* A checked table, at `version`. On an error the server can't go on. */
 int storage_apply(struct storage_server *storage, version_t version, struct bytes table);
+/* One checked mutation of data, evaluated. */
+int storage_apply_data(struct storage_server *storage, version_t version, enum mutation_type type, struct bytes param1,
+                       struct bytes param2);
+/* [begin, end) has got `state` at `version`, which stays when it is rolled back to an older version. */
+int storage_assign(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end, uint32_t state);
 /* `base` with what was assigned through `version`. */
 int storage_owned_at(const struct storage_server *storage, version_t version, struct ownership **ret_ownership);
 void storage_drop_assignments(struct storage_server *storage, version_t above, version_t through);
@@ -185,6 +210,33 @@ void storage_pull_start(struct storage_server *storage);
 void storage_pull_described(struct storage_server *storage);
 /* Something that the op may wait for in LOOK has happened. */
 void storage_pull_look(struct storage_server *storage);
+
+/* ---- fetch.c, fetch_buffer.c ---- */
+void storage_moves_init(struct storage_server *storage);
+/* What was assigned, or how far the stream is, has changed: starts and resumes what may go on. */
+void storage_fetch_look(struct storage_server *storage);
+/* A mutation that lies in pieces which are not fetched yet is kept for their chunks; of a cleared range that part. */
+int storage_buffer(struct storage_server *storage, version_t version, enum mutation_type type, struct bytes param1,
+                   struct bytes param2);
+/* Applies at `version` what was written in [begin, end) above `above`. */
+int storage_buffer_apply(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end, version_t above);
+/* Drops what no chunk will need. */
+void storage_buffer_prune(struct storage_server *storage);
+/* What is above `end` never was; a chunk that had come in above it must be fetched again, as of `end` at least. */
+void storage_buffer_roll_back(struct storage_server *storage, version_t end);
+/* The least version of the chunks that were asked for; VERSION_MAX: none. */
+version_t storage_fetch_oldest(const struct storage_server *storage);
+void storage_moves_done(struct storage_server *storage);
+
+/* ---- progress.c ---- */
+void storage_answer_progress(struct storage_server *storage, struct rpc_request *request);
+/* More is durable, or something was assigned. */
+void storage_progress_look(struct storage_server *storage);
+
+/* ---- serve_chunk.c ---- */
+/* The version has come (or `late`): answered in its turn behind the reads. */
+void storage_answer_chunk(struct storage_server *storage, struct rpc_request *request, int late);
+void storage_serve_chunk(struct ready *ready);
 
 /* ---- durable.c ---- */
 /* Starts a commit if one is due, or arms the timer for it. */
@@ -206,9 +258,9 @@ void storage_reads_done(struct storage_server *storage);
 /* Answer now. What is ahead of the server gets `late`. */
 void storage_answer_values(struct storage_server *storage, struct rpc_request *request, int late);
 void storage_answer_range(struct storage_server *storage, struct rpc_request *request, int late);
-/* Pairs of [begin, end), as in get_range_reply, into storage->pairs, until about `bytes_limit`. */
-int storage_walk_range(struct storage_server *storage, struct bytes begin, struct bytes end, version_t version, size_t bytes_limit,
-                       bool *ret_more);
+/* Pairs of [begin, end), as in get_range_reply, into storage->pairs, until `limit` pairs or about `bytes_limit`. */
+int storage_walk_range(struct storage_server *storage, struct key_range range, version_t version, uint32_t limit,
+                       size_t bytes_limit, uint32_t *ret_count, bool *ret_more);
 void storage_answer_metrics(struct storage_server *storage, struct rpc_request *request);
 /* 0, or why nothing can be read at `version` now. Counts. */
 int storage_check_version(struct storage_server *storage, version_t version, int late);

@@ -150,6 +150,33 @@ void lab_push_set(struct lab *lab, version_t step, unsigned key, const char *val
     lab_push(lab, lab->newest + step, &table);
 }
 
+void lab_push_add(struct lab *lab, version_t step, unsigned key)
+{
+    const struct lab_state *old = lab_model(lab, key, lab->newest);
+    uint8_t one[8] = {1}, sum[8] = {0};
+    struct bytes_buffer table = {0};
+    char text[1200];
+
+    if (old->present)
+        memcpy(sum, old->bytes, old->len < 8 ? old->len : 8);
+    put_le64(sum, get_le64(sum) + 1);
+    cr_assert_eq(mutation_append(&table, MUTATION_ADD, lab_key(key, text), bytes_of(one, 8)), 0);
+    note(lab, key, lab->newest + step, true, bytes_of(sum, 8));
+    lab_push(lab, lab->newest + step, &table);
+}
+
+void lab_push_clear(struct lab *lab, version_t step, unsigned begin, unsigned end)
+{
+    struct bytes_buffer table = {0};
+    char text[1200], end_text[1200];
+
+    for (unsigned key = begin; key < end; key++)
+        note(lab, key, lab->newest + step, false, bytes_none());
+    cr_assert_eq(mutation_append(&table, MUTATION_CLEAR_RANGE, lab_key(begin, text),
+                                 end == LAB_KEYS ? BYTES_LITERAL("k99") : lab_key(end, end_text)), 0);
+    lab_push(lab, lab->newest + step, &table);
+}
+
 void lab_push_empty(struct lab *lab, version_t step)
 {
     struct bytes_buffer table = {0};
@@ -348,6 +375,11 @@ static void logs_kill(struct sim_process *process, void *ctx)
     mem_free(instance);
 }
 
+struct rpc *lab_rpc(struct lab *lab)
+{
+    return ((struct logs_instance *)lab->logs->instance)->rpc;
+}
+
 static const struct sim_program logs_program = {logs_start, logs_kill};
 
 /* ---- the server's process ---- */
@@ -387,6 +419,8 @@ static void tell(struct lab *lab, struct storage_server *server)
     d.controller = (struct wire_endpoint){{lab->logs->address.ip, lab->logs->address.port}, ENDPOINT_CONTROLLER};
     d.recovery_transaction_version = lab->first_of_epoch;
     d.generations = generations;
+    d.roles = &lab->proxy;
+    d.roles_count = lab->proxy.kind == ROLE_COMMIT_PROXY;
     for (uint32_t g = lab->generation_first; g < lab->generation_count; g++) {
         struct generation *generation = &generations[d.generations_count];
 
@@ -715,12 +749,24 @@ void lab_catch_up(struct lab *lab)
     cr_assert_fail("the server stands at %ld, the stream at %ld", (long)storage_version(lab_server(lab)), (long)lab->newest);
 }
 
-void lab_init(struct lab *lab, uint64_t seed, enum engine_kind engine, bool buggify)
+static void recruit(struct lab *lab)
 {
     struct message *request, *reply;
-    struct init_storage *m = MESSAGE_NEW(init_storage, &request);
-    int error;
+    int error = ERROR_CONNECTION_FAILED;
 
+    for (int i = 0; i < 10 && error == ERROR_CONNECTION_FAILED; i++) {
+        struct init_storage *m = MESSAGE_NEW(init_storage, &request);
+
+        *m = (struct init_storage){.server_id = LAB_SERVER_ID, .tag = LAB_TAG, .engine = lab->engine, .version = 0};
+        reply = ask_endpoint(lab, ENDPOINT_WORKER, request, &error);
+    }
+    cr_assert_eq(error, 0, "%s", error_name(error));
+    cr_assert_eq(MESSAGE_BODY(role_started, reply)->role_id, LAB_SERVER_ID);
+    message_unref(reply);
+}
+
+void lab_init(struct lab *lab, uint64_t seed, enum engine_kind engine, bool buggify)
+{
     *lab = (struct lab){.engine = engine, .newest = 0};
     lab->world = sim_world_create(seed);
     lab->world->settings.restart_us = SIM_NEVER;
@@ -734,11 +780,7 @@ void lab_init(struct lab *lab, uint64_t seed, enum engine_kind engine, bool bugg
     lab->storage = sim_process_create(lab->world, "storage", 1, 4501, &storage_program, lab);
     sim_process_boot(lab->logs);
     sim_process_boot(lab->storage);
-    *m = (struct init_storage){.server_id = LAB_SERVER_ID, .tag = LAB_TAG, .engine = engine, .version = 0};
-    reply = ask_endpoint(lab, ENDPOINT_WORKER, request, &error);
-    cr_assert_eq(error, 0, "%s", error_name(error));
-    cr_assert_eq(MESSAGE_BODY(role_started, reply)->role_id, LAB_SERVER_ID);
-    message_unref(reply);
+    recruit(lab);
     lab->created = true;
     add_generation(lab, 0);
     lab_describe(lab);

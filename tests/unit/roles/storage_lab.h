@@ -66,6 +66,7 @@ struct lab {
     uint64_t description_number;
     version_t reported_durable; /* storage_durable's */
     uint64_t durable_reports;
+    struct role_ref proxy; /* in the description, when its kind is set */
     int ended; /* why the server said that it can't go on; 0 */
     enum engine_kind engine;
     bool created;
@@ -76,6 +77,9 @@ void lab_init(struct lab *lab, uint64_t seed, enum engine_kind engine, bool bugg
 void lab_done(struct lab *lab);
 void lab_run(struct lab *lab, int64_t us);
 struct storage_server *lab_server(struct lab *lab); /* NULL while it is down */
+
+/* Of the other process: for more that the server talks to. */
+struct rpc *lab_rpc(struct lab *lab);
 
 /* Destroys the server while its process goes on. */
 void lab_forget_server(struct lab *lab);
@@ -89,6 +93,10 @@ void lab_commit(struct lab *lab, version_t known_committed);
 void lab_push_random(struct lab *lab, version_t step);
 /* Sets one key. */
 void lab_push_set(struct lab *lab, version_t step, unsigned key, const char *value);
+/* Adds one to a key. */
+void lab_push_add(struct lab *lab, version_t step, unsigned key);
+/* Clears the keys [begin, end). */
+void lab_push_clear(struct lab *lab, version_t step, unsigned begin, unsigned end);
 void lab_push_empty(struct lab *lab, version_t step);
 /* A recovery that keeps everything through `end`. */
 void lab_recover(struct lab *lab, version_t end);

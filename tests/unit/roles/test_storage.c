@@ -534,7 +534,7 @@ Test(storage, a_shard_is_read_only_where_and_since_it_is_held)
     lab_push_empty(&lab, 10);
     before = lab.newest;
     lab_assign(&table, BYTES_LITERAL("k1"), BYTES_LITERAL("k2"), SERVER_KEYS_OWNED_EMPTY);
-    lab_assign(&table, BYTES_LITERAL("k2"), BYTES_LITERAL("k3"), SERVER_KEYS_READY);
+    lab_assign(&table, BYTES_LITERAL("k2"), BYTES_LITERAL("k3"), SERVER_KEYS_OWNED_EMPTY);
     lab_assign(&table, BYTES_LITERAL("k3"), BYTES_LITERAL("k4"), SERVER_KEYS_FETCH);
     lab_push(&lab, lab.newest + 10, &table);
     lab_catch_up(&lab);

@@ -18,10 +18,15 @@ static struct bytes key_of(unsigned key, uint8_t out[1])
     return bytes_of(out, key == 0 ? 0 : 1);
 }
 
+static bool is_whole(uint32_t state)
+{
+    return ownership_state_is_readable(state) || state == HELD_FETCHED;
+}
+
 static void assign_naive(struct naive *naive, unsigned begin, unsigned end, uint32_t state, version_t version)
 {
     for (unsigned key = begin; key < end; key++) {
-        if (!ownership_state_is_readable(naive->state[key]) || !ownership_state_is_readable(state))
+        if (!is_whole(naive->state[key]) || !is_whole(state))
             naive->since[key] = version;
         naive->state[key] = state;
     }
@@ -35,6 +40,28 @@ static bool readable_naive(const struct naive *naive, unsigned begin, unsigned e
     return true;
 }
 
+static enum ownership_progress progress_naive(const struct naive *naive, unsigned begin, unsigned end, version_t durable)
+{
+    enum ownership_progress progress = OWNERSHIP_READY;
+
+    for (unsigned key = begin; key < end; key++) {
+        if (naive->state[key] == SERVER_KEYS_NONE)
+            return OWNERSHIP_NOT_HELD;
+        if (!is_whole(naive->state[key]) || naive->since[key] > durable)
+            progress = OWNERSHIP_FETCHING;
+    }
+    return progress;
+}
+
+static bool awaits_naive(const struct naive *naive, unsigned begin, unsigned end, version_t version)
+{
+    for (unsigned key = begin; key < end; key++)
+        if (naive->state[key] != SERVER_KEYS_FETCH || naive->since[key] > version)
+            return false;
+    return true;
+}
+
+/* version: at or above what was settled, below which nobody asks. */
 static void compare(const struct ownership *owned, const struct naive *naive, version_t version)
 {
     uint8_t low[1], high[1];
@@ -48,6 +75,10 @@ static void compare(const struct ownership *owned, const struct naive *naive, ve
                 some |= naive->state[key] != SERVER_KEYS_NONE;
             cr_assert_eq(ownership_range_readable(owned, key_of(begin, low), key_of(end, high), version),
                          readable_naive(naive, begin, end, version));
+            cr_assert_eq(ownership_progress(owned, key_of(begin, low), key_of(end, high), version),
+                         progress_naive(naive, begin, end, version));
+            cr_assert_eq(ownership_awaits(owned, key_of(begin, low), key_of(end, high), version),
+                         awaits_naive(naive, begin, end, version));
             cr_assert_eq(ownership_holds_some(owned, key_of(begin, low), key_of(end, high)), some);
         }
     }
@@ -84,10 +115,12 @@ Test(ownership, equals_the_naive_map_after_any_assignments)
         for (version_t version = 1; version < 40; version++) {
             unsigned begin = (unsigned)sim_random_below(&random, KEYS);
             unsigned end = begin + 1 + (unsigned)sim_random_below(&random, KEYS - begin);
-            uint32_t state = (uint32_t)sim_random_below(&random, 4);
+            uint32_t state = (uint32_t)sim_random_below(&random, 5);
+            version_t settled = round % 2 == 0 ? VERSION_NONE : version - 10;
             uint8_t low[1], high[1];
 
-            cr_assert_eq(ownership_assign(owned, key_of(begin, low), key_of(end, high), state, version, &next), 0);
+            state = state == 4 ? HELD_FETCHED : state;
+            cr_assert_eq(ownership_assign(owned, key_of(begin, low), key_of(end, high), state, version, settled, &next), 0);
             ownership_destroy(owned);
             owned = version % 10 == 0 ? recode(next) : next;
             assign_naive(&naive, begin, end, state, version);
@@ -116,11 +149,43 @@ Test(ownership, a_record_that_no_server_writes_is_damage)
 {
     struct bytes a = BYTES_LITERAL("a"), b = BYTES_LITERAL("b"), c = BYTES_LITERAL("c");
 
-    cr_assert_eq(decode_of((struct held_shard[]){{a, b, SERVER_KEYS_READY, 1}, {b, c, SERVER_KEYS_FETCH, 1}}, 2), 0);
-    cr_assert_eq(decode_of((struct held_shard[]){{a, a, SERVER_KEYS_READY, 1}}, 1), ERROR_FILE_CORRUPT, "empty");
-    cr_assert_eq(decode_of((struct held_shard[]){{b, a, SERVER_KEYS_READY, 1}}, 1), ERROR_FILE_CORRUPT, "inverted");
-    cr_assert_eq(decode_of((struct held_shard[]){{a, c, SERVER_KEYS_READY, 1}, {b, c, SERVER_KEYS_READY, 1}}, 2),
+    cr_assert_eq(decode_of((struct held_shard[]){{a, b, SERVER_KEYS_READY, 1, false}, {b, c, SERVER_KEYS_FETCH, 1, false}}, 2), 0);
+    cr_assert_eq(decode_of((struct held_shard[]){{a, a, SERVER_KEYS_READY, 1, false}}, 1), ERROR_FILE_CORRUPT, "empty");
+    cr_assert_eq(decode_of((struct held_shard[]){{b, a, SERVER_KEYS_READY, 1, false}}, 1), ERROR_FILE_CORRUPT, "inverted");
+    cr_assert_eq(decode_of((struct held_shard[]){{a, c, SERVER_KEYS_READY, 1, false}, {b, c, SERVER_KEYS_READY, 1, false}}, 2),
                  ERROR_FILE_CORRUPT, "overlapping");
-    cr_assert_eq(decode_of((struct held_shard[]){{a, b, SERVER_KEYS_NONE, 1}}, 1), ERROR_FILE_CORRUPT, "not held");
-    cr_assert_eq(decode_of((struct held_shard[]){{a, b, 99, 1}}, 1), ERROR_FILE_CORRUPT, "no such state");
+    cr_assert_eq(decode_of((struct held_shard[]){{a, b, SERVER_KEYS_NONE, 1, false}}, 1), ERROR_FILE_CORRUPT, "not held");
+    cr_assert_eq(decode_of((struct held_shard[]){{a, b, 99, 1, false}}, 1), ERROR_FILE_CORRUPT, "no such state");
+}
+
+Test(ownership, boundaries_between_shards_stay_and_those_between_chunks_go)
+{
+    static const struct {
+        const char *begin, *end;
+        uint32_t state;
+        version_t version;
+        uint32_t pieces;
+    } steps[] = {
+        {"a", "m", SERVER_KEYS_OWNED_EMPTY, 1, 1},
+        {"m", "z", SERVER_KEYS_OWNED_EMPTY, 1, 2}, /* a shard of its own */
+        {"a", "z", SERVER_KEYS_READY, 2, 1},       /* merged */
+        {"a", "f", SERVER_KEYS_READY, 3, 2},       /* split */
+        {"f", "z", SERVER_KEYS_FETCH, 4, 2},
+        {"f", "h", HELD_FETCHED, 5, 3},
+        {"h", "k", HELD_FETCHED, 6, 4},
+        {"k", "p", HELD_FETCHED, 20, 4}, /* by now the first two are settled, and one */
+        {"p", "z", HELD_FETCHED, 21, 4},
+        {"f", "z", SERVER_KEYS_READY, 40, 2},
+    };
+    struct ownership *owned, *next;
+
+    cr_assert_eq(ownership_create(&owned), 0);
+    for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        cr_assert_eq(ownership_assign(owned, bytes_of_string(steps[i].begin), bytes_of_string(steps[i].end), steps[i].state,
+                                      steps[i].version, steps[i].version - 10, &next), 0);
+        ownership_destroy(owned);
+        owned = next;
+        cr_assert_eq(owned->count, steps[i].pieces, "step %u: %u pieces", i, owned->count);
+    }
+    ownership_destroy(owned);
 }

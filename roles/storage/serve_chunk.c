@@ -1,0 +1,118 @@
+/* Chunks for servers that fetch a shard from us: what fetch.c asks for.
+ *
+ * One at a time, each behind the reads that are ready: a move must not make anybody wait for more than the one chunk that is being
+ * read. Only what is readable here as of the chunk's version is given, checked when its turn has come. */
+#include "net/buggify.h"
+#include "net/error.h"
+#include "roles/storage/storage_internal.h"
+#include "txn/digest.h"
+
+enum { PAIR_HEADER_BYTES = 8 };
+
+static int check(struct storage_server *storage, const struct fetch_range *m, int late)
+{
+    int error = storage_check_version(storage, m->version, late);
+
+    if (error != 0)
+        return error;
+    if (m->begin.len > SYSTEM_KEY_BYTES_MAX + 1 || m->end.len > SYSTEM_KEY_BYTES_MAX + 1)
+        return ERROR_KEY_TOO_LARGE;
+    if (bytes_compare(m->begin, m->end) >= 0)
+        return ERROR_INVERTED_RANGE;
+    if (!ownership_range_readable(storage->owned, m->begin, m->end, m->version) ||
+        BUGGIFY_ONE_IN(storage->env, 64, "a source says that what it holds is elsewhere")) {
+        storage->wrong_shard++;
+        return ERROR_WRONG_SHARD_SERVER;
+    }
+    return 0;
+}
+
+static struct bytes last_key(struct bytes pairs)
+{
+    struct bytes key = bytes_none();
+
+    while (pairs.len > 0) {
+        size_t key_len = get_le32(pairs.ptr), value_len = get_le32(pairs.ptr + 4);
+
+        key = bytes_of(pairs.ptr + PAIR_HEADER_BYTES, key_len);
+        pairs = bytes_of(key.ptr + key_len + value_len, pairs.len - PAIR_HEADER_BYTES - key_len - value_len);
+    }
+    return key;
+}
+
+static size_t bytes_limit(const struct storage_server *storage, const struct fetch_range *m)
+{
+    size_t limit = (size_t)storage->env->knobs.storage_fetch_chunk_bytes;
+
+    return m->bytes_limit != 0 && m->bytes_limit < limit ? m->bytes_limit : limit;
+}
+
+static int read_chunk(struct storage_server *storage, const struct fetch_range *m, struct arena *arena,
+                      struct fetch_range_reply *reply)
+{
+    bool more = false;
+    int error = storage_walk_range(storage, (struct key_range){m->begin, m->end}, m->version, STORAGE_CHUNK_PAIRS_MAX,
+                                   bytes_limit(storage, m), &reply->count, &more);
+
+    if (error == 0)
+        error = arena_copy(arena, bytes_buffer_bytes(&storage->pairs), &reply->pairs);
+    if (error == 0)
+        error = more ? key_after(arena, last_key(reply->pairs), &reply->through) : arena_copy(arena, m->end, &reply->through);
+    if (error != 0)
+        return error;
+    reply->version = m->version;
+    reply->digest = fetch_digest(m->begin, reply);
+    assert(!more || reply->count > 0);
+    return 0;
+}
+
+static void serve(struct storage_server *storage, struct rpc_request *request)
+{
+    const struct fetch_range *m = MESSAGE_BODY(fetch_range, request->message);
+    struct message *message;
+    struct fetch_range_reply *reply;
+    int error = check(storage, m, ERROR_FUTURE_VERSION);
+
+    if (error != 0) {
+        rpc_fail(request, error);
+        return;
+    }
+    reply = MESSAGE_NEW(fetch_range_reply, &message);
+    error = reply == NULL ? ERROR_OUT_OF_MEMORY : read_chunk(storage, m, &message->arena, reply);
+    if (error != 0) {
+        message_unref(message);
+        rpc_fail(request, error);
+        return;
+    }
+    storage->moves.served_chunks++;
+    storage->moves.served_bytes += reply->pairs.len;
+    rpc_reply(request, message);
+}
+
+void storage_serve_chunk(struct ready *ready)
+{
+    struct storage_server *storage = container_of(ready, struct storage_server, moves.serve);
+    struct rpc_request *request;
+
+    if (list_empty(&storage->moves.asked))
+        return;
+    request = list_entry(list_pop_front(&storage->moves.asked), struct rpc_request, link);
+    if (storage->ended || !rpc_request_alive(request))
+        rpc_drop(request);
+    else
+        serve(storage, request);
+    if (!list_empty(&storage->moves.asked))
+        env_ready(storage->env, &storage->moves.serve, READY_READ);
+}
+
+void storage_answer_chunk(struct storage_server *storage, struct rpc_request *request, int late)
+{
+    int error = check(storage, MESSAGE_BODY(fetch_range, request->message), late);
+
+    if (error != 0) {
+        rpc_fail(request, error);
+        return;
+    }
+    list_push_back(&storage->moves.asked, &request->link);
+    env_ready(storage->env, &storage->moves.serve, READY_READ);
+}

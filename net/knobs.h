@@ -49,6 +49,22 @@
     X(storage_check_bytes_max, 67108864, 0, 67108864, "a store up to this is checked as a whole when it is opened")        \
     X(storage_engine_nosync, 0, 0, 1, "1: LMDB commits without syncs (the simulator tears no LMDB file)")                    \
     X(storage_read_job_bytes, 1073741824, 1048576, 1073741824, "an engine file above this is read off the loop")          \
+    X(dd_enabled, 0, 0, 0, "1: the data distributor moves, splits and merges shards")                                        \
+    X(dd_server_return_us, 10000000, 1000000, 10000000, "a storage server silent for longer is replaced")                    \
+    X(dd_plan_interval_us, 100000, 10000, 500000, "plans of the data distributor are at least this far apart")               \
+    X(dd_loads_interval_us, 1000000, 100000, 2000000, "how often each storage server is asked for its loads")                \
+    X(dd_settings_interval_us, 5000000, 100000, 5000000, "how often the distributor reads configuration and exclusions")     \
+    X(dd_recruit_interval_us, 3000000, 200000, 3000000, "how often it looks for processes that could be storage servers")    \
+    X(dd_shard_bytes_min, 10000000, 500, 100000, "a shard up to this is never split for its size")                           \
+    X(dd_shard_bytes_max, 500000000, 2000, 1000000, "a shard above this always is")                                          \
+    X(dd_shards_target, 500, 5, 50, "between the two: a shard above total size / this")                                      \
+    X(dd_load_floor, 1000000, 500, 100000, "bytes/s below which no shard is split or moved for its load")                    \
+    X(dd_load_parts, 8, 2, 8, "above it: a shard with more than 1/this of a server's mean load is split")                    \
+    X(dd_shards_per_server_min, 16, 1, 4, "shards are not merged when there are fewer for each server")                       \
+    X(dd_balance_percent, 25, 10, 50, "the gap between the fullest and the emptiest server, of the mean, that is evened out") \
+    X(dd_settle_us, 10000000, 500000, 5000000, "a shard that has moved is not moved for balance before")                      \
+    X(dd_moves_max, 64, 1, 64, "moves in flight in the cluster")                                                             \
+    X(dd_moves_per_server, 4, 1, 4, "moves in flight to a server, and from one")                                              \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
     X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \
     X(client_second_delay_us, 4000, 0, 20000, "so much longer than usual may an answer take, then another replica is asked too") \

@@ -13,7 +13,6 @@
 #include "net/env_posix.h"
 #include "net/error.h"
 #include "roles/embedded/embedded.h"
-#include "txn/client/client_hosting.h"
 #include "txn/messages.h"
 
 enum { TICK_US = 20000, DOUBT_US = 500000, NOTICE_US = 4000000, PROBE_TIMEOUT_US = 600000 };
@@ -394,7 +393,7 @@ int cli_session_open(struct cli_session *session, const char *path, bool interac
 
     *session = (struct cli_session){.interactive = interactive, .tick = {.fire = tick_fired}};
     snprintf(session->path, sizeof(session->path), "%s", found);
-    list_init(&session->hosts);
+    list_init(&session->hosts.open);
     error = client_name_is_hosted(found) ? 0 : read_cluster_file(session, path != NULL);
     if (error != 0)
         return error;

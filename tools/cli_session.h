@@ -6,6 +6,7 @@
 
 #include "net/env.h"
 #include "txn/client/client_admin.h"
+#include "txn/client/client_hosting.h"
 #include "txn/client/cluster_file.h"
 #include "txn/client/transaction.h"
 
@@ -25,7 +26,7 @@ struct cli_session {
     struct cluster_file file;
     struct env *env;       /* owned */
     struct client *client; /* owned */
-    struct list hosts;         /* clusters in this process: that of `embedded`, until its files are closed */
+    struct client_hosts hosts; /* clusters in this process: that of `embedded`, until its files are closed */
     struct embedded *embedded; /* owned; NULL: the cluster is elsewhere */
     bool interactive;      /* a person waits: says every few seconds what it waits for; Ctrl-C ends a wait */
     int64_t deadline_us;   /* env clock; 0: none. The user's to set */

@@ -14,7 +14,6 @@
 #include "roles/embedded/scratch.h"
 #include "roles/worker/worker.h"
 #include "txn/client/client_admin.h"
-#include "txn/client/client_hosting.h"
 
 enum {
     RESTART_DELAY_US_MIN = 50000,
@@ -30,7 +29,8 @@ static const struct address home = {0x7f000001, 1};
 
 struct embedded {
     struct list link; /* in the env's list of open ones */
-    struct env *env;  /* borrowed */
+    struct client_hosts *hosts; /* borrowed, as env */
+    struct env *env;
     uint32_t refs;
     bool closing;
     char *name;      /* of a shared memory cluster; owned, may be NULL */
@@ -151,6 +151,8 @@ static void lower_knobs(struct knobs *knobs)
 
 static void free_embedded(struct embedded *embedded)
 {
+    struct client_hosts *hosts = embedded->hosts;
+
     if (embedded->lock_fd >= 0)
         close(embedded->lock_fd);
     if (embedded->scratch)
@@ -159,6 +161,8 @@ static void free_embedded(struct embedded *embedded)
     mem_free(embedded->directory);
     mem_free(embedded->name);
     mem_free(embedded);
+    if (hosts->gone != NULL)
+        hosts->gone(hosts);
 }
 
 static void close_when_quiet(struct env_timer *timer)
@@ -191,9 +195,9 @@ void embedded_close(struct embedded *embedded)
         stop(embedded);
 }
 
-bool embedded_any_closing(const struct list *open)
+bool embedded_any_closing(const struct client_hosts *hosts)
 {
-    list_each(link, after, open)
+    list_each(link, after, &hosts->open)
         if (list_entry(link, struct embedded, link)->closing)
             return true;
     return false;
@@ -216,7 +220,7 @@ static int start(struct embedded *embedded, char *ret_why, size_t why_size)
     return error;
 }
 
-static int make(struct env *env, struct list *open, struct embedded **ret_embedded)
+static int make(struct env *env, struct client_hosts *hosts, struct embedded **ret_embedded)
 {
     struct embedded *embedded = mem_zalloc(sizeof(*embedded));
 
@@ -227,15 +231,16 @@ static int make(struct env *env, struct list *open, struct embedded **ret_embedd
     embedded->delay_us = RESTART_DELAY_US_MIN;
     embedded->end.run = end_worker;
     embedded->timer.fire = restart;
-    list_push_back(open, &embedded->link);
+    embedded->hosts = hosts;
+    list_push_back(&hosts->open, &embedded->link);
     *ret_embedded = embedded;
     return 0;
 }
 
 /* The open one of that directory, or of that name of a shared memory cluster; NULL: none. */
-static struct embedded *find(const struct list *open, const char *directory, const char *name)
+static struct embedded *find(const struct client_hosts *hosts, const char *directory, const char *name)
 {
-    list_each(link, after, open) {
+    list_each(link, after, &hosts->open) {
         struct embedded *embedded = list_entry(link, struct embedded, link);
         const char *its = directory != NULL ? embedded->directory : embedded->name;
 
@@ -257,11 +262,11 @@ static int share(struct embedded *embedded, struct embedded **ret_embedded, char
 }
 
 /* Takes over `directory` and `name`. */
-static int open_new(struct env *env, struct list *open, char *directory, char *name, bool is_scratch, struct embedded **ret_embedded,
+static int open_new(struct env *env, struct client_hosts *hosts, char *directory, char *name, bool is_scratch, struct embedded **ret_embedded,
                     char *ret_why, size_t why_size)
 {
     struct embedded *embedded;
-    int error = make(env, open, &embedded);
+    int error = make(env, hosts, &embedded);
 
     if (error != 0) {
         mem_free(directory);
@@ -287,7 +292,7 @@ static int open_new(struct env *env, struct list *open, char *directory, char *n
     return error;
 }
 
-static int open_directory(struct env *env, struct list *open, const char *path, struct embedded **ret_embedded, char *ret_why,
+static int open_directory(struct env *env, struct client_hosts *hosts, const char *path, struct embedded **ret_embedded, char *ret_why,
                           size_t why_size)
 {
     struct embedded *found;
@@ -296,17 +301,17 @@ static int open_directory(struct env *env, struct list *open, const char *path, 
 
     if (error != 0)
         return error;
-    found = find(open, directory, NULL);
+    found = find(hosts, directory, NULL);
     if (found == NULL)
-        return open_new(env, open, directory, NULL, false, ret_embedded, ret_why, why_size);
+        return open_new(env, hosts, directory, NULL, false, ret_embedded, ret_why, why_size);
     mem_free(directory);
     return share(found, ret_embedded, ret_why, why_size);
 }
 
-static int open_memory(struct env *env, struct list *open, const char *name, struct embedded **ret_embedded, char *ret_why,
+static int open_memory(struct env *env, struct client_hosts *hosts, const char *name, struct embedded **ret_embedded, char *ret_why,
                        size_t why_size)
 {
-    struct embedded *found = name[0] == '\0' ? NULL : find(open, NULL, name);
+    struct embedded *found = name[0] == '\0' ? NULL : find(hosts, NULL, name);
     size_t size = strlen(name) + 1;
     char *directory, *copy = NULL;
     int error;
@@ -324,10 +329,10 @@ static int open_memory(struct env *env, struct list *open, const char *name, str
         }
         memcpy(copy, name, size);
     }
-    return open_new(env, open, directory, copy, true, ret_embedded, ret_why, why_size);
+    return open_new(env, hosts, directory, copy, true, ret_embedded, ret_why, why_size);
 }
 
-int embedded_open(struct env *env, struct list *open, const char *name, struct embedded **ret_embedded, char *ret_why, size_t why_size)
+int embedded_open(struct env *env, struct client_hosts *hosts, const char *name, struct embedded **ret_embedded, char *ret_why, size_t why_size)
 {
     bool in_memory = strncmp(name, CLIENT_HOSTED_MEMORY, strlen(CLIENT_HOSTED_MEMORY)) == 0;
     const char *rest = strchr(name, ':') + 1;
@@ -338,8 +343,8 @@ int embedded_open(struct env *env, struct list *open, const char *name, struct e
         snprintf(ret_why, why_size, "\"%s\" names no directory; the form is embedded:DIR", name);
         return ERROR_CONNECTION_STRING_INVALID;
     }
-    error = in_memory ? open_memory(env, open, rest, ret_embedded, ret_why, why_size)
-                      : open_directory(env, open, rest, ret_embedded, ret_why, why_size);
+    error = in_memory ? open_memory(env, hosts, rest, ret_embedded, ret_why, why_size)
+                      : open_directory(env, hosts, rest, ret_embedded, ret_why, why_size);
     if (error != 0 && ret_why[0] == '\0')
         snprintf(ret_why, why_size, "%s: %s", name, error_text(error));
     return error;

@@ -10,18 +10,17 @@
  * the env's thread. */
 #pragma once
 
-#include "net/list.h"
-#include "txn/client/client.h"
+#include "txn/client/client_hosting.h"
 
 struct embedded;
 
-/* Opens what `name` says, prefix included. `open` is the env's list of open ones (list_init); *ret_why says what was wrong. Errors:
+/* Opens what `name` says, prefix included. `hosts` is what the env has open; *ret_why says what was wrong. Errors:
  * 2104 (no directory named), 1529 (another process has it), 1510 and 1500 (the directory can't be used), 1501, 1043 (it is being
  * closed: try again). */
-int embedded_open(struct env *env, struct list *open, const char *name, struct embedded **ret_embedded, char *ret_why, size_t why_size);
+int embedded_open(struct env *env, struct client_hosts *hosts, const char *name, struct embedded **ret_embedded, char *ret_why, size_t why_size);
 /* How a client reaches it; borrowed. */
 struct client_options embedded_client_options(const struct embedded *embedded);
 /* Clients on it have been destroyed. The last close stops the cluster; its files are closed, and the directory is free, when
  * embedded_any_closing() is false. Accepts NULL. */
 void embedded_close(struct embedded *embedded);
-bool embedded_any_closing(const struct list *open);
+bool embedded_any_closing(const struct client_hosts *hosts);

@@ -2,7 +2,7 @@
 #include "roles/embedded/embedded.h"
 #include "txn/client/client_hosting.h"
 
-static int host_open(struct env *env, struct list *hosts, const char *name, struct client_options *ret_options, void **ret_host,
+static int host_open(struct env *env, struct client_hosts *hosts, const char *name, struct client_options *ret_options, void **ret_host,
                      char *ret_why, size_t why_size)
 {
     struct embedded *embedded;
@@ -20,7 +20,7 @@ static void host_close(void *host)
     embedded_close(host);
 }
 
-static bool host_busy(const struct list *hosts)
+static bool host_busy(const struct client_hosts *hosts)
 {
     return embedded_any_closing(hosts);
 }

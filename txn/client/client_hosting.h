@@ -17,14 +17,21 @@ static inline bool client_name_is_hosted(const char *name)
            strncmp(name, CLIENT_HOSTED_MEMORY, strlen(CLIENT_HOSTED_MEMORY)) == 0;
 }
 
+/* What an env has open. Zeroed, with `open` list_init'ed; the list is the host's. */
+struct client_hosts {
+    struct list open;
+    void (*gone)(struct client_hosts *hosts); /* a closed one is gone, and its directory free; may be NULL */
+};
+
 struct client_hosting {
     /* Starts the cluster, or shares the one that `hosts` has open; *ret_options says how a client reaches it (borrowed from the
-     * host). `hosts` is the env's list of what is open: list_init it, and leave it alone. On failure ret_why says why. */
-    int (*open)(struct env *env, struct list *hosts, const char *name, struct client_options *ret_options, void **ret_host, char *ret_why,
+     * host). On failure ret_why says why. */
+    int (*open)(struct env *env, struct client_hosts *hosts, const char *name, struct client_options *ret_options, void **ret_host, char *ret_why,
                 size_t why_size);
-    /* Its client has been destroyed. The last one stops the cluster; its directory is free when busy() says false. */
+    /* Its client has been destroyed. The last one stops the cluster; its directory is free when busy() says false, which gone()
+     * announces. */
     void (*close)(void *host);
-    bool (*busy)(const struct list *hosts);
+    bool (*busy)(const struct client_hosts *hosts);
 };
 
 /* Set once, before main, by the constructor of roles/embedded. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "txn/client/quoin_internal.h"
@@ -26,7 +27,8 @@ struct quoin_network {
     struct quoin_future *completed, **completed_tail; /* the thread's */
     struct ready publish;
     uint32_t databases;      /* the thread's */
-    struct list hosts;       /* clusters in this process; the thread's */
+    struct client_hosts hosts;    /* clusters in this process; the thread's */
+    _Atomic uint32_t hosts_gone; /* a futex: changes when one of them is gone, or nobody will see to them any more */
     struct future_pool pools[FUTURE_POOLS];
 };
 
@@ -184,6 +186,17 @@ static int start_thread(struct quoin_network *network)
     return failed ? ERROR_PLATFORM_ERROR : 0;
 }
 
+static void wake_for_hosts(struct quoin_network *network)
+{
+    atomic_fetch_add_explicit(&network->hosts_gone, 1, memory_order_release);
+    syscall(SYS_futex, &network->hosts_gone, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static void host_gone(struct client_hosts *hosts)
+{
+    wake_for_hosts(container_of(hosts, struct quoin_network, hosts));
+}
+
 static int make_network(bool borrowed, struct quoin_network **ret_network)
 {
     struct quoin_network *network = mem_zalloc(sizeof(*network));
@@ -194,7 +207,8 @@ static int make_network(bool borrowed, struct quoin_network **ret_network)
         return ERROR_OUT_OF_MEMORY;
     network->completed_tail = &network->completed;
     network->publish.run = publish;
-    list_init(&network->hosts);
+    list_init(&network->hosts.open);
+    network->hosts.gone = host_gone;
     network->borrowed = borrowed;
     pthread_mutex_init(&network->driving, NULL);
     for (int i = 0; i < FUTURE_POOLS; i++)
@@ -262,6 +276,7 @@ int network_loop(void)
     atomic_store(&network->over, true);
     atomic_store(&network->running, false);
     pthread_mutex_unlock(&network->driving);
+    wake_for_hosts(network);
     return 0;
 }
 
@@ -511,23 +526,40 @@ static int open_parsed(const char *path, struct bytes text, struct quoin_databas
     return make_database(path, &file, ret_db);
 }
 
+/* Until the word is not `seen` any more, or the deadline (CLOCK_MONOTONIC). False at the deadline, or when nobody runs the loop. */
+static bool wait_until_gone(struct quoin_network *network, uint32_t seen, const struct timespec *deadline)
+{
+    while (atomic_load_explicit(&network->hosts_gone, memory_order_acquire) == seen) {
+        if (!atomic_load(&network->running))
+            return false;
+        if (syscall(SYS_futex, &network->hosts_gone, FUTEX_WAIT_BITSET_PRIVATE, seen, deadline, NULL, FUTEX_BITSET_MATCH_ANY) != 0 &&
+            errno == ETIMEDOUT)
+            return false;
+    }
+    return true;
+}
+
 /* One that this process has just closed still waits for its files. */
 static int open_hosted(const char *name, struct quoin_database **ret_db)
 {
-    enum { PAUSE_US = 1000, TRIES = 10000 };
-    int error = ERROR_SHUTDOWN_IN_PROGRESS;
+    enum { PATIENCE_S = 10 };
+    struct quoin_network *network;
+    struct timespec deadline;
+    uint32_t seen;
+    int error;
 
     if (client_hosting() == NULL) {
         snprintf(open_why, sizeof(open_why), "%s: this program was linked without the embedded cluster", name);
         return ERROR_UNSUPPORTED_OPERATION;
     }
-    for (int i = 0; i < TRIES && error == ERROR_SHUTDOWN_IN_PROGRESS; i++) {
-        if (i > 0)
-            usleep(PAUSE_US);
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += PATIENCE_S;
+    do {
+        network = network_get();
+        seen = network == NULL ? 0 : atomic_load_explicit(&network->hosts_gone, memory_order_acquire);
         error = make_database(name, NULL, ret_db);
-        if (network_is_this_thread(network_get()))
-            break;
-    }
+    } while (error == ERROR_SHUTDOWN_IN_PROGRESS && network != NULL && !network_is_this_thread(network) &&
+             wait_until_gone(network, seen, &deadline));
     return error;
 }
 
@@ -575,15 +607,13 @@ static void look_whether_busy(struct network_call *call)
 /* Until the files of what was closed are: another process may open them then. */
 static void wait_for_hosts(struct quoin_network *network)
 {
-    enum { PAUSE_US = 1000 };
     struct busy_call busy = {.call.run = look_whether_busy, .network = network};
+    uint32_t seen;
 
-    for (;;) {
+    do {
+        seen = atomic_load_explicit(&network->hosts_gone, memory_order_acquire);
         network_run(network, &busy.call);
-        if (!busy.busy || !atomic_load(&network->running))
-            return;
-        usleep(PAUSE_US);
-    }
+    } while (busy.busy && wait_until_gone(network, seen, NULL));
 }
 
 void quoin_database_destroy(struct quoin_database *db)

@@ -30,6 +30,7 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_targeted_kill,
     &sim_workload_rollback,
     &sim_workload_idempotency,
+    &sim_workload_random_moves,
     NULL,
 };
 

@@ -140,6 +140,15 @@ bool process_class_parse(struct bytes name, enum process_class *ret)
     return false;
 }
 
+bool process_class_may_host(enum process_class process_class, enum role_kind kind)
+{
+    if ((unsigned)process_class >= CLASS_COUNT || kind == ROLE_NONE || kind == ROLE_COORDINATOR || kind == ROLE_CONTROLLER)
+        return false;
+    if (kind == ROLE_LOG || kind == ROLE_STORAGE)
+        return process_class != CLASS_STATELESS && process_class != CLASS_COORDINATOR;
+    return true;
+}
+
 int process_class_key(struct bytes_buffer *out, struct address address)
 {
     char text[ADDRESS_TEXT_MAX];

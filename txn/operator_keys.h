@@ -58,6 +58,8 @@ const struct exclusion *exclusions_find(const struct exclusions *exclusions, str
 
 /* The names of process_class_name(), and "transaction" for log; false for anything else. */
 bool process_class_parse(struct bytes name, enum process_class *ret);
+/* May a process of that class host roles of that kind, be it only when there is no better one? */
+bool process_class_may_host(enum process_class process_class, enum role_kind kind);
 int process_class_key(struct bytes_buffer *out, struct address address);
 /* The class that was set for the process; false: none was, its own holds. */
 bool process_class_read(const struct kv_map *metadata, struct address address, enum process_class *ret);

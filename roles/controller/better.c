@@ -139,11 +139,11 @@ void better_fired(struct env_timer *timer)
         if (changed)
             PROBE(controller->env, "an epoch ends because an operator has set something else");
         controller_recover(controller, why);
-    } else if (changed) {
-        better_look(controller); /* what has come a moment ago may still be worth it */
-    } else {
-        singletons_spread(controller);
+        return;
     }
+    singletons_spread(controller);
+    if (changed)
+        better_look(controller); /* what has come a moment ago may still be worth it */
 }
 
 void better_look(struct controller *controller)

@@ -203,18 +203,29 @@ void singletons_look(struct controller *controller)
     }
 }
 
+/* It shares its process with others, or may not be there (any more). */
+static bool would_move(const struct worker_info *at, enum role_kind kind, bool *ret_must)
+{
+    *ret_must = at->excluded || recruitment_fitness(at->process_class, kind) >= RECRUIT_NEVER;
+    return *ret_must || other_roles(at) > 0;
+}
+
 void singletons_spread(struct controller *controller)
 {
     for (int i = 0; i < SINGLETONS; i++) {
         struct singleton *singleton = &controller->singletons[i];
         const struct worker_info *at = controller_worker_at(controller, endpoint_of(&singleton->known.endpoint).address);
         const struct worker_info *other;
+        bool must;
 
-        if (singleton->known.kind == ROLE_NONE || at == NULL || under_way(singleton) || other_roles(at) == 0)
+        if (singleton->known.kind == ROLE_NONE || at == NULL || under_way(singleton) || !would_move(at, singleton->kind, &must))
             continue;
         other = choose(controller, singleton->kind);
-        if (other == NULL || other == at || other_roles(other) > 0 || other->avoid ||
-            recruitment_fitness(other->process_class, singleton->kind) > recruitment_fitness(at->process_class, singleton->kind))
+        if (other == NULL || other == at)
+            continue;
+        if (!must && (other_roles(other) > 0 || other->avoid ||
+                      recruitment_fitness(other->process_class, singleton->kind) >
+                          recruitment_fitness(at->process_class, singleton->kind)))
             continue;
         PROBE(controller->env, "a singleton moves to a process of its own");
         op_start(&singleton->op, &type, &controller->ops);

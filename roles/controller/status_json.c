@@ -184,14 +184,14 @@ static json_t *process_of(const struct status_process *process)
 
     put(object, "address", address_of(process->address));
     put_text(object, "class_type", process_class_name(process->process_class));
-    put_text(object, "class_source", "command_line");
+    put_text(object, "class_source", process->class_is_set ? "set_class" : "command_line");
     put(object, "command_line", text_of(process->command_line));
     put(object, "version", text_of(process->version_text));
     put(object, "machine_id", text_of(process->machine));
     put(object, "fault_domain", text_of(process->zone));
     put(object, "locality", locality_of(process));
     put_int(object, "pid", (int64_t)process->pid);
-    put(object, "excluded", json_false());
+    put(object, "excluded", json_boolean(process->excluded));
     put(object, "degraded", json_boolean(process->reply == NULL));
     put(object, "roles", roles_of(process));
     put(object, "messages", process_messages(process));
@@ -242,10 +242,12 @@ static json_t *machines_of(const struct status_input *input)
                 *colon = '\0';
             put_text(machine, "address", text);
             put(machine, "machine_id", json_incref(name));
-            put(machine, "excluded", json_false());
+            put(machine, "excluded", json_true());
             put_int(machine, "contributing_workers", 0);
             put(machines, json_string_value(name), machine);
         }
+        if (!process->excluded) /* it is, if all of its processes are */
+            put(machine, "excluded", json_false());
         put_int(machine, "contributing_workers", json_integer_value(json_object_get(machine, "contributing_workers")) + 1);
         json_decref(name);
     }
@@ -412,16 +414,20 @@ static unsigned missing_log_zones(const struct status_input *input)
     return most;
 }
 
+static bool may_host_logs(const struct status_process *process)
+{
+    return !process->excluded && recruitment_fitness(process->process_class, ROLE_LOG) < RECRUIT_NEVER;
+}
+
 static unsigned zones_for_logs(const struct status_input *input)
 {
     unsigned zones = 0;
 
     for (uint32_t i = 0; i < input->process_count; i++) {
-        bool first = recruitment_fitness(input->processes[i].process_class, ROLE_LOG) < RECRUIT_NEVER;
+        bool first = may_host_logs(&input->processes[i]);
 
         for (uint32_t j = 0; j < i && first; j++)
-            first = recruitment_fitness(input->processes[j].process_class, ROLE_LOG) >= RECRUIT_NEVER ||
-                    !bytes_equal(input->processes[i].zone, input->processes[j].zone);
+            first = !may_host_logs(&input->processes[j]) || !bytes_equal(input->processes[i].zone, input->processes[j].zone);
         zones += first;
     }
     return zones;
@@ -558,6 +564,61 @@ static json_t *workload_of(const struct status_input *input)
     return workload;
 }
 
+/* ---- what an operator has set ---- */
+
+static json_t *excluded_of(const struct controller *controller)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < controller->exclusions.count; i++) {
+        const struct exclusion *exclusion = &controller->exclusions.list[i];
+        json_t *object = json_object();
+        char text[ADDRESS_TEXT_MAX];
+
+        put_text(object, "address", exclusion_print(exclusion->address, text));
+        put(object, "failed", json_boolean(exclusion->failed));
+        (void)json_array_append_new(list, object);
+    }
+    return list;
+}
+
+static uint32_t roles_of_kind(const struct coordinated_state *state, enum role_kind kind)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < state->roles_count; i++)
+        count += state->roles[i].kind == kind;
+    return count;
+}
+
+/* Which wishes the epoch does not fulfil, and what would. A number that a new database begins with is none. */
+static void add_unsatisfied(const struct status_input *input, json_t *messages)
+{
+    const struct controller *controller = input->controller;
+    const struct configuration *c = &controller->configuration;
+    const struct generation *newest = controller_newest_generation(&controller->state);
+    const struct {
+        const char *what, *classes;
+        uint32_t usual, wanted, has;
+    } wishes[] = {
+        {"logs", "log, storage or unset", 3, c->logs, newest == NULL ? c->logs : newest->logs_count},
+        {"zones with logs", "log, storage or unset, in other zones", 1, c->replication,
+         newest == NULL ? c->replication : newest->replication},
+        {"commit proxies", "stateless or unset", 1, c->commit_proxies, roles_of_kind(&controller->state, ROLE_COMMIT_PROXY)},
+        {"GRV proxies", "stateless or unset", 1, c->grv_proxies, roles_of_kind(&controller->state, ROLE_GRV_PROXY)},
+        {"resolvers", "stateless or unset", 1, c->resolvers, roles_of_kind(&controller->state, ROLE_RESOLVER)},
+    };
+    char text[256];
+
+    for (size_t i = 0; controller->phase == CONTROLLER_ACCEPTING && i < sizeof(wishes) / sizeof(wishes[0]); i++) {
+        if (wishes[i].wanted <= wishes[i].usual || wishes[i].has >= wishes[i].wanted)
+            continue;
+        snprintf(text, sizeof(text), "The configuration asks for %u %s, but only %u can be had: start more processes of class %s.",
+                 wishes[i].wanted, wishes[i].what, wishes[i].has, wishes[i].classes);
+        (void)json_array_append_new(messages, message_of("configuration_unsatisfied", text));
+    }
+}
+
 /* ---- the document ---- */
 
 static json_t *configuration_of(const struct status_input *input)
@@ -566,7 +627,7 @@ static json_t *configuration_of(const struct status_input *input)
     json_t *configuration = json_object();
 
     put_int(configuration, "coordinators_count", coordinator_count(input));
-    put(configuration, "excluded_servers", json_array());
+    put(configuration, "excluded_servers", excluded_of(input->controller));
     if (input->controller->state.written_epoch == 0)
         return configuration;
     put_text(configuration, "redundancy_mode", redundancy_name(c->replication));
@@ -615,6 +676,7 @@ static json_t *messages_of(const struct status_input *input)
     if (coordinators_here(input) < coordinator_count(input))
         (void)json_array_append_new(messages, message_of("unreachable_coordinators", text));
     add_missing_singletons(messages, input->controller);
+    add_unsatisfied(input, messages);
     return messages;
 }
 

@@ -64,6 +64,15 @@ Test(recruitment, own_class_comes_first_then_unset_then_what_is_allowed)
     cr_assert_eq(recruitment_fitness(CLASS_UNSET, ROLE_COORDINATOR), RECRUIT_NEVER);
 }
 
+/* What shells check before they ask. */
+Test(recruitment, what_a_class_may_host_is_what_has_a_fitness)
+{
+    for (unsigned c = 0; c <= CLASS_COUNT; c++)
+        for (unsigned k = 0; k < ROLE_KINDS; k++)
+            cr_assert_eq(process_class_may_host((enum process_class)c, (enum role_kind)k),
+                         recruitment_fitness((enum process_class)c, (enum role_kind)k) < RECRUIT_NEVER, "class %u, kind %u", c, k);
+}
+
 Test(recruitment, stateless_roles_spread_over_idle_processes)
 {
     struct pool pool;

@@ -1,4 +1,4 @@
-/* What an operator does to a cluster: creates its database, locks it, ends processes. */
+/* What an operator does to a whole cluster: locks its database, ends processes. */
 #include <stdio.h>
 
 #include "net/env.h"
@@ -8,88 +8,7 @@
 #include "txn/messages.h"
 #include "txn/system_keys.h"
 
-/* ---- configure ---- */
-
-/* 0: it is no redundancy mode. */
-static uint32_t redundancy_of(struct bytes word)
-{
-    for (uint32_t i = 1; i <= 3; i++)
-        if (bytes_equal(word, bytes_of_string(redundancy_name(i))))
-            return i;
-    return 0;
-}
-
-/* 0: it is no engine. The names that FoundationDB's scripts use mean the one that keeps its data on disk. */
-static uint32_t engine_of(struct bytes word)
-{
-    static const char *const lmdb[] = {"lmdb", "ssd", "ssd-1", "ssd-2", "ssd-redwood-1", "ssd-rocksdb-v1"};
-    static const char *const memory[] = {"memory", "memory-1", "memory-2"};
-
-    for (size_t i = 0; i < sizeof(lmdb) / sizeof(lmdb[0]); i++)
-        if (bytes_equal(word, bytes_of_string(lmdb[i])))
-            return ENGINE_LMDB;
-    for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++)
-        if (bytes_equal(word, bytes_of_string(memory[i])))
-            return ENGINE_MEMORY;
-    return 0;
-}
-
-static int create_database(struct cli *cli, uint32_t redundancy, uint32_t engine)
-{
-    struct client_configure configure = {.redundancy = 0};
-
-    cli_session_begin(&cli->session, &configure.call);
-    client_configure_start(&configure, NULL, cli->session.client, redundancy, engine);
-    return cli_session_wait(&cli->session, &configure.call, false);
-}
-
-void cli_configure(struct cli *cli)
-{
-    uint32_t redundancy = 0, engine = 0;
-    bool new = false;
-    int error;
-
-    for (size_t i = 1; i < cli->word_count; i++) {
-        if (cli_word_is(cli, i, "new"))
-            new = true;
-        else if (redundancy_of(cli->words[i]) != 0)
-            redundancy = redundancy_of(cli->words[i]);
-        else if (engine_of(cli->words[i]) != 0)
-            engine = engine_of(cli->words[i]);
-        else {
-            cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "configure: `%s' is not `new', a redundancy mode (single, double, "
-                     "triple) or a storage engine (lmdb, memory)", cli_show(cli, cli->words[i]));
-            return;
-        }
-    }
-    if (!new || redundancy == 0 || engine == 0) {
-        cli_usage(cli);
-        return;
-    }
-    error = create_database(cli, redundancy, engine);
-    if (error == ERROR_CLIENT_INVALID_OPERATION)
-        cli_fail(cli, error, "Database already exists; `configure new' creates the first one");
-    else if (error == ERROR_INVALID_CLUSTER_ID && cli->session.why[0] == '\0')
-        cli_fail(cli, error, "Wrong cluster id: the coordinators in %s belong to different clusters", cli->session.path);
-    else
-        cli_fail_with(cli, error);
-    if (cli->error == 0)
-        cli_say(cli, "Database created\n");
-}
-
 /* ---- lock and unlock ---- */
-
-/* Both read and write \xff/dbLocked, whether it is locked or not. */
-static int lock_options(struct cli_option_set *ret)
-{
-    static const char *const names[] = {"access_system_keys", "lock_aware"};
-    int error = 0;
-
-    *ret = (struct cli_option_set){.count = sizeof(names) / sizeof(names[0])};
-    for (size_t i = 0; i < ret->count && error == 0; i++)
-        error = cli_option_by_name(bytes_of_string(names[i]), &ret->settings[i].option);
-    return error;
-}
 
 static void print_uid(struct bytes uid, char *out, size_t out_size)
 {
@@ -103,17 +22,9 @@ static void print_uid(struct bytes uid, char *out, size_t out_size)
 /* *ret_uid is empty when the database is not locked; else in the command's arena. */
 static int read_lock(struct cli *cli, struct transaction *txn, struct bytes *ret_uid)
 {
-    struct transaction_get get = {0};
-    int error;
+    bool present;
 
-    *ret_uid = bytes_none();
-    cli_session_begin(&cli->session, &get.call);
-    transaction_get_start(&get, NULL, txn, KEY_DB_LOCKED, false);
-    error = cli_session_wait(&cli->session, &get.call, true);
-    if (error == 0 && get.present)
-        error = arena_copy(&cli->arena, bytes_buffer_bytes(&get.value), ret_uid);
-    transaction_get_done(&get);
-    return error;
+    return cli_read(cli, txn, KEY_DB_LOCKED, &present, ret_uid);
 }
 
 /* words[1] is the UID's bytes. A repeat after an unknown result finds its own UID, and is done. */
@@ -136,17 +47,15 @@ void cli_lock(struct cli *cli)
 {
     uint8_t uid[CLI_UID_BYTES] = {0};
     struct bytes words[2] = {cli->words[0], bytes_of(uid, sizeof(uid))};
-    struct cli_option_set options;
     char shown[2 * CLI_UID_BYTES + 1];
-    int error = lock_options(&options);
+    int error;
 
     put_le64(uid, env_random(cli->session.env));
     put_le64(uid + 8, env_random(cli->session.env));
     print_uid(words[1], shown, sizeof(shown));
     cli_say(cli, "Locking database with UID: %s\n", shown);
     cli->words = words;
-    if (error == 0)
-        error = cli_transact(cli, &options, lock_body, NULL);
+    error = cli_transact_system(cli, lock_body, NULL);
     cli_fail_with(cli, error);
     if (error == 0) {
         cli_say(cli, "Database locked.\n");
@@ -185,8 +94,7 @@ void cli_unlock(struct cli *cli)
 {
     uint8_t uid[CLI_UID_BYTES] = {0};
     struct bytes words[2] = {cli->words[0], bytes_of(uid, sizeof(uid))};
-    struct cli_option_set options;
-    int error = lock_options(&options);
+    int error;
 
     if (!cli_parse_uid(cli->words[1], uid)) {
         cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "`%s' is not a lock UID: 32 hex digits, as `lock' printed them",
@@ -198,8 +106,7 @@ void cli_unlock(struct cli *cli)
         return;
     }
     cli->words = words;
-    if (error == 0)
-        error = cli_transact(cli, &options, unlock_body, NULL);
+    error = cli_transact_system(cli, unlock_body, NULL);
     cli_fail_with(cli, error);
     if (error == 0)
         cli_say(cli, "Database unlocked.\n");

@@ -104,6 +104,52 @@ int cli_transact(struct cli *cli, const struct cli_option_set *options, int (*bo
     return error;
 }
 
+int cli_transact_system(struct cli *cli, int (*body)(struct cli *cli, struct transaction *txn), version_t *ret_committed)
+{
+    static const char *const names[] = {"access_system_keys", "lock_aware", "priority_system_immediate"};
+    struct cli_option_set options = {.count = sizeof(names) / sizeof(names[0])};
+    int error = 0;
+
+    for (size_t i = 0; i < options.count && error == 0; i++)
+        error = cli_option_by_name(bytes_of_string(names[i]), &options.settings[i].option);
+    return error != 0 ? error : cli_transact(cli, &options, body, ret_committed);
+}
+
+int cli_read(struct cli *cli, struct transaction *txn, struct bytes key, bool *ret_present, struct bytes *ret_value)
+{
+    struct transaction_get get = {0};
+    int error;
+
+    *ret_present = false;
+    *ret_value = bytes_none();
+    cli_session_begin(&cli->session, &get.call);
+    transaction_get_start(&get, NULL, txn, key, false);
+    error = cli_session_wait(&cli->session, &get.call, true);
+    if (error == 0) {
+        *ret_present = get.present;
+        if (get.present)
+            error = arena_copy(&cli->arena, bytes_buffer_bytes(&get.value), ret_value);
+    }
+    transaction_get_done(&get);
+    return error;
+}
+
+int cli_read_range(struct cli *cli, struct transaction *txn, struct bytes begin, struct bytes end,
+                   int (*each)(struct cli *cli, const struct client_pair *pair, void *ctx), void *ctx)
+{
+    struct transaction_range range = {.pairs = NULL};
+    struct transaction_range_options options = {0};
+    int error;
+
+    cli_session_begin(&cli->session, &range.call);
+    transaction_range_start(&range, NULL, txn, SELECT_FIRST_AT_OR_AFTER(begin), SELECT_FIRST_AT_OR_AFTER(end), &options);
+    error = cli_session_wait(&cli->session, &range.call, true);
+    for (uint32_t i = 0; error == 0 && i < range.pair_count; i++)
+        error = each(cli, &range.pairs[i], ctx);
+    transaction_range_done(&range);
+    return error;
+}
+
 /* In the open transaction, or in one of its own. */
 static int in_transaction(struct cli *cli, int (*body)(struct cli *cli, struct transaction *txn), version_t *ret_committed)
 {

@@ -15,9 +15,28 @@ const struct cli_entry cli_entries[] = {
     {"clearrange", "clearrange <BEGINKEY> <ENDKEY>", "clears the keys from BEGINKEY to before ENDKEY",
      "Needs `writemode on'.", 3, 3, cli_clearrange},
     {"commit", "commit", "commits the transaction that was begun", NULL, 1, 1, cli_commit},
-    {"configure", "configure new <single|double|triple> <lmdb|memory>", "creates the database of a new cluster",
-     "Tells the coordinators of the cluster file that they are one cluster, and creates its database. single, double,\n"
-     "triple: how many copies of everything, in different zones. ssd, ssd-2 and ssd-redwood-1 mean lmdb.", 1, 8, cli_configure},
+    {"configure", "configure [FORCE] [new] [single|double|triple] [lmdb|memory] [logs=N] [commit_proxies=N] [grv_proxies=N] [resolvers=N]",
+     "creates the database of a new cluster, or changes what it is made of",
+     "`new' tells the coordinators of the cluster file that they are one cluster, and creates its database. single, double, triple:\n"
+     "how many copies of everything, in different zones. The engines ssd, ssd-2 and ssd-redwood-1 mean lmdb. A change is made while\n"
+     "the cluster runs; one that it could not be made of is refused. FORCE: numbers that there are too few processes for, until\n"
+     "more come.\n\n"
+     "  configure new double lmdb\n"
+     "  configure triple logs=5\n"
+     "  configure commit_proxies=3 grv_proxies=2 resolvers=2", 1, 16, cli_configure},
+    {"consistencycheck", "consistencycheck [on|off]", "lets the scan that compares replicas go on, or pauses it; or shows which",
+     NULL, 1, 2, cli_consistencycheck},
+    {"datadistribution", "datadistribution [on|off|enable rebalance|disable rebalance]", "lets the data distributor move data, or not",
+     "off: nothing is moved at all, and lost copies are not replaced. disable rebalance: nothing is moved for balance alone.\n"
+     "Without an argument: shows which.\n\n"
+     "  datadistribution disable rebalance", 1, 3, cli_datadistribution},
+    {"exclude", "exclude [FORCE] [failed] [no_wait] [ADDRESS...]", "takes processes out of service, and says when they can be removed",
+     "An ADDRESS is IP:PORT, or IP for all processes there. They are given no role any more, and their data moves away; the command\n"
+     "waits until it is safe to remove them (no_wait: only says how far it is). failed: what they hold counts as lost, and is not\n"
+     "waited for. Refused when too few zones would remain. FORCE: also for a process that is not running; with `failed', though it\n"
+     "loses data. Without an address: shows what is excluded.\n\n"
+     "  exclude 10.0.0.7:4500\n"
+     "  exclude no_wait 10.0.0.7 10.0.0.8", 1, SIZE_MAX, cli_exclude},
     {"exit", "exit", "leaves the shell", NULL, 1, 1, cli_exit},
     {"get", "get <KEY>", "shows a key's value", NULL, 2, 2, cli_get},
     {"getrange", "getrange <BEGINKEY> [ENDKEY] [LIMIT]", "shows keys and values from BEGINKEY to before ENDKEY",
@@ -26,10 +45,16 @@ const struct cli_entry cli_entries[] = {
     {"getrangekeys", "getrangekeys <BEGINKEY> [ENDKEY] [LIMIT]", "the same, keys alone", NULL, 2, 4, cli_getrangekeys},
     {"getversion", "getversion", "shows the current read version", NULL, 1, 1, cli_getversion},
     {"help", "help [COMMAND|escaping|options]", "shows all commands, or one", NULL, 1, 2, cli_help},
+    {"include", "include all|ADDRESS...", "takes back what `exclude' did",
+     "An IP includes every process there.\n\n"
+     "  include 10.0.0.7:4500", 2, SIZE_MAX, cli_include},
     {"kill", "kill [all|list|ADDRESS...]", "ends processes; their supervisor starts them again",
      "Without arguments, or with `list': the addresses of all processes.", 1, SIZE_MAX, cli_kill},
     {"lock", "lock", "locks the database: from then on only lock-aware transactions read and write",
      "Prints the UID with which `unlock' ends it.", 1, 1, cli_lock},
+    {"maintenance", "maintenance [on ZONE SECONDS|off]", "says that a zone is away on purpose: nothing is moved for it",
+     "Ends by itself after SECONDS. Without an argument: shows it.\n\n"
+     "  maintenance on rack7 600", 1, 4, cli_maintenance},
     {"option", "option [on|off <OPTION> [ARG]]", "sets a transaction option, or shows which are set",
      "In a transaction that was begun: for that one; else for all that begin from now on. `help options' lists them.", 1, 4,
      cli_option_command},
@@ -37,6 +62,10 @@ const struct cli_entry cli_entries[] = {
     {"reset", "reset", "starts the transaction that was begun anew", NULL, 1, 1, cli_reset},
     {"rollback", "rollback", "drops the transaction that was begun", NULL, 1, 1, cli_rollback},
     {"set", "set <KEY> <VALUE>", "sets a key's value", "Needs `writemode on'.", 3, 3, cli_set},
+    {"setclass", "setclass [ADDRESS CLASS|default]", "sets the class of a process, whatever its command line says",
+     "CLASS: unset, coordinator, stateless, log, storage; `default' is that of the command line. It stays when the process is started\n"
+     "again; roles that the class does not host move away. Without an argument: shows the classes.\n\n"
+     "  setclass 10.0.0.7:4500 stateless", 1, 3, cli_setclass},
     {"status", "status [minimal|details|json]", "shows how the cluster is", "Works without a database as well.", 1, 2, cli_status},
     {"unlock", "unlock <UID>", "unlocks the database", NULL, 2, 2, cli_unlock},
     {"writemode", "writemode <on|off>", "allows or forbids set, clear and clearrange", NULL, 2, 2, cli_writemode},
@@ -132,7 +161,7 @@ static void help_all(struct cli *cli)
 {
     cli_say(cli, "List of CLI commands:\n\n");
     for (const struct cli_entry *entry = cli_entries; entry->name != NULL; entry++) {
-        cli_say(cli, "  %-13s %s\n", entry->name, entry->summary);
+        cli_say(cli, "  %-16s %s\n", entry->name, entry->summary);
         cli_result(cli, entry->name, json_string(entry->usage));
     }
     cli_say(cli, "\nFor one command, type `help <command>'. Quotes and escapes: `help escaping'; options: `help options'.\n");
@@ -216,6 +245,7 @@ static void run_command(struct cli *cli, const struct cli_command *command)
     cli->words = command->words;
     cli->word_count = command->word_count;
     cli->error = 0;
+    cli->ctx = NULL;
     cli->session.why[0] = '\0';
     cli->session.interrupted = false;
     name = entry == NULL ? cli_show(cli, command->words[0]) : entry->name;

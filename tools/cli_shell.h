@@ -32,6 +32,7 @@ struct cli {
     struct arena arena;    /* goes with the command */
     struct bytes *words;
     size_t word_count;
+    void *ctx;             /* the command's own, for its transactions' bodies */
     json_t *result;        /* owned; NULL: an empty object */
     int error;             /* 0: it went well */
     char message[CLI_MESSAGE_MAX];
@@ -96,10 +97,33 @@ void cli_drop_transaction(struct cli *cli);
 /* A transaction of its own, with retries: body returns 0 or an error; the commit follows. */
 int cli_transact(struct cli *cli, const struct cli_option_set *options, int (*body)(struct cli *cli, struct transaction *txn),
                  version_t *ret_committed);
+/* With the options that an operator's transactions need: system keys, though the database is locked, before all others. */
+int cli_transact_system(struct cli *cli, int (*body)(struct cli *cli, struct transaction *txn), version_t *ret_committed);
 int cli_option_by_name(struct bytes name, size_t *ret_index);
 
-/* cli_admin.c */
+/* For bodies. A key's value, in the command's arena; *ret_present false: there is none. */
+int cli_read(struct cli *cli, struct transaction *txn, struct bytes key, bool *ret_present, struct bytes *ret_value);
+/* Every pair of [begin, end): each(cli, pair, ctx) returns 0 or an error, which ends it. */
+int cli_read_range(struct cli *cli, struct transaction *txn, struct bytes begin, struct bytes end,
+                   int (*each)(struct cli *cli, const struct client_pair *pair, void *ctx), void *ctx);
+
+/* cli_configure.c */
 void cli_configure(struct cli *cli);
+
+/* cli_exclude.c */
+void cli_exclude(struct cli *cli);
+void cli_include(struct cli *cli);
+
+/* cli_operator.c: what is set for processes and for the distributor. */
+struct cli_processes;
+/* The processes as the status names them now; the document, which the caller owns and they borrow from. NULL: the command has failed. */
+json_t *cli_processes_now(struct cli *cli, struct cli_processes *ret);
+void cli_setclass(struct cli *cli);
+void cli_maintenance(struct cli *cli);
+void cli_datadistribution(struct cli *cli);
+void cli_consistencycheck(struct cli *cli);
+
+/* cli_admin.c */
 void cli_lock(struct cli *cli);
 void cli_unlock(struct cli *cli);
 void cli_kill(struct cli *cli);

@@ -154,6 +154,15 @@ static void print_recovery(const json_t *document)
 
 /* ---- sections ---- */
 
+/* A number that a new database begins with goes without saying, as in fdbcli. */
+static void line_desired(const char *name, const json_t *configuration, const char *key, json_int_t usual)
+{
+    json_t *value = json_object_get(configuration, key);
+
+    if (json_is_integer(value) && json_integer_value(value) != usual)
+        line(name, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+}
+
 static void print_configuration(const json_t *document)
 {
     const json_t *configuration = find(document, "cluster", "configuration", NULL);
@@ -163,6 +172,12 @@ static void print_configuration(const json_t *document)
     line("Redundancy mode", "%s", text_or(json_object_get(configuration, "redundancy_mode"), "unknown"));
     line("Storage engine", "%s", text_or(json_object_get(configuration, "storage_engine"), "unknown"));
     line("Coordinators", "%zu", coordinators);
+    if (json_array_size(json_object_get(configuration, "excluded_servers")) > 0)
+        line("Exclusions", "%zu (type `exclude' for details)", json_array_size(json_object_get(configuration, "excluded_servers")));
+    line_desired("Desired Commit Proxies", configuration, "commit_proxies", 1);
+    line_desired("Desired GRV Proxies", configuration, "grv_proxies", 1);
+    line_desired("Desired Resolvers", configuration, "resolvers", 1);
+    line_desired("Desired Logs", configuration, "logs", 3);
 }
 
 static size_t count_zones(const json_t *processes)
@@ -297,6 +312,8 @@ static void print_process(const json_t *process)
     printf("  %-22s %-12s zone %s  pid %" JSON_INTEGER_FORMAT " ", text_or(json_object_get(process, "address"), "?"),
            text_or(json_object_get(process, "class_type"), "?"), text_or(json_object_get(process, "fault_domain"), "?"),
            json_integer_value(json_object_get(process, "pid")));
+    if (json_is_true(json_object_get(process, "excluded")))
+        printf(" (excluded)");
     json_array_foreach(json_object_get(process, "roles"), index, role)
         printf(" %s", text_or(json_object_get(role, "role"), "?"));
     json_array_foreach(json_object_get(process, "messages"), index, message)

@@ -312,9 +312,10 @@ SCHEMA_DECLARE(value)
 SCHEMA_DECLARE(get_values_reply)
 /* Pairs of [begin, end) at version, in order (reverse: from the end), until limit pairs or bytes_limit bytes (0: none given).
  * pairs is {u32 key length, u32 value length, key, value}* little-endian. more: there may be more pairs in the part of the
- * range that this server was asked for. The range must lie in one shard of the server, else 1001. version: that of the request. */
+ * range that this server was asked for. The range must lie in one shard of the server, else 1001. version: that of the request.
+ * keys_only: values need not come (they are empty then); limits count them all the same. */
 #define FIELDS_get_range(F, S, A, L) \
-    F(bytes, begin) F(bytes, end) F(i64, version) F(u32, limit) F(u32, bytes_limit) F(boolean, reverse)
+    F(bytes, begin) F(bytes, end) F(i64, version) F(u32, limit) F(u32, bytes_limit) F(boolean, reverse) F(boolean, keys_only)
 SCHEMA_DECLARE(get_range)
 #define FIELDS_get_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(boolean, more) F(i64, version)
 SCHEMA_DECLARE(get_range_reply)

@@ -12,9 +12,9 @@ enum { PAIR_HEADER_BYTES = 8 };
 struct merge {
     struct storage_server *storage;
     struct bytes begin, end;
-    bool reverse;
+    bool reverse, keys_only;
     uint32_t limit;
-    size_t bytes_limit;
+    size_t bytes_limit, bytes; /* of what was walked over, also when the values are left out */
     struct bytes_buffer *out; /* owned by who asks */
     uint32_t count;
     bool more;
@@ -65,9 +65,13 @@ static int seek_pair(struct merge *merge, struct bytes to)
 static int emit(struct merge *merge, struct bytes key, struct bytes value)
 {
     struct bytes_buffer *out = merge->out;
-    int error = bytes_buffer_reserve(out, PAIR_HEADER_BYTES + key.len + value.len);
     uint8_t *at;
+    int error;
 
+    merge->bytes += PAIR_HEADER_BYTES + key.len + value.len;
+    if (merge->keys_only)
+        value = bytes_none();
+    error = bytes_buffer_reserve(out, PAIR_HEADER_BYTES + key.len + value.len);
     if (error != 0)
         return error;
     at = out->ptr + out->len;
@@ -134,7 +138,7 @@ static int run(struct merge *merge)
     int error = 0;
 
     while (error == 0 && (merge->has_entry || merge->has_pair)) {
-        if (merge->count >= merge->limit || merge->out->len >= merge->bytes_limit) {
+        if (merge->count >= merge->limit || merge->bytes >= merge->bytes_limit) {
             merge->more = true;
             return 0;
         }
@@ -224,6 +228,7 @@ void storage_answer_range(struct storage_server *storage, struct rpc_request *re
                           .begin = m->begin,
                           .end = m->end,
                           .reverse = m->reverse,
+                          .keys_only = m->keys_only,
                           .limit = m->limit == 0 ? UINT32_MAX : m->limit,
                           .bytes_limit = (size_t)storage->env->knobs.storage_range_bytes_max,
                           .out = &storage->pairs};

@@ -140,6 +140,9 @@ int range_next_piece(struct transaction_range *range, bool *ret_more);
 int range_take_answer(struct transaction_range *range, const struct get_range_reply *reply);
 /* The conflict ranges of what was read. */
 int range_add_covered(struct transaction_range *range);
+/* Borrowed; empty when there is no pair. */
+struct bytes range_last_key(const struct transaction_range *range);
+bool range_needs_keys_only(const struct transaction_range *range);
 /* In the range's arena. */
 int range_key_after(struct transaction_range *range, struct bytes key, struct bytes *ret);
 

@@ -9,7 +9,8 @@
  *
  * A second replica may be asked for the same piece while the first is silent; one answer is taken.
  *
- * Selectors are range reads too: the n-th key from a place is the n-th pair of a read with limit n. The merge: range_merge.c. */
+ * Selectors are range reads too: the n-th key from a place is the n-th pair of a read with limit n, of which the keys alone are read
+ * and the last one kept, however large n is. The merge: range_merge.c. */
 #include <assert.h>
 
 #include "net/buggify.h"
@@ -91,7 +92,7 @@ static enum op_result start_child(struct transaction_range *range, const struct 
 {
     struct key_selector start = {selector->key, selector->or_equal, 1};
     struct key_selector first = SELECT_FIRST_AT_OR_AFTER(bytes_none()), last;
-    struct transaction_range_options options = {.snapshot = range->options.snapshot};
+    struct transaction_range_options options = {.snapshot = range->options.snapshot, .counts = true};
     bool ready;
 
     range->child = mem_zalloc(sizeof(*range->child));
@@ -120,7 +121,7 @@ static int take_child(struct transaction_range *range)
     int error = child->call.error;
 
     if (error == 0 && child->pair_count == wanted)
-        key = child->pairs[wanted - 1].key;
+        key = range_last_key(child);
     *selector = SELECT_FIRST_AT_OR_AFTER(bytes_none());
     if (error == 0)
         error = arena_copy(&range->arena, key, &selector->key);
@@ -217,6 +218,7 @@ static int fill_request(struct transaction_range *range, struct message *message
 
     body->version = range->version;
     body->reverse = options->reverse;
+    body->keys_only = range_needs_keys_only(range);
     body->limit = options->limit == 0 ? 0 : options->limit - range->pair_count;
     if (BUGGIFY_ONE_IN(range->op.env, 8, "a client asks for a range pair by pair"))
         body->limit = 1;
@@ -490,6 +492,7 @@ bool transaction_range_prepare(struct transaction_range *range, struct transacti
     range->bytes = 0;
     range->more = range->full = false;
     range->begin = range->end = bytes_none();
+    range->last_key.len = 0;
     error = keep_selector(range, begin, &range->begin_selector);
     if (error == 0)
         error = keep_selector(range, end, &range->end_selector);
@@ -546,6 +549,7 @@ void transaction_range_done(struct transaction_range *range)
 {
     client_call_cancel(&range->call);
     arena_done(&range->arena);
+    bytes_buffer_done(&range->last_key);
     mem_free(range->pairs);
     mem_free(range->own);
     range->pairs = NULL;

@@ -12,10 +12,20 @@ static bool limits_reached(const struct transaction_range *range)
            (range->options.bytes_limit != 0 && range->bytes >= range->options.bytes_limit);
 }
 
+static int count_one(struct transaction_range *range, struct bytes key)
+{
+    range->last_key.len = 0;
+    range->pair_count++;
+    range->full = limits_reached(range);
+    return bytes_buffer_append(&range->last_key, key);
+}
+
 static int emit(struct transaction_range *range, struct bytes key, struct bytes value)
 {
     struct client_pair *pair;
 
+    if (range->options.counts)
+        return count_one(range, key);
     if (range->pair_count == range->pair_capacity) {
         uint32_t capacity = range->pair_capacity == 0 ? 16 : range->pair_capacity * 2;
         struct client_pair *grown = mem_realloc(range->pairs, capacity * sizeof(*grown));
@@ -318,10 +328,26 @@ static int add_conflicts(struct transaction_range *range, struct bytes begin, st
     return error;
 }
 
+struct bytes range_last_key(const struct transaction_range *range)
+{
+    if (range->options.counts)
+        return bytes_buffer_bytes(&range->last_key);
+    return range->pair_count > 0 ? range->pairs[range->pair_count - 1].key : bytes_none();
+}
+
+/* Nobody needs the values: the pairs are counted, and no atomic operation of the transaction's own rests on one. */
+bool range_needs_keys_only(const struct transaction_range *range)
+{
+    for (uint32_t i = range->own_next; i < range->own_count; i++)
+        if (range->own[i].value.kind == RYW_OPS)
+            return false;
+    return range->options.counts;
+}
+
 int range_add_covered(struct transaction_range *range)
 {
     struct bytes begin = range->begin, end = range->end;
-    struct bytes last = range->pair_count > 0 ? range->pairs[range->pair_count - 1].key : bytes_none();
+    struct bytes last = range_last_key(range);
     int error = 0;
 
     if (range->options.snapshot)

@@ -136,13 +136,14 @@ struct transaction_range_options {
     bool snapshot;
     bool system;   /* the library's own: \xff may be read, also while the transaction commits */
     bool key_only; /* just finds the key that the begin selector means: it is in `begin` then */
+    bool counts;   /* the library's own: pairs are counted and not kept, the last one's key is in `last_key` */
 };
 
 /* Pairs of [begin, end) in order (reverse: from the end). Zeroed is idle; transaction_range_done() frees it. */
 struct transaction_range {
     struct client_call call; /* first */
     struct client_pair *pairs; /* owned */
-    uint32_t pair_count;
+    uint32_t pair_count; /* also when they are only counted */
     bool more; /* it ended because of a limit */
     struct arena arena;
     /* what follows is the client's */
@@ -167,6 +168,7 @@ struct transaction_range {
     struct ryw_segment *own;      /* what the transaction wrote there, in the direction of the read; owned */
     uint32_t own_count, own_capacity, own_next;
     uint32_t pair_capacity;
+    struct bytes_buffer last_key; /* of the pairs */
     uint64_t bytes;
     uint32_t incarnation, tried;
     version_t version;

@@ -559,6 +559,29 @@ static int range_error(struct lab *lab, struct bytes begin, struct bytes end)
     return error;
 }
 
+Test(storage, a_range_of_keys_alone_has_no_values)
+{
+    struct lab lab;
+    struct message *request, *reply;
+    const struct get_range_reply *body;
+    struct get_range *m;
+    int error;
+
+    lab_owned(&lab, 14);
+    lab_push_set(&lab, 10, 5, "five");
+    lab_push_set(&lab, 10, 7, "seven");
+    lab_catch_up(&lab);
+    m = MESSAGE_NEW(get_range, &request);
+    *m = (struct get_range){.begin = BYTES_LITERAL("k"), .end = BYTES_LITERAL("l"), .version = lab.newest, .keys_only = true};
+    reply = lab_ask(&lab, request, &error);
+    cr_assert_eq(error, 0);
+    body = MESSAGE_BODY(get_range_reply, reply);
+    cr_assert(bytes_equal(body->pairs, BYTES_LITERAL("\3\0\0\0\0\0\0\0k05\3\0\0\0\0\0\0\0k07")));
+    cr_assert(body->count == 2 && !body->more);
+    message_unref(reply);
+    lab_done(&lab);
+}
+
 Test(storage, a_range_beyond_what_is_held_is_refused)
 {
     struct lab lab;

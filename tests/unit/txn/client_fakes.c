@@ -147,6 +147,8 @@ static void answer_range(struct fakes *fakes, struct rpc_request *request)
     bool there = asked->reverse ? kv_map_before(fakes->map, asked->end, &key, &value)
                                 : kv_map_at_or_after(fakes->map, asked->begin, &key, &value);
 
+    fakes->ranges++;
+    fakes->keys_only += asked->keys_only;
     cr_assert(bytes_compare(asked->end, BYTES_LITERAL("m")) <= 0 || bytes_compare(asked->begin, BYTES_LITERAL("m")) >= 0);
     while (there && (asked->reverse ? bytes_compare(key, asked->begin) >= 0 : bytes_compare(key, asked->end) < 0)) {
         uint8_t after[512];
@@ -156,7 +158,7 @@ static void answer_range(struct fakes *fakes, struct rpc_request *request)
             reply->more = true;
             break;
         }
-        put_pair(&pairs, key, value);
+        put_pair(&pairs, key, asked->keys_only ? bytes_none() : value);
         reply->count++;
         memcpy(after, key.ptr, key.len);
         after[key.len] = 0;

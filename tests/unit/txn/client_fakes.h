@@ -24,6 +24,7 @@ struct fakes {
     struct list held;
     int commits, grvs, get_messages, gets, gets_of_a, gets_of_b, asked; /* of_a, of_b: messages; asked: gets in them */
     int get_error; /* what gets are answered with */
+    int ranges, keys_only; /* range reads; those of them that wanted no values */
     struct bytes_buffer last_reads, last_writes;
     bool done;
     struct env_ops ops;  /* with a clock that stands still, after hold_the_clock() */

@@ -165,6 +165,44 @@ Test(client, wrong_calls_have_foundationdbs_codes, .timeout = 20)
     stop(&fakes);
 }
 
+static int find_key(struct fakes *fakes, struct transaction *txn, const char *key, int offset, struct transaction_range *read)
+{
+    read->call.done = call_done;
+    transaction_key_start(read, NULL, txn, (struct key_selector){bytes_of_string(key), false, offset}, false);
+    return await(fakes, &read->call);
+}
+
+Test(client, a_selector_reads_keys_alone_unless_an_own_operation_rests_on_a_value, .timeout = 20)
+{
+    struct transaction_range read = {0};
+    struct conflict_range conflict;
+    struct transaction *txn;
+    struct bytes table;
+    struct fakes fakes;
+
+    start(&fakes);
+    for (char key[] = "a"; key[0] < 'k'; key[0]++)
+        put(&fakes, key, "value");
+    txn = begin(&fakes);
+    cr_assert_eq(find_key(&fakes, txn, "b", 6, &read), 0);
+    cr_assert(bytes_equal(read.begin, BYTES_LITERAL("g")));
+    cr_assert_eq(find_key(&fakes, txn, "g", -3, &read), 0);
+    cr_assert(bytes_equal(read.begin, BYTES_LITERAL("c")));
+    cr_assert(fakes.ranges >= 4 && fakes.keys_only == fakes.ranges, "%d of %d", fakes.keys_only, fakes.ranges);
+    cr_assert_eq(transaction_atomic(txn, MUTATION_COMPARE_AND_CLEAR, BYTES_LITERAL("d"), BYTES_LITERAL("value")), 0);
+    fakes.keys_only = 0;
+    cr_assert_eq(find_key(&fakes, txn, "b", 6, &read), 0);
+    cr_assert(bytes_equal(read.begin, BYTES_LITERAL("h")), "d is not there any more");
+    cr_assert_lt(fakes.keys_only, fakes.ranges);
+    cr_assert_eq(commit(&fakes, txn), 0);
+    table = bytes_buffer_bytes(&fakes.last_reads);
+    cr_assert_eq(conflict_range_next(&table, &conflict), 0);
+    cr_assert(bytes_equal(conflict.begin, BYTES_LITERAL("b")) && bytes_equal(conflict.end, BYTES_LITERAL("g\0")));
+    transaction_range_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
 /* ---- ranges against a model ---- */
 
 enum { MODEL_KEYS = 30 };

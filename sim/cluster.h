@@ -44,3 +44,5 @@ bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_
 size_t sim_cluster_compare_replicas(struct sim_actor *actor, struct sim_cluster *cluster);
 /* All replicas of each shard, key by key, at one version. */
 void sim_cluster_check_consistency(struct sim_actor *actor, void *arg);
+/* The metadata of every commit proxy against the database's. */
+void sim_cluster_check_metadata(struct sim_actor *actor, void *arg);

@@ -302,7 +302,10 @@ static bool check(struct run *run)
     if (!wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the checks of the workloads"))
         return false;
     sim_actor_start(first, 0, sim_cluster_check_consistency, &run->cluster);
-    return wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the consistency check");
+    if (!wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the consistency check"))
+        return false;
+    sim_actor_start(first, 0, sim_cluster_check_metadata, &run->cluster);
+    return wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the check of the metadata");
 }
 
 static void write_report(const struct run *run, FILE *out)

@@ -306,3 +306,8 @@ void commit_proxy_status(const struct commit_proxy *self, struct role_status *st
     role_metric(status, arena, "key_location_requests", (int64_t)self->locations);
     role_metric(status, arena, "locked", self->locked);
 }
+
+const struct kv_map *commit_proxy_metadata(const struct commit_proxy *self)
+{
+    return self->metadata;
+}

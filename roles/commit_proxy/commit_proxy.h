@@ -6,9 +6,12 @@
 #include "roles/role.h"
 
 struct commit_proxy;
+struct kv_map;
 
 /* Takes over the init_commit_proxy request (see role.h). On an error nothing is taken: the caller answers. */
 int commit_proxy_create(const struct role_context *context, struct rpc_request *request, struct commit_proxy **ret_proxy);
 void commit_proxy_destroy(struct commit_proxy *proxy); /* accepts NULL */
+/* For checkers: the metadata as it applies it, borrowed until its next turn. */
+const struct kv_map *commit_proxy_metadata(const struct commit_proxy *proxy);
 /* Adds its numbers to `status`; the arena owns what it allocates. */
 void commit_proxy_status(const struct commit_proxy *proxy, struct role_status *status, struct arena *arena);

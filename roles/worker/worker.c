@@ -10,6 +10,7 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "roles/commit_proxy/commit_proxy.h"
 #include "roles/controller/controller.h"
 #include "roles/coordinator/coordinator.h"
 #include "roles/log/log.h"
@@ -552,6 +553,17 @@ version_t worker_log_end(const struct worker *worker, uint64_t log_id)
             return log_server_end(hosted->role);
     }
     return VERSION_NONE;
+}
+
+const struct kv_map *worker_metadata(const struct worker *worker, uint64_t proxy_id)
+{
+    list_each(node, after, &worker->roles) {
+        const struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (hosted->kind == ROLE_COMMIT_PROXY && hosted->id == proxy_id && hosted->role != NULL && !hosted->ending)
+            return commit_proxy_metadata(hosted->role);
+    }
+    return NULL;
 }
 
 bool worker_recovers(const struct worker *worker)

@@ -10,6 +10,7 @@
 enum { WORKER_FORMAT_VERSION = 1 }; /* of a data directory */
 
 struct worker;
+struct kv_map;
 
 struct worker_options {
     const char *data_directory;       /* exists; borrowed for the worker's life */
@@ -44,5 +45,7 @@ void worker_status(struct worker *worker, struct arena *arena, struct get_worker
 const struct description *worker_description(const struct worker *worker);
 /* The newest version that the log has received; VERSION_NONE when it does not live here. */
 version_t worker_log_end(const struct worker *worker, uint64_t log_id);
+/* The metadata of a commit proxy that lives here, borrowed until the next turn; NULL when it does not. */
+const struct kv_map *worker_metadata(const struct worker *worker, uint64_t proxy_id);
 /* True while a controller in this process ends an epoch or looks whether it must: logs may be locked. */
 bool worker_recovers(const struct worker *worker);

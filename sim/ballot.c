@@ -38,38 +38,51 @@ static struct sim_ballot *ballot_of(struct sim_world *world, uint64_t member)
 }
 
 static void restored(struct sim_world *world, const struct sim_process *process, struct sim_ballot *ballot, uint64_t term,
-                     uint64_t vote)
+                     uint64_t vote, uint64_t last_index)
 {
     if (!process->damaged && (term < ballot->term || (term == ballot->term && vote != ballot->vote)))
         sim_world_fail(world,
                        "%s voted for %016" PRIx64 " in term %" PRIu64 ", and came back in term %" PRIu64
                        " with a vote for %016" PRIx64,
                        process->name, ballot->vote, ballot->term, term, vote);
+    if (!process->damaged && last_index < ballot->vouched)
+        sim_world_fail(world, "%s vouched for its log through entry %" PRIu64 ", and came back with one that ends at %" PRIu64,
+                       process->name, ballot->vouched, last_index);
+    ballot->term = term;
+    ballot->vote = vote;
+    ballot->vouched = last_index < ballot->vouched ? last_index : ballot->vouched;
+}
+
+static void voted(struct sim_world *world, const struct sim_process *process, struct sim_ballot *ballot, uint64_t term, uint64_t vote)
+{
+    if (!process->damaged && term == ballot->term && ballot->vote != 0 && vote != ballot->vote)
+        sim_world_fail(world, "%s votes twice in term %" PRIu64 ": for %016" PRIx64 " and %016" PRIx64, process->name, term,
+                       ballot->vote, vote);
+    if (term < ballot->term)
+        return;
     ballot->term = term;
     ballot->vote = vote;
 }
 
 void sim_ballot_look(struct sim_world *world, const struct sim_process *process, struct bytes line)
 {
-    bool granted = is_of_type(line, "\"Type\":\"RaftVoted\"");
+    bool of_raft = is_of_type(line, "\"Type\":\"Raft");
+    uint64_t member, term = 0, vote = 0, index = 0;
     struct sim_ballot *ballot;
-    uint64_t member, term, vote;
 
-    if (!granted && !is_of_type(line, "\"Type\":\"RaftRestored\""))
-        return;
-    if (!number_of(line, "\"Member\":\"", 16, &member) || !number_of(line, "\"Term\":", 10, &term) ||
-        !number_of(line, "\"Vote\":\"", 16, &vote))
+    if (!of_raft || !number_of(line, "\"Member\":\"", 16, &member))
         return;
     ballot = ballot_of(world, member);
     if (ballot == NULL)
         return;
-    if (!granted) {
-        restored(world, process, ballot, term, vote);
-        return;
-    }
-    if (!process->damaged && term == ballot->term && ballot->vote != 0 && vote != ballot->vote)
-        sim_world_fail(world, "%s votes twice in term %" PRIu64 ": for %016" PRIx64 " and %016" PRIx64, process->name, term,
-                       ballot->vote, vote);
-    if (term >= ballot->term)
-        *ballot = (struct sim_ballot){member, term, vote};
+    (void)(number_of(line, "\"Term\":", 10, &term) && number_of(line, "\"Vote\":\"", 16, &vote));
+    (void)number_of(line, "\"Index\":", 10, &index);
+    if (is_of_type(line, "\"Type\":\"RaftRestored\""))
+        restored(world, process, ballot, term, vote, index);
+    else if (is_of_type(line, "\"Type\":\"RaftVoted\""))
+        voted(world, process, ballot, term, vote);
+    else if (is_of_type(line, "\"Type\":\"RaftVouched\"") && index > ballot->vouched)
+        ballot->vouched = index;
+    else if (is_of_type(line, "\"Type\":\"RaftTruncated\"") && index <= ballot->vouched)
+        ballot->vouched = index - 1;
 }

@@ -1,5 +1,6 @@
 /* Clock, random numbers, jobs, trace lines and the end of a process: what of the seam is neither network nor disk. */
 #include "sim/ballot.h"
+#include "sim/damage.h"
 #include "sim/env_sim.h"
 
 #include <assert.h>
@@ -161,6 +162,7 @@ static void trace(struct env *env, enum severity severity, struct bytes line)
     if (severity >= SEVERITY_WARN)
         world->warnings++;
     sim_ballot_look(world, process, line);
+    sim_damage_look(world, process, line);
     wanted = world->traced != NULL && world->traced(world, process, severity, line);
     if (severity < SEVERITY_ERROR || wanted || sim_process_cut_off(process))
         return;

@@ -124,9 +124,9 @@ struct sim_process {
     struct list conns, listeners, files, syncs, jobs; /* what is open or in flight */
 };
 
-/* The newest vote that a coordinator has given away, by its member id (sim/ballot.h). */
+/* What a coordinator has promised, by its member id: its newest vote, and through where its log is a leader's (sim/ballot.h). */
 struct sim_ballot {
-    uint64_t member, term, vote;
+    uint64_t member, term, vote, vouched;
 };
 enum { SIM_BALLOTS_MAX = 64 };
 

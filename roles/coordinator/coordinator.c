@@ -188,10 +188,23 @@ static void set_timer(struct coordinator *coordinator, uint64_t at_us)
         env_timer_start(coordinator->env, &coordinator->raft_timer, (int64_t)at_us);
 }
 
+/* What another leader's log replaces: the only way in which entries go that were vouched for. */
+static void trace_truncation(struct coordinator *coordinator, const struct raft_persist *persist)
+{
+    uint64_t from = persist->truncate_from;
+
+    if (persist->snapshot != NULL && !persist->snapshot_keeps_log)
+        from = persist->snapshot->index + 1;
+    if (from != 0)
+        TRACE(coordinator->env, SEVERITY_DEBUG, "RaftTruncated", {"Member", trace_id(coordinator_record(coordinator)->member)},
+              {"Index", trace_int((int64_t)from)});
+}
+
 static void obey(struct coordinator *coordinator, const struct raft_update *update)
 {
     int error = 0;
 
+    trace_truncation(coordinator, &update->persist);
     if (update->persist.sequence != 0)
         error = coordinator_disk_persist(coordinator->disk, coordinator->raft, &update->persist);
     if (error != 0) {
@@ -314,7 +327,8 @@ int coordinator_start_raft(struct coordinator *coordinator, struct coordinator_r
     int error = restore_state(coordinator, &restored->raft.snapshot);
 
     TRACE(env, SEVERITY_INFO, "RaftRestored", {"Member", trace_id(options.id)},
-          {"Term", trace_int((int64_t)restored->raft.term)}, {"Vote", trace_id(restored->raft.vote)});
+          {"Term", trace_int((int64_t)restored->raft.term)}, {"Vote", trace_id(restored->raft.vote)},
+          {"Index", trace_int((int64_t)(restored->raft.snapshot.index + restored->raft.entry_count))});
 
     if (error == 0)
         error = raft_create(&options, &restored->raft, (uint64_t)env_now_us(env), &coordinator->raft);

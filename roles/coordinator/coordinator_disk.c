@@ -11,6 +11,7 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "net/trace.h"
 
 enum { SEGMENT_BYTES = 1 << 20, FIRST_SEGMENT_BYTES = 1 << 16, PATH_MAX_BYTES = 4096, HARD_BYTES = 32 };
@@ -38,6 +39,7 @@ struct hard {
 struct progress {
     uint64_t sequence;
     struct hard hard;
+    bool whole; /* a snapshot is among it */
 };
 
 struct coordinator_disk {
@@ -90,6 +92,7 @@ static enum op_result run_commit(struct op *op)
     struct coordinator_disk *disk = disk_of(op);
 
     disk->round = disk->appended;
+    disk->appended.whole = false;
     disk->round.hard.synced_end = diskqueue_end(disk->log);
     diskqueue_commit(disk->log, &disk->commit, op);
     return op_wait(op, SLOT);
@@ -120,6 +123,8 @@ static enum op_result run_tell(struct op *op)
         return op_finish(op, ERROR_IO_ERROR);
     disk->durable_sequence = disk->round.sequence;
     disk->owner.persisted(disk->owner.ctx, disk->durable_sequence);
+    if (disk->round.whole && BUGGIFY_DEATH(op->env, 10, "a coordinator ends when its state has taken the place of its log"))
+        return op_finish(op, ERROR_IO_ERROR);
     if (disk->appended.sequence > disk->durable_sequence)
         PROBE(op->env, "Raft asks for more while a round of persisting is under way");
     return disk->appended.sequence > disk->durable_sequence ? op_move(op, COMMIT) : op_finish(op, 0);
@@ -154,7 +159,7 @@ static size_t frame_entry_count(const struct raft *raft, const struct raft_persi
 {
     struct raft_status status;
 
-    if (persist->snapshot == NULL || !persist->snapshot_keeps_log)
+    if (persist->snapshot == NULL || !persist->snapshot_keeps_log || PLANTED_BUG(SNAPSHOT_LOSES_TAIL))
         return persist->entry_count;
     raft_status(raft, &status);
     return status.last_index - persist->snapshot->index;
@@ -209,7 +214,7 @@ int coordinator_disk_persist(struct coordinator_disk *disk, const struct raft *r
         return error;
     if (frame.whole)
         diskqueue_pop(disk->log, position); /* takes effect when this frame is durable */
-    disk->appended = (struct progress){persist->sequence, {persist->term, persist->vote, 0}};
+    disk->appended = (struct progress){persist->sequence, {persist->term, persist->vote, 0}, disk->appended.whole || frame.whole};
     if (!disk->under_way) {
         disk->under_way = true;
         op_start(&disk->op, &type, &disk->ops);

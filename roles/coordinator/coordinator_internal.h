@@ -40,6 +40,7 @@ struct coordinator {
     struct raft *raft;             /* owned; NULL without a record */
     struct coordinated coordinated;
     uint64_t applied_index;
+    uint64_t vouched_index; /* in the newest answer to an append; for the trace */
     int failed; /* not 0: the disk failed, and we wait to be destroyed */
 
     struct env_timer raft_timer;

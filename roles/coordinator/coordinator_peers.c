@@ -67,6 +67,11 @@ void peers_send(struct coordinator *coordinator, const struct raft_message *raft
         TRACE(coordinator->env, SEVERITY_DEBUG, "RaftVoted", {"Member", trace_id(coordinator_record(coordinator)->member)},
               {"Term", trace_int((int64_t)raft_message->term)},
               {"Vote", trace_id(raft_message->type == RAFT_VOTE ? coordinator_record(coordinator)->member : raft_message->to)});
+    if (raft_message->type == RAFT_APPEND_REPLY && !raft_message->reject && raft_message->index != coordinator->vouched_index) {
+        coordinator->vouched_index = raft_message->index;
+        TRACE(coordinator->env, SEVERITY_DEBUG, "RaftVouched", {"Member", trace_id(coordinator_record(coordinator)->member)},
+              {"Index", trace_int((int64_t)raft_message->index)});
+    }
     if (BUGGIFY_ONE_IN(coordinator->env, 16, "a message of Raft is not sent"))
         return;
     wire = MESSAGE_NEW(raft_wire, &message);

@@ -4,7 +4,6 @@
  * also answered at once with what is durable so far, so that the leader knows that we live. */
 #include <assert.h>
 
-#include "net/planted_bug.h"
 #include "roles/coordinator/raft/raft_internal.h"
 
 static void reject(struct raft *raft, const struct raft_message *message, uint64_t hint)
@@ -190,7 +189,7 @@ void raft_receive_snapshot(struct raft *raft, const struct raft_message *message
         return;
     }
     /* An entry that it ends in vouches for all before it: they are applied instead [paper 7, figure 13]. */
-    if (raft_log_term(&raft->log, snapshot->index, &term) && term == snapshot->term && !PLANTED_BUG(SNAPSHOT_LOSES_TAIL))
+    if (raft_log_term(&raft->log, snapshot->index, &term) && term == snapshot->term)
         commit_through(raft, snapshot->index);
     else if (!install(raft, snapshot))
         return;

@@ -11,7 +11,7 @@
 #define SIM_FAULT_TABLE(X)                                                                                        \
     X(KILL, "kill", 3000, 30000, "kill -9 of one or several server processes")                                    \
     X(REBOOT, "reboot", 5000, 40000, "power-off of one machine: its unsynced pages are lost, kept or torn")       \
-    X(POWER_OFF, "power-off", 15000, 60000, "power-off of all servers at once")                                   \
+    X(POWER_OFF, "power-off", 4000, 40000, "power-off of all servers at once")                                   \
     X(CLOG, "clog", 1000, 15000, "a machine's sends, receives, or one pair is held up")                           \
     X(SWIZZLE, "swizzle", 10000, 60000, "half of the machines clogged one by one, released in another order")     \
     X(PARTITION, "partition", 5000, 30000, "halves, one isolated, one direction, or a ring of majorities")        \

@@ -10,11 +10,7 @@
 
 bool strike_slow_disk(struct sim_faults *faults)
 {
-    struct sim_process *process = fault_server(faults);
-    struct sim_disk *disk = process->disk;
-
-    disk->fault_line = sim_say(faults->world, process, "its disk gets slow");
-    disk->slow_until_us = faults->world->now_us + fault_long_tail(faults, 200000, 20 * SIM_SECOND_US);
+    sim_disk_slow(fault_server(faults), fault_long_tail(faults, 200000, 20 * SIM_SECOND_US));
     return true;
 }
 

@@ -24,13 +24,31 @@ bool strike_reboot(struct sim_faults *faults)
     return alive;
 }
 
-bool strike_power_off(struct sim_faults *faults)
+static void stop_servers(struct sim_faults *faults, enum sim_stop how)
 {
-    enum sim_stop how = fault_one_in(faults, 4) ? SIM_KILL : SIM_POWER_OFF;
-
     for (size_t i = 0; i < faults->world->process_count; i++)
         if (faults->world->processes[i]->server)
             sim_process_stop(faults->world->processes[i], how);
+}
+
+static void power_off_end(struct sim_active *active)
+{
+    stop_servers(active->faults, SIM_POWER_OFF);
+}
+
+/* On quick disks next to nothing is under way at any moment. So mostly they lag behind first: then every log has frames
+ * that are written and not synced. */
+bool strike_power_off(struct sim_faults *faults)
+{
+    int64_t lag_us = fault_range(faults, 20000, SIM_SECOND_US);
+
+    if (fault_one_in(faults, 4)) {
+        stop_servers(faults, fault_coin(faults) ? SIM_KILL : SIM_POWER_OFF);
+        return true;
+    }
+    for (size_t i = 0; i < faults->world->process_count; i++)
+        sim_disk_slow(faults->world->processes[i], lag_us);
+    fault_lasts(faults, NULL, power_off_end, lag_us, 0);
     return true;
 }
 

@@ -81,6 +81,8 @@ uint64_t sim_disk_digest(const struct sim_disk *disk);
 /* True when a name (of a file or directory) begins like that. */
 bool sim_disk_has(const struct sim_disk *disk, const char *prefix);
 
+/* From now on, and for so long, syncs take up to a second. */
+void sim_disk_slow(struct sim_process *process, int64_t lasts_us);
 /* Everything works again; what was lost stays lost. */
 void sim_disk_heal(struct sim_process *process);
 void sim_disk_unhang(struct sim_process *process);

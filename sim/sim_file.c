@@ -356,6 +356,14 @@ void sim_disk_unhang(struct sim_process *process)
     }
 }
 
+void sim_disk_slow(struct sim_process *process, int64_t lasts_us)
+{
+    struct sim_world *world = process->world;
+
+    process->disk->fault_line = sim_say(world, process, "its disk gets slow");
+    process->disk->slow_until_us = world->now_us + lasts_us;
+}
+
 void sim_disk_heal(struct sim_process *process)
 {
     struct sim_disk *disk = process->disk;

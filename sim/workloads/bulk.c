@@ -1,7 +1,8 @@
 /* Bulk: blind writes of big values and clears of ranges, against a model.
  *
  * Each actor owns its keys, and one more that says which of its transactions was the last: after an unknown result it reads that
- * one, and so always knows exactly what the database must hold. Big values fill the logs' and the storage servers' memory. */
+ * one, and so always knows exactly what the database must hold. Big values fill the logs' and the storage servers' memory, and
+ * their frames on disk are long enough to be torn. Most clears are short, so that most values stay for the check. */
 #include "net/mem.h"
 #include "sim/workloads/values.h"
 
@@ -68,7 +69,7 @@ static void change_one(struct sim_actor *actor, struct sim_workload_run *run, st
     const char *prefix = prefix_of(&name, owner);
 
     if (sim_actor_random(actor, 4) == 0) {
-        uint64_t end = index + 1 + sim_actor_random(actor, keys - index);
+        uint64_t end = index + 1 + sim_actor_random(actor, sim_actor_random(actor, 8) != 0 && keys - index > 4 ? 4 : keys - index);
 
         sim_clear_range(transaction, workload_key(&key, prefix, index), workload_key(&other, prefix, end));
         for (; index < end; index++)

@@ -34,7 +34,7 @@ static struct message *create(const struct message_type *type, size_t extra)
 
     if (message == NULL)
         return NULL;
-    memset(message, 0, head + (PLANTED_BUG(UNINITIALIZED) ? 0 : type->schema->size));
+    memset(message, 0, head + type->schema->size - PLANTED_BUG(UNINITIALIZED));
     message->refs = 1;
     message->type = type;
     message->body = (uint8_t *)message + head;

@@ -40,19 +40,21 @@
     X(SAME_ZONE, "team-in-one-zone", "two replicas of a shard may be in the same zone")                                         \
     X(ENGINE_PAST_WINDOW, "engine-commits-past-window", "the engine takes versions that older reads still need")                \
     X(ABOVE_GENERATION_END, "storage-takes-above-generation-end", "what a log has beyond its generation's end is applied")      \
-    X(CLEAR_MISSES_LAST, "clear-range-misses-last-key", "a cleared range of a map keeps its last key")                          \
+    X(CLEAR_MISSES_LAST, "clear-range-misses-last-key", "the memory engine keeps the last key of a range that is cleared")      \
     X(SIGNED_COMPARE, "signed-key-compare", "a walk over the window compares bytes as signed")                                  \
-    X(ATOMIC_ON_MISSING, "atomic-on-missing-key", "AND and MIN of a missing key are taken for a set")                           \
+    X(ATOMIC_ON_MISSING, "atomic-on-missing-key", "AND and MIN take a missing key for zeros, as they once did")                \
     X(RPC_TWICE, "rpc-executed-twice", "a client sends a commit again that may have been delivered")                            \
     X(UNKNOWN_RETRIED, "unknown-result-retried-as-new", "a client takes an unknown result for a conflict")                      \
     X(CHECKSUM_IGNORED, "checksum-not-verified", "a frame from the wire is believed whatever its hash")                         \
     X(TORN_RECORD, "torn-record-accepted", "a frame on disk whose head is whole counts as whole")                               \
-    X(WALL_CLOCK, "wall-clock-for-timeout", "a call's time-out is set by the wall clock")                                       \
-    X(UNINITIALIZED, "uninitialized-byte-in-message", "a message's body is what malloc left there")                             \
+    X(WALL_CLOCK, "wall-clock-for-timeout", "the pause before a peer is dialled again ends by the wall clock")                  \
+    X(UNINITIALIZED, "uninitialized-byte-in-message", "the last byte of a message's body is what malloc left there")                   \
     X(ADDRESS_ORDER, "iteration-in-address-order", "a push holds its sections in the order of pointers")                        \
     X(VOTE_NOT_PERSISTED, "raft-vote-not-persisted", "a coordinator's term is on disk, its vote is not")                        \
     X(COMMIT_OLD_TERM, "raft-commits-old-term-by-counting", "a leader commits an entry of an older term by its copies")         \
-    X(SNAPSHOT_LOSES_TAIL, "raft-snapshot-loses-tail", "installing a snapshot drops the entries behind it")
+    X(SNAPSHOT_LOSES_TAIL, "raft-snapshot-loses-tail", "a snapshot takes the place of the entries behind it as well")           \
+    X(WATCH_MISSED, "watch-missed", "what changed before the watch came to its server does not count")                         \
+    X(FENCE_NOT_AWAITED, "fence-not-awaited", "a lost commit is taken for decided before its fence has committed")
 
 #define PLANTED_BUG_ID(id, name, breaks) PLANTED_##id,
 enum planted_bug { PLANTED_NONE, PLANTED_BUG_TABLE(PLANTED_BUG_ID) };

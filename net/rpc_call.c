@@ -9,7 +9,6 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
-#include "net/planted_bug.h"
 #include "net/rpc_internal.h"
 
 /* ---- request ids: a slot for looking up, a number so that no late reply fits another call ---- */
@@ -268,8 +267,7 @@ void rpc_call_start(struct rpc_call *call, struct op *op, struct rpc *rpc, const
     if (timeout_us > 0 && BUGGIFY_ONE_IN(rpc->env, 64, "a call times out after a tenth of its time"))
         timeout_us = timeout_us / 10 + 1;
     if (timeout_us > 0)
-        env_timer_start(rpc->env, &call->timeout,
-                        (PLANTED_BUG(WALL_CLOCK) ? env_wall_us(rpc->env) : env_now_us(rpc->env)) + timeout_us);
+        env_timer_start(rpc->env, &call->timeout, env_now_us(rpc->env) + timeout_us);
     if (is_local(rpc, to->address))
         call_local(call);
     else
@@ -297,7 +295,7 @@ static void send_later(struct rpc_peer *peer, uint64_t endpoint_id, struct messa
 {
     struct rpc_outgoing *out;
 
-    if (peer->send_count >= PEER_SENDS_MAX || env_now_us(peer->rpc->env) < peer->not_before_us)
+    if (peer->send_count >= PEER_SENDS_MAX || peer_clock_us(peer) < peer->not_before_us)
         goto lost;
     out = mem_zalloc(sizeof(*out));
     if (out == NULL)

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "net/observe.h"
+#include "net/planted_bug.h"
 #include "net/rpc.h"
 
 enum {
@@ -152,6 +153,12 @@ struct rpc {
     int64_t bad_traced_us;
     uint64_t bad_untraced;
 };
+
+/* What the pauses before a peer is dialled again are measured by. */
+static inline int64_t peer_clock_us(const struct rpc_peer *peer)
+{
+    return PLANTED_BUG(WALL_CLOCK) ? env_wall_us(peer->rpc->env) : env_now_us(peer->rpc->env);
+}
 
 /* ---- rpc.c ---- */
 

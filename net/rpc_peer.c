@@ -108,13 +108,14 @@ void peer_destroy(struct rpc_peer *peer)
 void peer_need(struct rpc_peer *peer)
 {
     struct env *env = peer->rpc->env;
+    int64_t pause_us = peer->not_before_us - peer_clock_us(peer);
 
     if (peer->conn != NULL || peer->pause.heap_index_plus_1 != 0)
         return;
-    if (env_now_us(env) >= peer->not_before_us)
+    if (pause_us <= 0)
         env_ready(env, &peer->dial, READY_COMMIT);
     else
-        env_timer_start(env, &peer->pause, peer->not_before_us);
+        env_timer_start(env, &peer->pause, env_now_us(env) + pause_us);
 }
 
 void peer_seen(struct rpc_peer *peer)
@@ -142,7 +143,7 @@ static void start_pause(struct rpc_peer *peer, bool lived)
     peer->delay_us = peer->delay_us == 0 ? knobs->rpc_reconnect_delay_us : peer->delay_us * 2;
     if (peer->delay_us > knobs->rpc_reconnect_delay_max_us || BUGGIFY(peer->rpc->env, "the first pause after a failed dial is the longest"))
         peer->delay_us = knobs->rpc_reconnect_delay_max_us;
-    peer->not_before_us = env_now_us(peer->rpc->env) + peer->delay_us;
+    peer->not_before_us = peer_clock_us(peer) + peer->delay_us;
 }
 
 static void watch_failed(struct ready *ready)
@@ -181,7 +182,7 @@ void peer_failed(struct rpc_peer *peer, int error, bool lived)
 /* An idle connection is closed, and a peer that nobody has wanted since the last look is forgotten. */
 void peer_sweep(struct rpc_peer *peer, int64_t now_us)
 {
-    if (peer_awaited(peer) || peer->not_before_us > now_us || list_linked(&peer->dial.link))
+    if (peer_awaited(peer) || peer->not_before_us > peer_clock_us(peer) || list_linked(&peer->dial.link))
         return;
     if (peer->conn != NULL && now_us - peer->conn->used_us < IDLE_US &&
         !BUGGIFY(peer->rpc->env, "a connection that nobody waits on is closed before it is idle for long"))

@@ -24,6 +24,7 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "net/trace.h"
 #include "storage/diskqueue.h"
 #include "storage/engine_impl.h"
@@ -105,10 +106,13 @@ static int map_set(struct engine_memory *engine, struct bytes key, struct bytes 
 /* end == NULL: to the last key. */
 static void map_clear(struct engine_memory *engine, struct bytes begin, const struct bytes *end)
 {
-    struct bytes key, value;
+    struct bytes key, value, last;
 
     while (kv_map_at_or_after(engine->keys, begin, &key, &value) && (end == NULL || bytes_compare(key, *end) < 0)) {
         uint8_t after[SYSTEM_KEY_BYTES_MAX + 1];
+
+        if (PLANTED_BUG(CLEAR_MISSES_LAST) && end != NULL && kv_map_before(engine->keys, *end, &last, &value) && bytes_equal(key, last))
+            break;
 
         assert(key.len <= SYSTEM_KEY_BYTES_MAX);
         engine->bytes -= key.len + value.len;

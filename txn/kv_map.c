@@ -10,7 +10,6 @@
 #include "net/arena.h"
 #include "net/error.h"
 #include "net/mem.h"
-#include "net/planted_bug.h"
 #include "txn/mutation.h"
 
 struct node {
@@ -286,8 +285,7 @@ void kv_map_clear_range(struct kv_map *map, struct bytes begin, struct bytes end
 {
     struct node *node;
 
-    while ((node = seek(map, begin)) != NULL && bytes_compare(node_key(node), end) < 0 &&
-           (!PLANTED_BUG(CLEAR_MISSES_LAST) || node != seek_before(map, end)))
+    while ((node = seek(map, begin)) != NULL && bytes_compare(node_key(node), end) < 0)
         remove_node(map, node);
 }
 

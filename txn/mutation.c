@@ -378,7 +378,8 @@ int mutation_apply_atomic(struct arena *arena, enum mutation_type type, bool exi
     }
     if (exists)
         error = apply_to_existing(arena, type, existing, param, &value);
-    else if ((type == MUTATION_AND || type == MUTATION_MIN) && !PLANTED_BUG(ATOMIC_ON_MISSING)) /* absent counts as zeros, which win */
+    else if (type == MUTATION_AND || type == MUTATION_MIN || /* absent counts as zeros, which win */
+             (PLANTED_BUG(ATOMIC_ON_MISSING) && (type == MUTATION_AND_V2 || type == MUTATION_MIN_V2)))
         error = fit_to(arena, bytes_none(), param.len, &value);
     if (error != 0)
         return error;

@@ -4,6 +4,7 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/storage/watched_keys.h"
 #include "txn/watch_digest.h"
 
@@ -173,7 +174,8 @@ static int add_entry(struct watches *watches, struct watch_session *session, con
     entry->next_of_id = *bucket_of(session, entry->id);
     *bucket_of(session, entry->id) = entry;
     list_push_back(&entry->key->entries, &entry->of_key);
-    make_dirty(watches, entry);
+    if (!PLANTED_BUG(WATCH_MISSED))
+        make_dirty(watches, entry);
     session->count++;
     watches->count++;
     watches->bytes += bytes_of_entry(entry);

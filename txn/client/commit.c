@@ -406,7 +406,8 @@ static enum op_result fenced(struct op *op)
     struct commit_op *commit = &txn_of(op)->commit;
 
     commit->in_flight = false;
-    if (!commit->lost && commit->rpc.error == 0 && !BUGGIFY(op->env, "a fence that is done is written again")) {
+    if ((!commit->lost && commit->rpc.error == 0 && !BUGGIFY(op->env, "a fence that is done is written again")) ||
+        PLANTED_BUG(FENCE_NOT_AWAITED)) {
         PROBE(op->env, "a fence shows that an unknown commit can no longer happen");
         if (commit->id.len > 0)
             return op_move(op, LOOKUP);

@@ -19,7 +19,7 @@
     X(rpc_encode_local, 0, 0, 1, "1: encode and decode messages between roles of one process as well; 2: send them too")   \
     X(raft_heartbeat_us, 100000, 20000, 150000, "a leader's empty appends; detection is by closed connection first")      \
     X(raft_election_timeout_us, 600000, 300000, 1000000, "minimum; each wait is drawn from this to twice this")           \
-    X(raft_compact_entries, 1000, 1, 300,  "entries after which the coordinator writes its state as a snapshot")         \
+    X(raft_compact_entries, 1000, 1, 1000, "entries after which the coordinator writes its state as a snapshot")         \
     X(controller_adopt_timeout_us, 250000, 50000, 1000000, "how long a new leader waits for the living epoch's roles")    \
     X(controller_recruit_wait_us, 100000, 10000, 1000000, "how long recruitment waits for better processes to register")  \
     X(controller_better_delay_us, 5000000, 500000, 10000000, "calm after which an epoch short of logs gives way to a whole one") \

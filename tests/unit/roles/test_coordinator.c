@@ -619,6 +619,7 @@ Test(coordinator, damaged_files_are_detected_and_it_takes_no_part)
         lock(&scene, 10);
         lock(&scene, 11);
         scene.nodes[0].before_start = spoil[i];
+        scene.nodes[0].process->damaged = true;
         restart(&scene, 0, SIM_KILL);
         cr_assert_eq(scene.nodes[0].start_error, ERROR_FILE_CORRUPT, "spoiler %u", i);
         cr_assert_null(scene.nodes[0].coordinator);

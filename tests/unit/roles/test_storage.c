@@ -342,6 +342,7 @@ static void damage(struct lab *lab)
         cr_assert_eq(fputc('S', data), 'S');
     }
     fclose(data);
+    lab->storage->damaged = true;
 }
 
 Test(storage, damage_in_the_engine_is_never_an_answer)

@@ -11,7 +11,7 @@
 /* X(name, default, simulated minimum, simulated maximum, why) */
 #define KNOB_TABLE(X)                                                                                                     \
     X(rpc_ping_interval_us, 1000000, 200000, 2000000, "silence on a connection somebody waits on before a ping goes out")  \
-    X(rpc_ping_timeout_us, 2000000, 1000000, 5000000, "silence after which a connection counts as dead")                  \
+    X(rpc_ping_timeout_us, 2000000, 1000000, 3000000, "silence after which a connection counts as dead")                  \
     X(rpc_connect_timeout_us, 2000000, 500000, 4000000, "a connection that is not established by then has failed")        \
     X(rpc_reconnect_delay_us, 20000, 1000, 100000, "first pause before dialling a peer that just failed; doubles")        \
     X(rpc_reconnect_delay_max_us, 500000, 100000, 1000000, "where the doubling ends")                                     \

@@ -14,9 +14,11 @@ struct left {
     uint64_t spared;                  /* machines */
 };
 
-static bool may_host_logs(enum process_class process_class)
+static bool may_host_logs(const struct sim_process *process)
 {
-    return process_class == CLASS_LOG || process_class == CLASS_UNSET || process_class == CLASS_STORAGE;
+    enum process_class process_class = sim_cluster_class_of(process);
+
+    return !process->excluded && (process_class == CLASS_LOG || process_class == CLASS_UNSET || process_class == CLASS_STORAGE);
 }
 
 static bool is_coordinator(const struct sim_cluster *cluster, const struct sim_process *process)
@@ -80,7 +82,7 @@ static bool spare(struct sim_process *process, struct left *left)
     without.spared |= UINT64_C(1) << process->machine;
     if (!process->damaged) {
         without.coordinators -= is_coordinator(cluster, process);
-        without.log_hosts -= may_host_logs(sim_cluster_class_of(process));
+        without.log_hosts -= may_host_logs(process);
         without.logs_dead += has_logs;
         without.storage_dead += sim_disk_has(process->disk, "data/storage-");
     }
@@ -117,7 +119,7 @@ static void look_at(struct left *left, const struct sim_process *process)
     const struct description *description;
 
     count_damaged(process, left);
-    left->log_hosts += may_host_logs(sim_cluster_class_of(process)) && !process->damaged;
+    left->log_hosts += may_host_logs(process) && !process->damaged;
     if (!process->alive || process->instance == NULL)
         return;
     description = worker_description(process->instance);

@@ -95,6 +95,7 @@ struct sim_process {
     bool given_up;   /* dead for the rest of the run */
     bool server;     /* faults may hit the process and its disk */
     bool coordinator, keeps_data; /* set by who makes the cluster: what a loss of its disk takes away */
+    bool excluded;   /* an operator may have excluded it: it is not counted on for new roles */
     bool damaged;    /* its disk was harmed: what it held may be gone, lawfully */
     bool newer;      /* its frames carry a field that nobody knows yet */
     bool foreign;    /* it speaks another protocol version */

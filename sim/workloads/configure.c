@@ -1,20 +1,25 @@
-/* ConfigureDatabase: \xff/conf drawn anew, then the epoch ended, so that recoveries recruit several proxies and resolvers.
+/* ConfigureDatabase: what an operator does to a cluster that runs.
  *
- * Only the first actor of the first client does it; what it checks is that the configuration reads as it was written. The
- * other workloads say whether the cluster is right with it. */
+ * Only the first actor of the first client does it. It draws the numbers of \xff/conf anew, which the controller must obey by a new
+ * epoch (now and then the sequencer dies as well, so that this meets a recovery); it excludes a server that is no coordinator, as
+ * long as the others would do, and includes it again. The check: the configuration reads as it was written, the epoch has no more
+ * of anything than that asks for, and who is still excluded has no role of it. The other workloads say whether the cluster is right. */
+#include "roles/worker/worker.h"
 #include "sim/cluster.h"
 #include "sim/workloads/values.h"
+#include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
-enum option { ACTORS, PAUSE_MS };
+enum option { ACTORS, PAUSE_MS, EXCLUDE };
 
-enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, CONF_KEYS = 4 };
+enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, CONF_KEYS = 4, SETTLE_S = 60 };
 
 struct configure {
     struct sim_event strike; /* ends the sequencer's process, from outside of any turn */
     struct sim_world *world;
     char values[CONF_KEYS];
-    uint64_t changes, strikes;
+    struct sim_process *out; /* excluded; NULL: nobody is */
+    uint64_t changes, strikes, exclusions;
 };
 
 static struct bytes conf_key(unsigned index)
@@ -61,25 +66,99 @@ static void draw(struct sim_actor *actor, char values[CONF_KEYS])
         values[i] = (char)('1' + sim_actor_random(actor, i == 0 ? 5 : 3));
 }
 
-static void change(struct sim_actor *actor, struct configure *configure)
+static struct sim_transaction *begin(struct sim_actor *actor)
 {
     struct sim_transaction *transaction = sim_transaction_create(actor);
+
+    sim_option(transaction, OPTION_ACCESS_SYSTEM_KEYS);
+    sim_option(transaction, OPTION_LOCK_AWARE);
+    return transaction;
+}
+
+static void end(struct sim_actor *actor, struct sim_transaction *transaction, int error)
+{
+    if (error != 0)
+        sim_world_fail(workload_world(actor), "ConfigureDatabase: %s", error_name(error));
+    sim_transaction_destroy(transaction);
+}
+
+static void change(struct sim_actor *actor, struct configure *configure)
+{
+    struct sim_transaction *transaction = begin(actor);
     char values[CONF_KEYS];
     int error;
 
     draw(actor, values);
-    sim_option(transaction, OPTION_ACCESS_SYSTEM_KEYS);
-    sim_option(transaction, OPTION_LOCK_AWARE);
     do {
         for (unsigned i = 0; i < CONF_KEYS; i++)
             sim_set(transaction, conf_key(i), bytes_of(&values[i], 1));
         error = sim_commit(transaction);
     } while (error != 0 && sim_retry(transaction, error));
-    if (error != 0)
-        sim_world_fail(workload_world(actor), "ConfigureDatabase: %s", error_name(error));
     memcpy(configure->values, values, sizeof(values));
     configure->changes++;
-    sim_transaction_destroy(transaction);
+    end(actor, transaction, error);
+}
+
+/* ---- exclusion ---- */
+
+/* Coordinators stay, so that there is always somebody for the stateless roles. */
+static bool may_go(const struct sim_cluster *cluster, const struct sim_process *process)
+{
+    uint64_t zones = 0;
+
+    if (!process->server || process->coordinator || process->given_up)
+        return false;
+    for (size_t i = 0; i < cluster->world->process_count; i++) {
+        const struct sim_process *other = cluster->world->processes[i];
+
+        if (other->server && other != process && !other->damaged && !other->given_up &&
+            process_class_may_host(sim_cluster_class_of(other), ROLE_LOG))
+            zones |= UINT64_C(1) << sim_cluster_zone_of(other);
+    }
+    return (unsigned)__builtin_popcountll(zones) >= cluster->redundancy;
+}
+
+static void write_exclusion(struct sim_actor *actor, struct address address, bool excluded)
+{
+    struct sim_transaction *transaction = begin(actor);
+    struct bytes_buffer key = {0}, end_key = {0};
+    int error = exclusion_key(&key, address, false);
+
+    if (error == 0)
+        error = bytes_buffer_append(&end_key, bytes_buffer_bytes(&key));
+    if (error == 0)
+        error = bytes_buffer_append(&end_key, BYTES_LITERAL("\0"));
+    assert(error == 0);
+    do {
+        if (excluded)
+            sim_set(transaction, bytes_buffer_bytes(&key), bytes_none());
+        else
+            sim_clear_range(transaction, bytes_buffer_bytes(&key), bytes_buffer_bytes(&end_key));
+        error = sim_commit(transaction);
+    } while (error != 0 && sim_retry(transaction, error));
+    bytes_buffer_done(&key);
+    bytes_buffer_done(&end_key);
+    end(actor, transaction, error);
+}
+
+static void include(struct sim_actor *actor, struct configure *configure)
+{
+    write_exclusion(actor, configure->out->address, false);
+    configure->out->excluded = false;
+    configure->out = NULL;
+}
+
+static void exclude(struct sim_actor *actor, struct configure *configure)
+{
+    struct sim_world *world = configure->world;
+    struct sim_process *process = world->processes[sim_actor_random(actor, world->process_count)];
+
+    if (!may_go(actor->client->cluster, process))
+        return;
+    process->excluded = true; /* before the commit: its fate may stay unknown for long */
+    configure->out = process;
+    write_exclusion(actor, process->address, true);
+    configure->exclusions++;
 }
 
 static void configure_run(struct sim_actor *actor, struct sim_workload_run *run)
@@ -88,11 +167,81 @@ static void configure_run(struct sim_actor *actor, struct sim_workload_run *run)
 
     while (actor->index == 0 && !sim_actor_stopping(actor)) {
         change(actor, configure);
+        if (run->options[EXCLUDE] != 0 && sim_actor_random(actor, 2) == 0) {
+            if (configure->out != NULL)
+                include(actor, configure);
+            else
+                exclude(actor, configure);
+        }
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 500000));
-        if (!sim_event_waiting(&configure->strike))
+        if (!sim_event_waiting(&configure->strike) && sim_actor_random(actor, 3) == 0)
             sim_event_in(configure->world, &configure->strike, 0);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
     }
+}
+
+/* ---- the check ---- */
+
+static const struct description *newest_description(const struct sim_world *world)
+{
+    const struct description *newest = NULL;
+
+    for (size_t i = 0; i < world->process_count; i++) {
+        const struct sim_process *process = world->processes[i];
+        const struct description *d =
+            process->server && process->alive && process->instance != NULL ? worker_description(process->instance) : NULL;
+
+        if (d != NULL && (newest == NULL || d->epoch > newest->epoch))
+            newest = d;
+    }
+    return newest;
+}
+
+static bool is_at(const struct sim_process *process, const struct wire_endpoint *endpoint)
+{
+    return process != NULL && process->address.ip == endpoint->address.ip && process->address.port == endpoint->address.port;
+}
+
+/* What the living epoch has that nobody asked for; NULL: nothing. */
+static const char *disobedience(const struct sim_cluster *cluster, const struct configure *configure)
+{
+    static const enum role_kind kinds[CONF_KEYS] = {ROLE_LOG, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY, ROLE_RESOLVER};
+    const struct description *d = newest_description(cluster->world);
+    const struct generation *logs;
+
+    if (d == NULL || d->generations_count == 0)
+        return "there is no epoch";
+    logs = &d->generations[d->generations_count - 1];
+    for (unsigned k = 0; k < CONF_KEYS; k++) {
+        unsigned count = kinds[k] == ROLE_LOG ? logs->logs_count : 0, most = (unsigned)(configure->values[k] - '0');
+
+        for (uint32_t i = 0; i < d->roles_count; i++)
+            count += d->roles[i].kind == kinds[k];
+        if (kinds[k] == ROLE_LOG && most < cluster->redundancy)
+            most = cluster->redundancy;
+        if (count > most)
+            return role_kind_name(kinds[k]);
+    }
+    for (uint32_t i = 0; i < d->roles_count; i++)
+        if (is_at(configure->out, &d->roles[i].endpoint))
+            return "a role on an excluded process";
+    for (uint32_t i = 0; i < logs->logs_count; i++)
+        if (is_at(configure->out, &logs->logs[i].endpoint))
+            return "a log on an excluded process";
+    return NULL;
+}
+
+static void check_obedience(struct sim_actor *actor, const struct configure *configure)
+{
+    const char *what = NULL;
+
+    for (int second = 0; second < SETTLE_S; second++) {
+        what = disobedience(actor->client->cluster, configure);
+        if (what == NULL)
+            return;
+        sim_actor_sleep(actor, SIM_SECOND_US);
+    }
+    sim_world_fail(workload_world(actor), "ConfigureDatabase: the epoch does not obey the configuration: %s", what);
 }
 
 static int compare(struct sim_actor *actor, struct sim_transaction *transaction, const struct configure *configure)
@@ -121,15 +270,19 @@ static void configure_check(struct sim_actor *actor, struct sim_workload_run *ru
         ;
     if (configure->changes == 0)
         sim_world_fail(workload_world(actor), "ConfigureDatabase: nothing committed");
-    sim_say(workload_world(actor), actor->client->process, "ConfigureDatabase: %llu changes, %llu sequencers ended",
-            (unsigned long long)configure->changes, (unsigned long long)configure->strikes);
+    change(actor, configure); /* nothing strikes any more: only obedience brings what is asked for */
+    if (run->options[EXCLUDE] != 0 && configure->out == NULL)
+        exclude(actor, configure);
+    check_obedience(actor, configure);
+    sim_say(workload_world(actor), actor->client->process, "ConfigureDatabase: %llu changes, %llu exclusions, %llu sequencers ended",
+            (unsigned long long)configure->changes, (unsigned long long)configure->exclusions, (unsigned long long)configure->strikes);
     sim_transaction_destroy(transaction);
 }
 
 const struct sim_workload sim_workload_configure = {
     .name = "ConfigureDatabase",
-    .what = "the numbers of logs, proxies and resolvers change, and recoveries follow them",
-    .options = {{"actors", 1, 1, 1}, {"pause-ms", 6000, 0, 100000}},
+    .what = "numbers of logs, proxies and resolvers change, servers are excluded and included, and epochs follow",
+    .options = {{"actors", 1, 1, 1}, {"pause-ms", 6000, 0, 100000}, {"exclude", 1, 0, 1}},
     .state_bytes = sizeof(struct configure),
     .setup = configure_setup,
     .run = configure_run,

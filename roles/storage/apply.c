@@ -68,6 +68,24 @@ int storage_check_mutations(struct bytes table)
     return error == ERROR_END_OF_STREAM ? 0 : error;
 }
 
+/* ---- into the window and the sample ---- */
+
+static int set_key(struct storage_server *storage, version_t version, struct bytes key, struct bytes value)
+{
+    int error = window_set(storage->window, version, key, value);
+
+    return error != 0 ? error : byte_sample_set(&storage->sample, key, key.len + value.len);
+}
+
+static int clear_range(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end)
+{
+    int error = window_clear_range(storage->window, version, begin, end);
+
+    if (error == 0 && bytes_compare(begin, end) < 0)
+        byte_sample_clear(&storage->sample, begin, end);
+    return error;
+}
+
 /* ---- ownership ---- */
 
 static int keep_assignment(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end,
@@ -146,7 +164,7 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
     if (value.state == SERVER_KEYS_READY)
         error = check_ready(storage, mutation.param1, value.end);
     else if (value.state == SERVER_KEYS_NONE && ownership_holds_some(storage->owned, mutation.param1, value.end))
-        error = window_clear_range(storage->window, version, mutation.param1, value.end);
+        error = clear_range(storage, version, mutation.param1, value.end);
     if (error == 0)
         error = storage_assign(storage, version, mutation.param1, value.end, value.state);
     if (error == 0 && !ownership_state_is_readable(value.state))
@@ -206,11 +224,11 @@ static int apply_atomic(struct storage_server *storage, version_t version, enum 
     if (error == 0)
         error = mutation_apply_atomic(&storage->atomic_arena, type, exists, existing, operand, &present, &value);
     if (error == 0 && present)
-        error = window_set(storage->window, version, key, value);
+        error = set_key(storage, version, key, value);
     else if (error == 0 && exists) {
         error = key_after(&storage->atomic_arena, key, &end);
         if (error == 0)
-            error = window_clear_range(storage->window, version, key, end);
+            error = clear_range(storage, version, key, end);
     }
     arena_reset(&storage->atomic_arena);
     return error;
@@ -221,9 +239,9 @@ int storage_apply_data(struct storage_server *storage, version_t version, enum m
 {
     switch (type) {
     case MUTATION_SET:
-        return window_set(storage->window, version, param1, param2);
+        return set_key(storage, version, param1, param2);
     case MUTATION_CLEAR_RANGE:
-        return window_clear_range(storage->window, version, param1, param2);
+        return clear_range(storage, version, param1, param2);
     default:
         return apply_atomic(storage, version, type, param1, param2);
     }
@@ -240,12 +258,12 @@ static int clear_by_pieces(struct storage_server *storage, version_t version, st
            (piece = ownership_first(storage->owned, at, end, SERVER_KEYS_FETCH)) != NULL) {
         struct bytes low = bytes_max(piece->begin, at), high = bytes_min(piece->end, end);
 
-        error = window_clear_range(storage->window, version, at, low);
+        error = clear_range(storage, version, at, low);
         if (error == 0)
             error = storage_buffer(storage, version, MUTATION_CLEAR_RANGE, low, high);
         at = high;
     }
-    return error != 0 || bytes_compare(at, end) >= 0 ? error : window_clear_range(storage->window, version, at, end);
+    return error != 0 || bytes_compare(at, end) >= 0 ? error : clear_range(storage, version, at, end);
 }
 
 static int apply_one(struct storage_server *storage, version_t version, struct mutation mutation)
@@ -266,6 +284,7 @@ static int apply_one(struct storage_server *storage, version_t version, struct m
 
 int storage_apply(struct storage_server *storage, version_t version, struct bytes table)
 {
+    int64_t now_us = storage->env->turn_us;
     size_t bytes = table.len;
     struct mutation mutation;
     int error;
@@ -279,6 +298,8 @@ int storage_apply(struct storage_server *storage, version_t version, struct byte
             watches_cleared(storage->watches, mutation.param1, mutation.param2, version);
         else if (mutation.type != MUTATION_PRIVATE_ASSIGN)
             watches_written(storage->watches, mutation.param1, version);
+        if (mutation.type < MUTATION_PRIVATE_MIN)
+            load_sample_add(&storage->writes_load, mutation.param1, mutation.param1.len + mutation.param2.len, now_us);
         storage->mutations++;
     }
     if (error != ERROR_END_OF_STREAM)

@@ -28,8 +28,8 @@ struct storage_commit {
     struct ownership *owned; /* as of version; NULL: unchanged */
     struct engine_change *changes;
     size_t change_count, change_capacity;
-    struct engine_meta meta[2];
-    struct bytes_buffer record, shards;
+    struct engine_meta meta[3];
+    struct bytes_buffer record, shards, sample;
 };
 
 static void free_commit(struct storage_commit *block)
@@ -38,6 +38,7 @@ static void free_commit(struct storage_commit *block)
     mem_free(block->changes);
     bytes_buffer_done(&block->record);
     bytes_buffer_done(&block->shards);
+    bytes_buffer_done(&block->sample);
     mem_free(block);
 }
 
@@ -76,6 +77,24 @@ static int add_change(void *context, const struct window_entry *entry)
     return 0;
 }
 
+/* A store that is too large to be walked when it is opened keeps its sample, as soon as an eighth of it is new. */
+static int add_sample(struct storage_server *storage, struct storage_commit *block)
+{
+    struct engine_status status;
+    int error;
+
+    if (storage->engine_kind != ENGINE_LMDB || !storage->recorded ||
+        storage->sample.changes <= kv_map_count(storage->sample.keys) / 8)
+        return 0;
+    engine_status(storage->engine, &status);
+    if (status.bytes <= (uint64_t)storage->env->knobs.storage_check_bytes_max / 2)
+        return 0;
+    error = byte_sample_pack(&storage->sample, &block->sample);
+    if (error == 0)
+        block->meta[block->commit.meta_count++] = (struct engine_meta){META_SAMPLE, bytes_buffer_bytes(&block->sample)};
+    return error;
+}
+
 static int fill_meta(struct storage_server *storage, struct storage_commit *block)
 {
     struct server_record record = {.format = STORAGE_FORMAT_VERSION,
@@ -92,11 +111,11 @@ static int fill_meta(struct storage_server *storage, struct storage_commit *bloc
         error = ownership_encode(block->owned, &block->shards);
     if (error != 0)
         return error;
-    block->meta[0] = (struct engine_meta){META_RECORD, bytes_buffer_bytes(&block->record)};
-    block->meta[1] = (struct engine_meta){META_SHARDS, bytes_buffer_bytes(&block->shards)};
     block->commit.meta = block->meta;
-    block->commit.meta_count = block->owned != NULL ? 2 : 1;
-    return 0;
+    block->meta[block->commit.meta_count++] = (struct engine_meta){META_RECORD, bytes_buffer_bytes(&block->record)};
+    if (block->owned != NULL)
+        block->meta[block->commit.meta_count++] = (struct engine_meta){META_SHARDS, bytes_buffer_bytes(&block->shards)};
+    return add_sample(storage, block);
 }
 
 /* ---- after it ---- */

@@ -184,6 +184,14 @@ static int check(struct storage_server *storage, const struct get_range *m, int 
     return 0;
 }
 
+/* All of it counts where it began: a long range comes in many replies. */
+static void sample_read(struct storage_server *storage, struct bytes begin, struct bytes pairs)
+{
+    if (pairs.len > 0)
+        begin = bytes_of(pairs.ptr + PAIR_HEADER_BYTES, get_le32(pairs.ptr));
+    load_sample_add(&storage->reads_load, begin, begin.len + pairs.len, storage->env->turn_us);
+}
+
 static int reply_with(struct merge *merge, struct rpc_request *request)
 {
     struct message *message;
@@ -203,6 +211,7 @@ static int reply_with(struct merge *merge, struct rpc_request *request)
     reply->more = merge->more;
     merge->storage->rows_read += merge->count;
     merge->storage->bytes_read += reply->pairs.len;
+    sample_read(merge->storage, MESSAGE_BODY(get_range, request->message)->begin, reply->pairs);
     rpc_reply(request, message);
     return 0;
 }

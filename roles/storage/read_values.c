@@ -36,6 +36,8 @@ static void fill(struct storage_server *storage, const struct get_value *get, in
     ret->present = error == 0 && present;
     storage->rows_read += ret->present;
     storage->bytes_read += ret->value.len;
+    if (error == 0)
+        load_sample_add(&storage->reads_load, get->key, get->key.len + ret->value.len, storage->env->turn_us);
 }
 
 void storage_answer_values(struct storage_server *storage, struct rpc_request *request, int late)

@@ -47,15 +47,17 @@ static size_t bytes_limit(const struct storage_server *storage, const struct fet
     return m->bytes_limit != 0 && m->bytes_limit < limit ? m->bytes_limit : limit;
 }
 
-static int read_chunk(struct storage_server *storage, const struct fetch_range *m, struct arena *arena,
+/* remote: what stands in storage->pairs is packed before rpc_reply returns. */
+static int read_chunk(struct storage_server *storage, const struct fetch_range *m, bool remote, struct arena *arena,
                       struct fetch_range_reply *reply)
 {
     bool more = false;
     int error = storage_walk_range(storage, (struct key_range){m->begin, m->end}, m->version, STORAGE_CHUNK_PAIRS_MAX,
                                    bytes_limit(storage, m), &reply->count, &more);
 
-    if (error == 0)
-        error = arena_copy(arena, bytes_buffer_bytes(&storage->pairs), &reply->pairs);
+    reply->pairs = bytes_buffer_bytes(&storage->pairs);
+    if (error == 0 && !remote)
+        error = arena_copy(arena, reply->pairs, &reply->pairs);
     if (error == 0)
         error = more ? key_after(arena, last_key(reply->pairs), &reply->through) : arena_copy(arena, m->end, &reply->through);
     if (error != 0)
@@ -78,7 +80,7 @@ static void serve(struct storage_server *storage, struct rpc_request *request)
         return;
     }
     reply = MESSAGE_NEW(fetch_range_reply, &message);
-    error = reply == NULL ? ERROR_OUT_OF_MEMORY : read_chunk(storage, m, &message->arena, reply);
+    error = reply == NULL ? ERROR_OUT_OF_MEMORY : read_chunk(storage, m, rpc_request_is_remote(request), &message->arena, reply);
     if (error != 0) {
         message_unref(message);
         rpc_fail(request, error);

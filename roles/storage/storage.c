@@ -91,6 +91,12 @@ static void on_request(void *ctx, struct rpc_request *request)
     case MESSAGE_get_range_metrics:
         storage_answer_metrics(storage, request);
         break;
+    case MESSAGE_get_shard_loads:
+        storage_answer_loads(storage, request);
+        break;
+    case MESSAGE_get_shard_split:
+        storage_answer_split(storage, request);
+        break;
     case MESSAGE_get_shard_progress:
         storage_answer_progress(storage, request);
         break;
@@ -178,6 +184,12 @@ static int stand_at(struct storage_server *storage, version_t version)
         error = ownership_copy(storage->base, &storage->owned);
     if (error == 0)
         error = watches_create(storage, &storage->watches);
+    if (error == 0)
+        error = byte_sample_init(&storage->sample, (uint64_t)storage->env->knobs.storage_sample_unit_bytes);
+    if (error == 0)
+        error = load_sample_init(&storage->writes_load);
+    if (error == 0)
+        error = load_sample_init(&storage->reads_load);
     if (error == 0)
         storage->ops.invariant = invariant_storage;
     return error;
@@ -277,6 +289,44 @@ static int restore_state(struct storage_server *storage)
     return 0;
 }
 
+static int sample_all(struct storage_server *storage)
+{
+    struct engine_cursor *cursor;
+    struct bytes key, value;
+    bool found = false;
+    int error = engine_cursor_open(storage->engine, false, &cursor);
+
+    if (error != 0)
+        return error;
+    error = engine_cursor_seek(cursor, bytes_none(), &found, &key, &value);
+    while (error == 0 && found) {
+        error = byte_sample_set(&storage->sample, key, key.len + value.len);
+        if (error == 0)
+            error = engine_cursor_next(cursor, &found, &key, &value);
+    }
+    engine_cursor_close(cursor);
+    return error == ERROR_FILE_CORRUPT ? 0 : error; /* whoever reads the damaged one is told; the sample is an estimate */
+}
+
+/* A small store, or one in memory, is walked. A large one wrote its sample down not long before it ended. */
+static int restore_sample(struct storage_server *storage)
+{
+    struct engine_status status;
+    struct bytes packed;
+    bool found = false;
+    int error = 0;
+
+    engine_status(storage->engine, &status);
+    storage_reads_engine(storage);
+    if (storage->engine_kind == ENGINE_LMDB && status.bytes > (uint64_t)storage->env->knobs.storage_check_bytes_max)
+        error = engine_meta_get(storage->engine, META_SAMPLE, &found, &packed);
+    if (error == 0 && found)
+        error = byte_sample_unpack(&storage->sample, packed);
+    if (found && error == ERROR_FILE_CORRUPT)
+        PROBE(storage->env, "a sample that was written down is damaged: all keys are walked");
+    return found && error == 0 ? 0 : error == 0 || error == ERROR_FILE_CORRUPT ? sample_all(storage) : error;
+}
+
 static void count_lost(void *ctx, struct bytes key, const char *what)
 {
     (void)key;
@@ -320,6 +370,8 @@ int storage_server_restore(const struct role_context *context, uint64_t server_i
         error = restore_state(storage);
     if (error == 0)
         error = check_small_store(storage);
+    if (error == 0)
+        error = restore_sample(storage);
     if (error != 0) {
         TRACE(context->env, SEVERITY_WARN_ALWAYS, "StorageNotRestored", {"Id", trace_id(server_id)},
               {"Error", trace_str(error_name(error))});
@@ -359,6 +411,9 @@ void storage_server_destroy(struct storage_server *storage)
     ownership_destroy(storage->base);
     storage_reads_done(storage);
     storage_moves_done(storage);
+    byte_sample_done(&storage->sample);
+    load_sample_done(&storage->writes_load);
+    load_sample_done(&storage->reads_load);
     bytes_buffer_done(&storage->pairs);
     arena_done(&storage->atomic_arena);
     arena_done(&storage->description_arena);

@@ -10,6 +10,7 @@
 #include "net/arena.h"
 #include "net/op.h"
 #include "roles/storage/ownership.h"
+#include "roles/storage/samples.h"
 #include "roles/storage/storage.h"
 #include "storage/engine.h"
 #include "storage/window.h"
@@ -37,6 +38,7 @@ static_assert(STORAGE_REPLY_BYTES_MAX + 2 * VALUE_BYTES_MAX < RPC_FRAME_BYTES_MA
 SCHEMA_DECLARE(server_record)
 #define META_RECORD "server"
 #define META_SHARDS "shards"
+#define META_SAMPLE "sample" /* as of some version at or below */
 
 /* A generation of which we hold versions, or whose begin is our durable version. `first` is the first version that it handed out: between
  * begin and first lies a recovery's jump, which the 5 s do not count. */
@@ -140,6 +142,8 @@ struct storage_server {
 
     struct watches *watches; /* owned */
     struct moves moves;
+    struct byte_sample sample; /* as of version; what a roll-back takes back stays in it */
+    struct load_sample writes_load, reads_load;
 
     struct read_op *spare_reads; /* a pool */
     uint32_t spare_read_count;
@@ -232,6 +236,10 @@ void storage_moves_done(struct storage_server *storage);
 void storage_answer_progress(struct storage_server *storage, struct rpc_request *request);
 /* More is durable, or something was assigned. */
 void storage_progress_look(struct storage_server *storage);
+
+/* ---- loads.c ---- */
+void storage_answer_loads(struct storage_server *storage, struct rpc_request *request);
+void storage_answer_split(struct storage_server *storage, struct rpc_request *request);
 
 /* ---- serve_chunk.c ---- */
 /* The version has come (or `late`): answered in its turn behind the reads. */

@@ -61,6 +61,16 @@ void message_unref(struct message *message)
     }
 }
 
+bool message_give(struct message *message, struct arena *into)
+{
+    struct arena arena = message->arena; /* the message lies in it */
+
+    if (message->refs != 1 || message->keeps != NULL)
+        return false;
+    arena_join(into, &arena);
+    return true;
+}
+
 void message_keep(struct message *message, struct message *kept)
 {
     assert(message->keeps == NULL && message != kept);

@@ -106,6 +106,9 @@ static inline struct message *message_ref(struct message *message)
     return message;
 }
 void message_unref(struct message *message); /* accepts NULL */
+/* If nobody else holds it, its memory goes to `into`: the message is gone, what its body says stays readable for as long as that. False:
+ * it is shared, and nothing happened. */
+bool message_give(struct message *message, struct arena *into);
 /* Makes `message` hold a reference on `kept` until it goes (one at most). */
 void message_keep(struct message *message, struct message *kept);
 

@@ -137,7 +137,7 @@ int range_capture(struct transaction_range *range);
 /* Makes [piece_low, piece_high) the next thing to read; *ret_more is false if nothing is left. */
 int range_next_piece(struct transaction_range *range, bool *ret_more);
 /* What the answer covers becomes read. ERROR_BROKEN_PROMISE: it is not an answer to what was asked. */
-int range_take_answer(struct transaction_range *range, const struct get_range_reply *reply);
+int range_take_answer(struct transaction_range *range, struct rpc_call *rpc);
 /* The conflict ranges of what was read. */
 int range_add_covered(struct transaction_range *range);
 /* Borrowed; empty when there is no pair. */

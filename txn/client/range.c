@@ -379,8 +379,9 @@ static struct range_ask *judge(struct transaction_range *range, int *ret_error)
     return winner;
 }
 
-static int take_answer(struct transaction_range *range, const struct get_range_reply *reply)
+static int take_answer(struct transaction_range *range, struct rpc_call *rpc)
 {
+    version_t version = MESSAGE_BODY(get_range_reply, rpc->reply)->version;
     int error;
 
     if (BUGGIFY_ONE_IN(range->op.env, 64, "a piece of a range that came is asked of another replica"))
@@ -388,11 +389,11 @@ static int take_answer(struct transaction_range *range, const struct get_range_r
     transaction_lock(range->txn);
     if (!is_current(range)) {
         error = ERROR_TRANSACTION_CANCELLED;
-    } else if (reply->version != 0 && reply->version != range->version) {
+    } else if (version != 0 && version != range->version) {
         client_refuse(range->txn->client, "a range was answered at another version");
         error = ERROR_BROKEN_PROMISE;
     } else {
-        error = range_take_answer(range, reply);
+        error = range_take_answer(range, rpc);
     }
     transaction_unlock(range->txn);
     return error;
@@ -405,7 +406,7 @@ static enum op_result answered(struct op *op)
     struct range_ask *winner = judge(range, &error);
 
     if (winner != NULL)
-        error = take_answer(range, MESSAGE_BODY(get_range_reply, winner->rpc.reply));
+        error = take_answer(range, &winner->rpc);
     if (winner != NULL && error != 0)
         range->tried |= UINT32_C(1) << winner->replica;
     leave_servers(range);

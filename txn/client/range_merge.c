@@ -1,5 +1,6 @@
 /* What a range read does with an answer: pieces are cut at what the transaction cleared, and the server's pairs are merged with
- * what it wrote there. What the read really covered becomes its conflict range, without what the own writes answered.
+ * what it wrote there. The pairs stay where the answer brought them: its memory becomes the range's. What the read really covered
+ * becomes its conflict range, without what the own writes answered.
  *
  * Everything here runs under the transaction's lock, in the turn of the answer; nothing waits. */
 #include "txn/client/client_internal.h"
@@ -20,28 +21,41 @@ static int count_one(struct transaction_range *range, struct bytes key)
     return bytes_buffer_append(&range->last_key, key);
 }
 
-static int emit(struct transaction_range *range, struct bytes key, struct bytes value)
+static int reserve_pairs(struct transaction_range *range, uint32_t more)
 {
-    struct client_pair *pair;
+    uint32_t needed = range->pair_count + more, capacity = range->pair_capacity * 2;
+    struct client_pair *grown;
 
+    if (needed <= range->pair_capacity)
+        return 0;
+    capacity = capacity > needed ? capacity : needed;
+    grown = mem_realloc(range->pairs, capacity * sizeof(*grown));
+    if (grown == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    range->pairs = grown;
+    range->pair_capacity = capacity;
+    return 0;
+}
+
+/* Of bytes that live as long as the range's arena. */
+static int emit_kept(struct transaction_range *range, struct bytes key, struct bytes value)
+{
     if (range->options.counts)
         return count_one(range, key);
-    if (range->pair_count == range->pair_capacity) {
-        uint32_t capacity = range->pair_capacity == 0 ? 16 : range->pair_capacity * 2;
-        struct client_pair *grown = mem_realloc(range->pairs, capacity * sizeof(*grown));
-
-        if (grown == NULL)
-            return ERROR_OUT_OF_MEMORY;
-        range->pairs = grown;
-        range->pair_capacity = capacity;
-    }
-    pair = &range->pairs[range->pair_count];
-    if (arena_copy(&range->arena, key, &pair->key) != 0 || arena_copy(&range->arena, value, &pair->value) != 0)
+    if (range->pair_count == range->pair_capacity && reserve_pairs(range, 8) != 0)
         return ERROR_OUT_OF_MEMORY;
-    range->pair_count++;
+    range->pairs[range->pair_count++] = (struct client_pair){key, value};
     range->bytes += key.len + value.len;
     range->full = limits_reached(range);
     return 0;
+}
+
+static int emit(struct transaction_range *range, struct bytes key, struct bytes value)
+{
+    if (!range->options.counts &&
+        (arena_copy(&range->arena, key, &key) != 0 || arena_copy(&range->arena, value, &value) != 0))
+        return ERROR_OUT_OF_MEMORY;
+    return emit_kept(range, key, value);
 }
 
 /* ---- the own writes ---- */
@@ -235,7 +249,7 @@ static bool own_point_within(const struct transaction_range *range, struct bytes
            bytes_compare(segment->begin, high) < 0;
 }
 
-/* Merges the pairs of [low, high) with the own points there. Under the lock. */
+/* Merges the pairs of [low, high), which live as long as the arena, with the own points there. Under the lock. */
 static int merge(struct transaction_range *range, struct bytes pairs, struct bytes low, struct bytes high)
 {
     struct pair_cursor cursor = {.left = pairs};
@@ -247,7 +261,7 @@ static int merge(struct transaction_range *range, struct bytes pairs, struct byt
         int first = !own ? 1 : !cursor.here ? -1 : order(range, own_at(range)->begin, cursor.key);
 
         if (first > 0)
-            error = emit(range, cursor.key, cursor.value);
+            error = emit_kept(range, cursor.key, cursor.value);
         else
             error = emit_own(range, own_at(range), first == 0 ? &cursor.value : NULL);
         if (first <= 0)
@@ -275,21 +289,40 @@ static int64_t check_pairs(const struct transaction_range *range, struct bytes p
     return cursor.left.len == 0 ? count : -1;
 }
 
-/* What the answer covers becomes read. ERROR_BROKEN_PROMISE: it is not an answer to what was asked. */
-int range_take_answer(struct transaction_range *range, const struct get_range_reply *reply)
+/* The answer's memory becomes the range's, without a copy when nobody else has it. */
+static int keep_answer(struct transaction_range *range, struct rpc_call *rpc, struct bytes *pairs)
 {
-    struct bytes low = range->piece_low, high = range->piece_high, last = bytes_none();
-    int64_t count = check_pairs(range, reply->pairs, &last);
+    struct message *message = rpc_call_take(rpc);
     int error = 0;
 
-    if (count < 0 || (reply->more && count == 0))
+    if (message_give(message, &range->arena))
+        return 0;
+    error = arena_copy(&range->arena, *pairs, pairs);
+    message_unref(message);
+    return error;
+}
+
+/* What the answer covers becomes read. ERROR_BROKEN_PROMISE: it is not an answer to what was asked. */
+int range_take_answer(struct transaction_range *range, struct rpc_call *rpc)
+{
+    const struct get_range_reply *reply = MESSAGE_BODY(get_range_reply, rpc->reply);
+    struct bytes low = range->piece_low, high = range->piece_high, last = bytes_none(), pairs = reply->pairs;
+    bool more = reply->more;
+    int64_t count = check_pairs(range, pairs, &last);
+    int error = 0;
+
+    if (count < 0 || (more && count == 0))
         return ERROR_BROKEN_PROMISE;
-    if (reply->more && range->options.reverse)
+    if (more && range->options.reverse)
         error = arena_copy(&range->arena, last, &low);
-    else if (reply->more)
+    else if (more)
         error = range_key_after(range, last, &high);
+    if (error == 0 && !range->options.counts)
+        error = reserve_pairs(range, (uint32_t)count);
+    if (error == 0 && !range->options.counts)
+        error = keep_answer(range, rpc, &pairs);
     if (error == 0)
-        error = merge(range, reply->pairs, low, high);
+        error = merge(range, pairs, low, high);
     if (range->options.reverse)
         range->high = low;
     else

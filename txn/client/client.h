@@ -52,6 +52,7 @@ struct client_call {
     void *owner;        /* the transaction of a commit */
     struct ready ready;
     bool under_way;
+    uint32_t incarnation; /* of its transaction, of a commit */
 };
 
 /* Takes it back: neither the op nor done() will hear of it. Accepts an idle or completed one. */

@@ -379,6 +379,8 @@ static inline void transaction_charge_conflict(struct transaction *txn, size_t b
         txn->size += bytes;
 }
 
+/* A call was asked for in `incarnation` and stands on its list: it ends when that is over, whoever has found that out. */
+void transaction_begun(struct transaction *txn, uint32_t incarnation);
 /* A read ended with `error`: the commit of its incarnation will. */
 void transaction_read_failed(struct transaction *txn, uint32_t incarnation, int error);
 /* The error with which everything of this transaction fails now, or 0. Under the lock. */

@@ -550,6 +550,7 @@ bool transaction_commit_prepare(struct client_call *call, struct transaction *tx
     error = txn->error != 0 ? txn->error : txn->state != TXN_OPEN ? ERROR_USED_DURING_COMMIT : txn->deferred;
     if (error == 0)
         txn->state = TXN_COMMITTING;
+    call->incarnation = transaction_incarnation(txn);
     transaction_unlock(txn);
     call->error = error;
     return error != 0;
@@ -565,7 +566,7 @@ void transaction_commit_submit(struct client_call *call, struct op *op, struct t
     if (txn->synced_incarnation != transaction_incarnation(txn))
         transaction_sync(txn);
     transaction_lock(txn);
-    open = txn->state == TXN_COMMITTING && txn->error == 0;
+    open = txn->state == TXN_COMMITTING && txn->error == 0 && call->incarnation == transaction_incarnation(txn);
     transaction_unlock(txn);
     if (!open || commit->op.owner != NULL) { /* reset since */
         client_call_end(call, ERROR_TRANSACTION_CANCELLED);

@@ -423,8 +423,7 @@ void transaction_get_submit(struct transaction_get *get, struct op *op)
 
     transaction_call_begin(txn, &get->call, op, cancelled);
     list_push_back(&txn->gets, &get->call.link);
-    if (get->incarnation != txn->synced_incarnation)
-        transaction_sync(txn);
+    transaction_begun(txn, get->incarnation);
     if (!get->call.under_way)
         return;
     if (transaction_version_or_ask(txn, &version))

@@ -303,8 +303,7 @@ void transaction_query_submit(struct transaction_query *query, struct op *op)
     transaction_call_begin(txn, &query->call, op, cancelled);
     list_push_back(&txn->queries, &query->link);
     op_start(&query->op, &query_type, &txn->client->ops);
-    if (query->incarnation != txn->synced_incarnation)
-        transaction_sync(txn);
+    transaction_begun(txn, query->incarnation);
 }
 
 void transaction_query_start(struct transaction_query *query, struct op *op, struct transaction *txn, struct bytes begin,

@@ -266,14 +266,17 @@ static void run_version(struct submission *submission)
     struct quoin_future *future = quoin_future_of(submission);
 
     future->u.version.call.done = version_done;
-    transaction_read_version_start(&future->u.version, NULL, future->transaction->txn);
+    transaction_read_version_submit(&future->u.version, NULL);
 }
 
 struct quoin_future *quoin_transaction_get_read_version(struct quoin_transaction *transaction)
 {
     struct quoin_future *future = future_make(transaction, FUTURE_VERSION);
 
-    return future == NULL ? NULL : quoin_submit(future, run_version);
+    if (future == NULL)
+        return NULL;
+    transaction_read_version_prepare(&future->u.version, transaction->txn);
+    return quoin_submit(future, run_version);
 }
 
 /* ---- writes ---- */

@@ -513,8 +513,7 @@ void transaction_range_submit(struct transaction_range *range, struct op *op)
     transaction_call_begin(txn, &range->call, op, cancelled);
     list_push_back(&txn->ranges, &range->link);
     op_start(&range->op, &range_type, &txn->client->ops);
-    if (range->incarnation != txn->synced_incarnation)
-        transaction_sync(txn);
+    transaction_begun(txn, range->incarnation);
 }
 
 void transaction_range_start(struct transaction_range *range, struct op *op, struct transaction *txn, struct key_selector begin,

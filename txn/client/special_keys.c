@@ -337,8 +337,7 @@ void special_read_submit(struct special_read *read)
     transaction_call_begin(txn, &read->call, NULL, cancelled);
     list_push_back(&txn->specials, &read->link);
     op_start(&read->op, &special_type, &txn->client->ops);
-    if (read->incarnation != txn->synced_incarnation)
-        transaction_sync(txn);
+    transaction_begun(txn, read->incarnation);
 }
 
 void special_read_fail(struct special_read *read, int error)

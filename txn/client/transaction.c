@@ -319,6 +319,20 @@ void transaction_sync(struct transaction *txn)
     end_calls(txn, error, incarnation);
 }
 
+void transaction_begun(struct transaction *txn, uint32_t incarnation)
+{
+    int error;
+
+    if (transaction_incarnation(txn) != txn->synced_incarnation)
+        transaction_sync(txn);
+    if (incarnation == txn->synced_incarnation)
+        return;
+    transaction_lock(txn);
+    error = txn->error != 0 ? txn->error : ERROR_TRANSACTION_CANCELLED;
+    transaction_unlock(txn);
+    end_calls(txn, error, txn->synced_incarnation);
+}
+
 static void timed_out(struct env_timer *timer)
 {
     struct transaction *txn = container_of(timer, struct transaction, timeout);
@@ -432,16 +446,30 @@ static void version_cancelled(struct client_call *call)
     list_remove(&call->link);
 }
 
+void transaction_read_version_prepare(struct transaction_version *version, struct transaction *txn)
+{
+    version->txn = txn;
+    version->incarnation = transaction_incarnation(txn);
+}
+
 void transaction_read_version_start(struct transaction_version *version, struct op *op, struct transaction *txn)
 {
+    transaction_read_version_prepare(version, txn);
+    transaction_read_version_submit(version, op);
+}
+
+void transaction_read_version_submit(struct transaction_version *version, struct op *op)
+{
+    struct transaction *txn = version->txn;
     int error;
 
-    version->txn = txn;
     transaction_call_begin(txn, &version->call, op, version_cancelled);
-    if (transaction_incarnation(txn) != txn->synced_incarnation)
-        transaction_sync(txn);
+    list_push_back(&txn->version_waits, &version->call.link);
+    transaction_begun(txn, version->incarnation);
+    if (!version->call.under_way)
+        return;
+    list_remove(&version->call.link);
     transaction_lock(txn);
-    version->incarnation = transaction_incarnation(txn);
     error = transaction_failure(txn);
     if (error == ERROR_USED_DURING_COMMIT && txn->read_version != VERSION_NONE)
         error = 0;
@@ -559,6 +587,7 @@ void transaction_on_error_submit(struct transaction_retry *retry, struct op *op)
     retry->timer.fire = retry_fired;
     env_timer_start(env, &retry->timer, env_now_us(env) + retry->delay_us);
     transaction_sync(txn);
+    transaction_begun(txn, retry->incarnation);
 }
 
 void transaction_on_error_start(struct transaction_retry *retry, struct op *op, struct transaction *txn, int error)

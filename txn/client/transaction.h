@@ -80,6 +80,9 @@ struct transaction_version { /* get_read_version */
     uint32_t incarnation;
 };
 void transaction_read_version_start(struct transaction_version *version, struct op *op, struct transaction *txn);
+/* The halves, as below; prepare never completes. */
+void transaction_read_version_prepare(struct transaction_version *version, struct transaction *txn);
+void transaction_read_version_submit(struct transaction_version *version, struct op *op);
 
 /* A get's place in a message, or among those of a server that wait for one. */
 struct get_ask {

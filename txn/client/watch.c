@@ -533,8 +533,7 @@ void transaction_watch_submit(struct client_watch *watch, struct op *op, struct 
     watch->txn = txn;
     atomic_fetch_add_explicit(&txn->watching, 1, memory_order_relaxed);
     list_push_back(&txn->watches, &watch->link);
-    if (watch->incarnation != txn->synced_incarnation)
-        transaction_sync(txn);
+    transaction_begun(txn, watch->incarnation);
     if (!watch->call.under_way)
         return;
     if (watches->count >= atomic_load_explicit(&txn->client->watches_max, memory_order_relaxed)) {

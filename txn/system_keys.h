@@ -13,6 +13,7 @@
  *   \xff/dbLocked                   present: the database is locked; 16 bytes of the locker's id
  *   \xff/metadataVersion            10 bytes, a versionstamp
  *   \xff/lastEpoch                  decimal text: written by each recovery transaction
+ *   \xff/coordinators               text, as in a cluster file: the same
  *
  * Everything below \xff but for \xff\x02.. is metadata. */
 #pragma once
@@ -40,6 +41,7 @@ SCHEMA_DECLARE(server_value)
 #define KEY_MOVE_KEYS_LOCK BYTES_LITERAL("\xff/moveKeysLock")
 #define KEY_NEXT_TAG BYTES_LITERAL("\xff/nextTag")
 #define KEY_DB_LOCKED BYTES_LITERAL("\xff/dbLocked")
+#define KEY_COORDINATORS BYTES_LITERAL("\xff/coordinators")
 #define KEY_LAST_EPOCH BYTES_LITERAL("\xff/lastEpoch")
 
 /* True for keys whose mutations go to every log and change proxies' caches: [\xff, \xff\xff) but for [\xff\x02, \xff\x03). */

@@ -130,6 +130,23 @@ static void create(struct recovery *recovery, struct bytes_buffer *out)
     create_shards(recovery, out, servers);
 }
 
+/* What clients read to learn whom to ask: FoundationDB's key and form. */
+static void set_coordinators(struct recovery *recovery, struct bytes_buffer *out)
+{
+    const struct role_context *context = &recovery->controller->context;
+    struct bytes_buffer text = {0};
+    char address[ADDRESS_TEXT_MAX];
+
+    must(bytes_buffer_append(&text, BYTES_LITERAL("quoin:quoin@")));
+    for (uint32_t i = 0; i < context->coordinator_count; i++) {
+        if (i > 0)
+            must(bytes_buffer_append(&text, BYTES_LITERAL(",")));
+        must(bytes_buffer_append(&text, bytes_of_string(address_print(context->coordinators[i], address))));
+    }
+    set(out, KEY_COORDINATORS, bytes_buffer_bytes(&text));
+    bytes_buffer_done(&text);
+}
+
 /* A storage server that came back under another address is where its worker says it is. */
 static void move_server(struct recovery *recovery, struct bytes_buffer *out, uint64_t id, struct server_value *value)
 {
@@ -171,6 +188,7 @@ struct message *recovery_transaction(struct recovery *recovery)
     struct commit *m = MESSAGE_NEW(commit, &message);
 
     set_number(&out, KEY_LAST_EPOCH, recovery->epoch);
+    set_coordinators(recovery, &out);
     if (recovery->creating)
         create(recovery, &out);
     else

@@ -48,6 +48,15 @@ def test_fdb_c_h_compiles_for_every_version_as_c_and_as_cpp(scratch, _long):
             run = subprocess.run(["clang", "-x", language, "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-DFDB_API_VERSION={version}",
                                   "-I", HEADERS, source], capture_output=True, text=True)
             assert run.returncode == 0, f"{version} {language}:\n{run.stderr}"
+    for version in (510, 710):
+        run = subprocess.run(["gcc", "-std=c90", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-DFDB_API_VERSION={version}",
+                              "-I", HEADERS, source], capture_output=True, text=True)
+        assert run.returncode == 0, f"C90, {version}:\n{run.stderr}"
+    hidden = scratch.write("hidden.cpp", "#include <stdint.h>\n#include <fdb_c_options.g.h>\nnamespace hidden {\n#include <foundationdb/fdb_c.h>\n}\n"
+                           "int use() { return hidden::fdb_select_api_version(720) + (int)FDB_TR_OPTION_TIMEOUT; }\n")
+    run = subprocess.run(["clang", "-x", "c++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-DFDB_API_VERSION=720", "-I", HEADERS,
+                          "-I", os.path.join(HEADERS, "foundationdb"), hidden], capture_output=True, text=True)
+    assert run.returncode == 0, f"in a namespace:\n{run.stderr}"
     for wrong in ("", "-DFDB_API_VERSION=12", "-DFDB_API_VERSION=801"):
         run = subprocess.run(["clang", "-fsyntax-only", *wrong.split(), "-I", HEADERS, source], capture_output=True, text=True)
         assert run.returncode != 0 and "API" in run.stderr, (wrong, run.stderr)
@@ -59,6 +68,18 @@ def test_every_wrong_call_gives_foundationdbs_code_at_every_version(_scratch, _l
         run = subprocess.run([tester, os.path.join(LIBRARIES, "libfdb_c.so"), str(version), "memory:"], stdin=subprocess.DEVNULL,
                              capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, f"version {version}, exit {run.returncode}:\n{run.stdout[-3000:]}{run.stderr[-2000:]}"
+
+
+def test_what_foundationdbs_own_c_programs_do_works(scratch, _long):
+    tester = os.path.join(TOP, "build", BUILD, "tests/real/quoin-fdb-calls")
+    for cluster in ("memory:", scratch.start_cluster("--processes", "one")):
+        run = subprocess.run([tester, cluster, "1"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, f"{cluster}: exit {run.returncode}:\n{run.stdout[-3000:]}{run.stderr[-2000:]}"
+    with open(os.path.join(TOP, "tests/real/fdb_calls.c")) as file:
+        as_cpp = scratch.write("fdb_calls.cpp", file.read())
+    run = subprocess.run(["clang", "-x", "c++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-I", HEADERS, as_cpp], capture_output=True,
+                         text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_readme_names_every_option_without_effect(_scratch, _long):

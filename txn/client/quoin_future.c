@@ -110,6 +110,7 @@ struct quoin_future *future_make(struct quoin_transaction *transaction, enum fut
     future->error = 0;
     future->number = 0;
     future->released = future->completed = false;
+    atomic_store_explicit(&future->given, 0, memory_order_relaxed);
     atomic_store_explicit(&future->cancel_queued, false, memory_order_relaxed);
     atomic_store_explicit(&future->word, 0, memory_order_relaxed);
     atomic_store_explicit(&future->refs, 1, memory_order_relaxed);
@@ -364,8 +365,12 @@ void quoin_future_destroy(struct quoin_future *future)
 
 void quoin_future_release_memory(struct quoin_future *future)
 {
-    if (future == NULL || !is_done(future))
+    if (future == NULL || !is_done(future) || future->released)
         return;
+    if (atomic_load(&future->given) > 1) {
+        atomic_fetch_sub(&future->given, 1);
+        return;
+    }
     future->released = true;
     clean(future, FUTURE_NONE);
 }
@@ -379,7 +384,7 @@ quoin_error quoin_future_get_error(struct quoin_future *future)
     return is_done(future) ? future->error : ERROR_FUTURE_NOT_SET;
 }
 
-/* 0 when the result of that kind can be given out. */
+/* 0 when the result of that kind can be given out; it counts as given. */
 static int check(struct quoin_future *future, enum future_kind kind)
 {
     int error = quoin_future_get_error(future);
@@ -388,6 +393,8 @@ static int check(struct quoin_future *future, enum future_kind kind)
         return ERROR_FUTURE_RELEASED;
     if (error == 0 && future->kind != kind)
         return ERROR_CLIENT_INVALID_OPERATION;
+    if (error == 0)
+        atomic_fetch_add_explicit(&future->given, 1, memory_order_relaxed);
     return error;
 }
 
@@ -402,8 +409,15 @@ int future_object(struct quoin_future *future, void **ret_object)
 
 quoin_error quoin_future_get_value(struct quoin_future *future, bool *ret_present, const uint8_t **ret_value, int *ret_length)
 {
-    int error = check(future, FUTURE_VALUE);
+    int error;
 
+    if (future != NULL && future->kind == FUTURE_SELECTED) { /* a key is a value that is there: programs rely on it */
+        error = quoin_future_get_key(future, ret_value, ret_length);
+        if (error == 0)
+            *ret_present = true;
+        return error;
+    }
+    error = check(future, FUTURE_VALUE);
     if (error != 0)
         return error;
     *ret_present = future->u.get.present;

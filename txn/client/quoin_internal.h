@@ -81,6 +81,7 @@ struct quoin_future {
     enum future_kind kind;
     int error;
     bool released;
+    _Atomic uint32_t given; /* how often its result was given out and not released */
     bool alone; /* never used again: it may be shorter than the struct */
     bool completed; /* the network thread's: on its way to being done */
     _Atomic bool cancel_queued;

@@ -1,7 +1,11 @@
 /* What Quoin has not: tenants, blob granules, mapped ranges, change streams, snapshots by the operating system. Bindings refuse to
- * load without the symbols, so each is here, and fails with 2108 (unsupported_operation).
+ * load without the symbols, so each is here, and fails with 2108 (unsupported_operation), or as FoundationDB does when it is asked
+ * for what is not configured.
  *
  * No handle of a tenant, a consumer or a result is ever given out but one: the result that says 2108. */
+#include <ctype.h>
+
+#include "txn/client/quoin_internal.h"
 #include "txn/fdb_c/fdb_internal.h"
 
 /* Nothing here looks at more than the handle. */
@@ -91,15 +95,43 @@ FDBResult *fdb_readbg_parse_delta_file(const uint8_t *data, int length, FDBBGTen
     return &no_result;
 }
 
+/* There is one region, so there is no other to go on from: it waits until the database accepts transactions, as it does there. */
 FDBFuture *fdb_database_force_recovery_with_data_loss(FDBDatabase *d, uint8_t const *dcid, int dcid_length)
 {
-    return absent(d);
+    struct quoin_transaction *transaction;
+    struct quoin_future *future;
+    int error = fdb_check(d);
+
+    if (error == 0 && (dcid_length < 0 || (dcid == NULL && dcid_length > 0)))
+        error = ERROR_CLIENT_INVALID_OPERATION;
+    if (error == 0)
+        error = quoin_transaction_create(inner_database(d), &transaction);
+    if (error != 0)
+        return fdb_failed(error);
+    future = quoin_transaction_get_read_version(transaction);
+    transaction_unref(transaction); /* the future keeps it */
+    return fdb_future_of(future);
 }
 
+static bool is_uid(uint8_t const *text, int length)
+{
+    for (int i = 0; i < length; i++)
+        if (!isxdigit(text[i]))
+            return false;
+    return length == 32;
+}
+
+/* No server runs a program: none is on its list of those that it may. */
 FDBFuture *fdb_database_create_snapshot(FDBDatabase *d, uint8_t const *uid, int uid_length, uint8_t const *command,
                                         int command_length)
 {
-    return absent(d);
+    int error = fdb_check(d);
+
+    if (error == 0 && (uid == NULL || uid_length < 0 || command == NULL || command_length < 0))
+        error = ERROR_CLIENT_INVALID_OPERATION;
+    if (error == 0)
+        error = is_uid(uid, uid_length) ? ERROR_SNAP_PATH_NOT_WHITELISTED : ERROR_SNAP_INVALID_UID_STRING;
+    return fdb_failed(error);
 }
 
 FDBFuture *fdb_transaction_get_mapped_range(FDBTransaction *tr, uint8_t const *begin, int begin_length, fdb_bool_t begin_or_equal,

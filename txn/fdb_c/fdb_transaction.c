@@ -27,7 +27,13 @@ fdb_error_t fdb_transaction_set_option_new(FDBTransaction *tr, FDBTransactionOpt
 {
     int error = fdb_check(tr);
 
-    return error != 0 ? error : quoin_transaction_set_option(inner_transaction(tr), (int)option, value, value_length);
+    if (error == 0)
+        error = quoin_transaction_set_option(inner_transaction(tr), (int)option, value, value_length);
+    if (error == ERROR_INVALID_OPTION_VALUE && value_length == 8 && option != FDB_TR_OPTION_TIMEOUT) {
+        (void)transaction_refuse(inner_transaction(tr)->txn, error); /* out of bounds: as in FoundationDB, what follows fails */
+        error = 0;
+    }
+    return error;
 }
 
 void fdb_transaction_set_option_old(FDBTransaction *tr, FDBTransactionOption option)

@@ -385,7 +385,7 @@ quoin_error quoin_future_get_range(struct quoin_future *future, const struct quo
 struct quoin_future *quoin_future_failed(quoin_error error);
 /* Ends it with 1101 if it is not ready. What it started may still happen. */
 void quoin_future_cancel(struct quoin_future *future);
-/* Frees what its getters return; it stays. */
+/* Frees what its getters return, when it has been called as often as they were; it stays. */
 void quoin_future_release_memory(struct quoin_future *future);
 /* Cancels it if it is not ready. */
 void quoin_future_destroy(struct quoin_future *future);

@@ -177,10 +177,10 @@
 
 /* clang-format on */
 
-/* FDB_NET_OPTION_TRACE_ENABLE, ... */
+/* FDB_NET_OPTION_TRACE_ENABLE, ... (a comma before each: C90 allows none behind the last) */
 typedef enum {
-    FDB_NET_OPTION_DUMMY_DO_NOT_USE = -1,
-#define FDB_ENUM(NAME, name, code, parameter, kind) FDB_NET_OPTION_##NAME = code,
+    FDB_NET_OPTION_DUMMY_DO_NOT_USE = -1
+#define FDB_ENUM(NAME, name, code, parameter, kind) , FDB_NET_OPTION_##NAME = code
     FDB_NETWORK_OPTION_TABLE(FDB_ENUM)
 #undef FDB_ENUM
 } FDBNetworkOption;
@@ -189,42 +189,43 @@ typedef enum {
 typedef enum { FDB_CLUSTER_OPTION_DUMMY_DO_NOT_USE = -1 } FDBClusterOption;
 
 typedef enum {
-    FDB_DB_OPTION_DUMMY_DO_NOT_USE = -1,
-#define FDB_ENUM(NAME, name, code, parameter, kind) FDB_DB_OPTION_##NAME = code,
+    FDB_DB_OPTION_DUMMY_DO_NOT_USE = -1
+#define FDB_ENUM(NAME, name, code, parameter, kind) , FDB_DB_OPTION_##NAME = code
     FDB_DATABASE_OPTION_TABLE(FDB_ENUM)
 #undef FDB_ENUM
 } FDBDatabaseOption;
 
 typedef enum {
-    FDB_TR_OPTION_DUMMY_DO_NOT_USE = -1,
-#define FDB_ENUM(NAME, name, code, parameter, kind) FDB_TR_OPTION_##NAME = code,
+    FDB_TR_OPTION_DUMMY_DO_NOT_USE = -1
+#define FDB_ENUM(NAME, name, code, parameter, kind) , FDB_TR_OPTION_##NAME = code
     FDB_TRANSACTION_OPTION_TABLE(FDB_ENUM)
 #undef FDB_ENUM
 } FDBTransactionOption;
 
 typedef enum {
-#define FDB_ENUM(NAME, name, code, parameter, kind) FDB_STREAMING_MODE_##NAME = code,
+    FDB_STREAMING_MODE_DUMMY_DO_NOT_USE = -3
+#define FDB_ENUM(NAME, name, code, parameter, kind) , FDB_STREAMING_MODE_##NAME = code
     FDB_STREAMING_MODE_TABLE(FDB_ENUM)
 #undef FDB_ENUM
 } FDBStreamingMode;
 
 typedef enum {
-    FDB_MUTATION_TYPE_DUMMY_DO_NOT_USE = -1,
-#define FDB_ENUM(NAME, name, code, parameter, kind) FDB_MUTATION_TYPE_##NAME = code,
+    FDB_MUTATION_TYPE_DUMMY_DO_NOT_USE = -1
+#define FDB_ENUM(NAME, name, code, parameter, kind) , FDB_MUTATION_TYPE_##NAME = code
     FDB_MUTATION_TYPE_TABLE(FDB_ENUM)
 #undef FDB_ENUM
 } FDBMutationType;
 
 typedef enum {
-    FDB_CONFLICT_RANGE_TYPE_DUMMY_DO_NOT_USE = -1,
-#define FDB_ENUM(NAME, name, code, parameter, kind) FDB_CONFLICT_RANGE_TYPE_##NAME = code,
+    FDB_CONFLICT_RANGE_TYPE_DUMMY_DO_NOT_USE = -1
+#define FDB_ENUM(NAME, name, code, parameter, kind) , FDB_CONFLICT_RANGE_TYPE_##NAME = code
     FDB_CONFLICT_RANGE_TYPE_TABLE(FDB_ENUM)
 #undef FDB_ENUM
 } FDBConflictRangeType;
 
 typedef enum {
-    FDB_ERROR_PREDICATE_DUMMY_DO_NOT_USE = -1,
-#define FDB_ENUM(NAME, name, code, parameter, kind) FDB_ERROR_PREDICATE_##NAME = code,
+    FDB_ERROR_PREDICATE_DUMMY_DO_NOT_USE = -1
+#define FDB_ENUM(NAME, name, code, parameter, kind) , FDB_ERROR_PREDICATE_##NAME = code
     FDB_ERROR_PREDICATE_TABLE(FDB_ENUM)
 #undef FDB_ENUM
 } FDBErrorPredicate;

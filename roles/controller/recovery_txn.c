@@ -111,9 +111,12 @@ static void create_shards(struct recovery *recovery, struct bytes_buffer *out, u
 
 static void create(struct recovery *recovery, struct bytes_buffer *out)
 {
+    struct controller *controller = recovery->controller;
     uint32_t servers = 0;
     tag_t next_tag = 0;
     struct recruit *server;
+
+    controller->server_count = 0; /* what later epochs read from the metadata is made here */
 
     must(configuration_write(out, &recovery->controller->configuration));
     while ((server = recovery_find(recovery, ROLE_STORAGE, servers)) != NULL) {
@@ -123,6 +126,8 @@ static void create(struct recovery *recovery, struct bytes_buffer *out)
                                      .engine = recovery->controller->configuration.engine};
 
         set_server(out, server->role_id, &value);
+        if (controller->server_count < STORAGE_SERVERS_MAX)
+            controller->servers[controller->server_count++] = (struct known_server){server->role_id, server->tag, 0};
         next_tag = server->tag + 1;
         servers++;
     }

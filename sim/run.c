@@ -9,6 +9,7 @@
 #include "sim/cluster.h"
 #include "sim/describe.h"
 #include "sim/lies/lies.h"
+#include "sim/loss.h"
 #include "sim/survivors.h"
 #include "sim/transaction.h"
 #include "sim/workload.h"
@@ -24,6 +25,7 @@ struct run {
     struct sim_cluster cluster;
     struct sim_faults faults;
     struct lies lies;
+    struct sim_loss loss;
     struct sim_workload_run workloads[SCENARIO_WORKLOADS_MAX];
     struct sim_actor *configures; /* the newest that the faults asked for; NULL: none yet */
     int64_t healed_us;
@@ -250,6 +252,7 @@ static bool chaos(struct run *run)
     sim_faults_start(&run->faults, run->scenario->duration_us);
     start_workloads(run);
     lies_begin(&run->lies);
+    sim_loss_plan(&run->loss, &run->cluster, run->scenario);
     if (!sim_world_run_until(world, world->now_us + run->scenario->duration_us))
         return false;
     if (decide(world, run->scenario->survivors))
@@ -274,6 +277,24 @@ static bool heal(struct run *run)
     if (!actor->ended)
         sim_world_fail(world, "no commit within %d s after the heal", (int)(run->scenario->recovery_limit_us / SIM_SECOND_US));
     return !world->failed;
+}
+
+/* Nothing more is asked of the cluster than to be honest about it. */
+static void end_in_loss(struct run *run)
+{
+    struct sim_actor *trying = sim_actor_start(&run->cluster.clients[0], 0, sim_loss_try, &run->loss), *asking;
+    struct sim_world *world = run->world;
+    int64_t limit_us = world->now_us + run->scenario->recovery_limit_us;
+
+    run->cluster.stopping = true;
+    while (!trying->ended && !world->failed && world->now_us < limit_us)
+        sim_world_run_until(world, world->now_us + POLL_US);
+    asking = sim_actor_start(&run->cluster.clients[0], 0, sim_loss_ask, &run->loss);
+    limit_us = world->now_us + run->scenario->quiet_limit_us;
+    while (!asking->ended && !world->failed && world->now_us < limit_us)
+        sim_world_run_until(world, world->now_us + POLL_US);
+    sim_set_cause(world, 0);
+    sim_loss_judge(&run->loss);
 }
 
 static bool become_quiet(struct run *run)
@@ -308,6 +329,16 @@ static bool check(struct run *run)
     return wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the check of the metadata");
 }
 
+static void judge(struct run *run)
+{
+    if (run->loss.struck && sim_loss_is_beyond(&run->loss)) {
+        end_in_loss(run);
+        return;
+    }
+    if (heal(run) && become_quiet(run) && check(run) && run->loss.of != LOSS_OF_NOTHING)
+        sim_world_fail(run->world, "a loss beyond the limit was called for, and everything is there");
+}
+
 static void write_report(const struct run *run, FILE *out)
 {
     sim_faults_report(&run->faults, out);
@@ -328,8 +359,8 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
     sim_cluster_start(&run.cluster, world, scenario);
     lies_init(&run.lies, &scenario->lie, &run.cluster);
     set_faults(&run);
-    if (set_up(&run) && chaos(&run) && heal(&run) && become_quiet(&run))
-        check(&run);
+    if (set_up(&run) && chaos(&run))
+        judge(&run);
     well = lies_judge(&run.lies);
     if (!well && world->trace != NULL) {
         sim_describe_actors(&run.cluster);
@@ -345,6 +376,7 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
         .turns = world->turns,
     };
     memcpy(ret_result->why, world->why, sizeof(ret_result->why));
+    memcpy(ret_result->lost, run.loss.statement, sizeof(ret_result->lost));
     sim_faults_print(&run.faults, ret_result->faults, sizeof(ret_result->faults));
     run_done(&run);
     if (options->watch != NULL)

@@ -27,6 +27,7 @@ struct sim_run_result {
     double simulated_s;
     uint64_t events, turns;
     char faults[2 * SIM_WHY_MAX];
+    char lost[2 * SIM_WHY_MAX]; /* beyond the limit (sim/loss.h); empty: nothing */
 };
 
 void sim_run(const struct scenario *scenario, const struct sim_run_options *options, struct sim_run_result *ret_result);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sim/loss.h"
 #include "sim/workload.h"
 #include "txn/messages.h"
 
@@ -110,6 +111,7 @@ static bool parse_workloads(struct parser *parser, const char *value)
 
 static bool parse_test(struct parser *parser, const char *key, const char *value)
 {
+    static const char *const losses[] = {"nothing", "logs", "storage", "coordinators", NULL};
     struct scenario *scenario = parser->scenario;
 
     if (strcmp(key, "title") == 0) {
@@ -130,6 +132,10 @@ static bool parse_test(struct parser *parser, const char *key, const char *value
         return parse_switch(parser, value, &scenario->buggify);
     if (strcmp(key, "survivors") == 0)
         return parse_switch(parser, value, &scenario->survivors);
+    if (strcmp(key, "lose") == 0)
+        return parse_word(parser, value, losses, LOSS_OF_NOTHING, &scenario->lose);
+    if (strcmp(key, "lose-zones") == 0)
+        return parse_integer(parser, value, 1, 64, &scenario->lose_zones);
     if (strcmp(key, "seed") == 0)
         return parse_integer(parser, value, 1, INT64_MAX, &scenario->seed);
     return fail(parser, "no such key", key);

@@ -56,6 +56,7 @@ struct scenario {
     int64_t duration_us, recovery_limit_us, quiet_limit_us, time_limit_us;
     enum sim_switch buggify, survivors;
     int64_t seed; /* it is bound to; 0: none */
+    int64_t lose, lose_zones; /* enum sim_loss_of: all of that, or what that many zones have (sim/loss.h) */
     enum scenario_topology topology;
     int64_t coordinators, logs, storage, stateless, unset, clients; /* or SCENARIO_DRAW */
     int64_t redundancy;                                             /* 1, 2, 3 or SCENARIO_DRAW */

@@ -356,6 +356,8 @@ static bool run_seed(const struct arguments *arguments, const struct scenario *s
     }
     if (result.ok && result.why[0] != '\0') /* a scenario that must fail */
         printf("found at %.6f s: %s\n", result.simulated_s, result.why);
+    if (result.ok && result.lost[0] != '\0')
+        printf("lost beyond the limit at %.6f s: %s\n", result.simulated_s, result.lost);
     if (result.ok) {
         printf("ok seed=%" PRIu64 " hash=%016" PRIx64 " simulated=%.3f real=%.3f\n", seed, result.hash, result.simulated_s,
                real_seconds() - began);

@@ -63,7 +63,13 @@ def reads_do_not_keep_their_latency_without_a_second_request(_scratch):
     assert status == 1 and "SteadyReads: a " in text, text
 
 
-TESTS = [a_failing_seed_leaves_a_folder_that_explains_it, no_folder_is_left_when_none_is_wanted,
+def a_loss_within_the_limit_is_not_called_one_beyond_it(_scratch):
+    status, text = run(["build/release/bin/quoin-sim", "--test", "tests/sim/must-fail/loss-within-the-limit.ini", "--seed", "1",
+                        "--no-failure-folder"])
+    assert status == 1 and "everything is there" in text and "lost beyond the limit" not in text, text
+
+
+TESTS = [a_loss_within_the_limit_is_not_called_one_beyond_it, a_failing_seed_leaves_a_folder_that_explains_it, no_folder_is_left_when_none_is_wanted,
          shrinking_keeps_what_fails_in_the_same_way, a_soak_writes_one_line_and_each_failure,
          reads_do_not_keep_their_latency_without_a_second_request]
 

@@ -1,6 +1,6 @@
 """Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, some of them again in other builds; and the
 scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug; what a failing seed leaves
-behind (failures.py); and each lie of tests/sim/lies with a few
+behind (failures.py); what loses more than the replication bears (tests/sim/loss), which must say so; and each lie of tests/sim/lies with a few
 seeds, which is one test by the file's name.
 
 Equal hashes prove that a seed decides everything: by build/asan, nothing depends on addresses or on what the allocator left
@@ -65,6 +65,8 @@ def run_lie(scenario, seeds):
         hash_, _, text = run_seed("release", scenario, seed)
         if hash_ is None:
             return seed, text
+        if "/loss/" in scenario and not text.startswith("lost beyond the limit at "):
+            return seed, f"{text}\nit does not say what was lost\n"
     return None
 
 
@@ -109,6 +111,7 @@ def main():
     bound = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/seeds/*.ini")))
     jobs += [("bound", scenario, bound_seed(scenario)) for scenario in bound]
     lie_files = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/lies/**/*.ini"), recursive=True))
+    lie_files += sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/loss/*.ini")))
     again = [(type_, extra, job) for nth, (type_, extra, count) in enumerate(AGAIN)
              for job in spread(jobs, count * factor, nth)]
     passed = failed = 0

@@ -538,20 +538,9 @@ void lab_recover(struct lab *lab, version_t end)
 
 /* ---- asking ---- */
 
-struct ask {
-    struct op op;
-    struct rpc_call call;
-    struct message *request;
-    struct rpc *rpc;
-    struct endpoint to;
-    struct message *reply;
-    int error;
-    bool done;
-};
-
 static enum op_result ask_send(struct op *op)
 {
-    struct ask *ask = container_of(op, struct ask, op);
+    struct lab_call *ask = container_of(op, struct lab_call, op);
 
     rpc_call_start(&ask->call, op, ask->rpc, &ask->to, ask->request, 0);
     ask->request = NULL;
@@ -560,7 +549,7 @@ static enum op_result ask_send(struct op *op)
 
 static enum op_result ask_answered(struct op *op)
 {
-    struct ask *ask = container_of(op, struct ask, op);
+    struct lab_call *ask = container_of(op, struct lab_call, op);
 
     ask->error = ask->call.error;
     ask->reply = ask->error == 0 ? rpc_call_take(&ask->call) : NULL;
@@ -569,7 +558,7 @@ static enum op_result ask_answered(struct op *op)
 
 static void ask_ended(struct op *op)
 {
-    struct ask *ask = container_of(op, struct ask, op);
+    struct lab_call *ask = container_of(op, struct lab_call, op);
 
     rpc_call_clear(&ask->call);
     ask->done = true;
@@ -580,15 +569,22 @@ static const struct op_type ask_type = {"ask", ask_stages, 2, READY_READ, ask_en
 
 static bool not_done(void *ctx)
 {
-    return !((struct ask *)ctx)->done;
+    return !((struct lab_call *)ctx)->done;
+}
+
+void lab_call_start(struct lab *lab, struct lab_call *ask, uint64_t endpoint, struct message *request)
+{
+    struct logs_instance *logs = lab->logs->instance;
+
+    *ask = (struct lab_call){.request = request, .rpc = logs->rpc, .to = {lab->storage->address, endpoint}};
+    op_start(&ask->op, &ask_type, &logs->ops);
 }
 
 static struct message *ask_endpoint(struct lab *lab, uint64_t endpoint, struct message *request, int *ret_error)
 {
-    struct logs_instance *logs = lab->logs->instance;
-    struct ask ask = {.request = request, .rpc = logs->rpc, .to = {lab->storage->address, endpoint}};
+    struct lab_call ask;
 
-    op_start(&ask.op, &ask_type, &logs->ops);
+    lab_call_start(lab, &ask, endpoint, request);
     (void)sim_world_run_while(lab->world, not_done, &ask, lab->world->now_us + 20 * SIM_SECOND_US);
     cr_assert_not(lab->world->failed, "%s", lab->world->why);
     cr_assert(ask.done, "no answer within 20 s");

@@ -103,6 +103,17 @@ void lab_recover(struct lab *lab, version_t end);
 void lab_describe(struct lab *lab);
 const struct lab_state *lab_model(struct lab *lab, unsigned key, version_t version);
 
+/* A question that may wait. When it is done, reply (owned by the caller) or error says how; op_cancel(&call->op) gives it up. */
+struct lab_call {
+    struct op op;
+    struct rpc_call call;
+    struct message *request, *reply;
+    struct rpc *rpc;
+    struct endpoint to;
+    int error;
+    bool done;
+};
+void lab_call_start(struct lab *lab, struct lab_call *call, uint64_t endpoint, struct message *request);
 /* Asks and runs the world until the answer is there. Owned by the caller; NULL: *ret_error says why. */
 struct message *lab_ask(struct lab *lab, struct message *request, int *ret_error);
 /* The value's error, or the call's. *ret_state as the server sees it. */

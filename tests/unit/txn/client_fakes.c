@@ -174,7 +174,11 @@ static void storage(void *ctx, struct rpc_request *request)
 {
     struct fakes *fakes = ctx;
 
-    if (request->message->type == &message_type_get_values)
+    if (request->message->type == &message_type_watch && fakes->on_watch != NULL)
+        fakes->on_watch(fakes, request);
+    else if (request->message->type == &message_type_watch)
+        rpc_drop(request);
+    else if (request->message->type == &message_type_get_values)
         answer_gets(fakes, request);
     else
         answer_range(fakes, request);

@@ -25,6 +25,8 @@ struct fakes {
     int commits, grvs, get_messages, gets, gets_of_a, gets_of_b, asked; /* of_a, of_b: messages; asked: gets in them */
     int get_error; /* what gets are answered with */
     int ranges, keys_only; /* range reads; those of them that wanted no values */
+    void (*on_watch)(struct fakes *fakes, struct rpc_request *request); /* takes the request; NULL: it is dropped */
+    void *watch_ctx;
     struct bytes_buffer last_reads, last_writes;
     bool done;
     struct env_ops ops;  /* with a clock that stands still, after hold_the_clock() */

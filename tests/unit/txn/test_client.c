@@ -344,6 +344,60 @@ Test(client, a_timeout_ends_what_waits, .timeout = 20)
     stop(&fakes);
 }
 
+/* The halves of calls that another thread makes: the env's thread hears of the first only after the reset. */
+Test(client, a_commit_made_before_a_reset_is_not_the_next_ones, .timeout = 20)
+{
+    struct client_call first = {.done = call_done}, second = {.done = call_done};
+    struct transaction *txn;
+    struct fakes fakes;
+
+    start(&fakes);
+    txn = begin(&fakes);
+    cr_assert_eq(transaction_set(txn, BYTES_LITERAL("a"), BYTES_LITERAL("1")), 0);
+    cr_assert_not(transaction_commit_prepare(&first, txn));
+    transaction_reset_mark(txn);
+    cr_assert_eq(transaction_set(txn, BYTES_LITERAL("b"), BYTES_LITERAL("2")), 0);
+    cr_assert_not(transaction_commit_prepare(&second, txn));
+    transaction_commit_submit(&first, NULL, txn);
+    cr_assert_eq(await(&fakes, &first), ERROR_TRANSACTION_CANCELLED);
+    transaction_commit_submit(&second, NULL, txn);
+    cr_assert_eq(await(&fakes, &second), 0);
+    cr_assert_eq(fakes.commits, 1);
+    cr_assert_eq(kv_map_count(fakes.map), 1u);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
+Test(client, reads_made_before_a_reset_end_with_it_also_without_a_cluster, .timeout = 20)
+{
+    struct transaction_version version = {.call.done = call_done};
+    struct transaction_get read = {.call.done = call_done};
+    struct transaction_range range = {.call.done = call_done};
+    struct transaction_range_options options = {0};
+    struct transaction *txn;
+    struct fakes fakes;
+
+    start(&fakes);
+    rpc_unregister(fakes.server, GRV);
+    txn = begin(&fakes);
+    transaction_read_version_prepare(&version, txn);
+    cr_assert_not(transaction_get_prepare(&read, txn, BYTES_LITERAL("k"), false));
+    cr_assert_not(transaction_range_prepare(&range, txn, SELECT_FIRST_AT_OR_AFTER(BYTES_LITERAL("a")),
+                                            SELECT_FIRST_AT_OR_AFTER(BYTES_LITERAL("b")), &options));
+    transaction_reset_mark(txn);
+    transaction_sync(txn); /* somebody else's call has told already */
+    transaction_read_version_submit(&version, NULL);
+    cr_assert_eq(await(&fakes, &version.call), ERROR_TRANSACTION_CANCELLED);
+    transaction_get_submit(&read, NULL);
+    cr_assert_eq(await(&fakes, &read.call), ERROR_TRANSACTION_CANCELLED);
+    transaction_range_submit(&range, NULL);
+    cr_assert_eq(await(&fakes, &range.call), ERROR_TRANSACTION_CANCELLED);
+    transaction_get_done(&read);
+    transaction_range_done(&range);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
 static void must_not_be_done(struct client_call *call)
 {
     cr_assert_null(call, "done() after its transaction was destroyed");

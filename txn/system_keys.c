@@ -72,6 +72,14 @@ int system_key_server_keys(struct bytes_buffer *out, uint64_t server_id, struct 
     return error;
 }
 
+struct bytes system_key_removed_tag(tag_t tag, uint8_t ret_key[SYSTEM_KEY_REMOVED_TAG_BYTES])
+{
+    static_assert(SYSTEM_KEY_REMOVED_TAG_BYTES == sizeof("\xff/removedTags/") - 1 + 8, "the prefix and the tag");
+    memcpy(ret_key, KEY_REMOVED_TAGS_PREFIX.ptr, KEY_REMOVED_TAGS_PREFIX.len);
+    put_be64(ret_key + KEY_REMOVED_TAGS_PREFIX.len, tag);
+    return bytes_of(ret_key, SYSTEM_KEY_REMOVED_TAG_BYTES);
+}
+
 static bool take_prefix(struct bytes *key, struct bytes prefix)
 {
     if (!bytes_starts_with(*key, prefix))

@@ -10,6 +10,8 @@
  *                                   version on. The proxies turn each SET into a private mutation in that server's tag.
  *   \xff/moveKeysLock             8 bytes big-endian: the id of the data distributor, whose changes of shards alone count
  *   \xff/nextTag                    decimal text: tags below it have been used and never will be again
+ *   \xff/removedTags/<tag BE 8>     server id (8 bytes BE): that server was removed, in the same transaction that cleared it from serverList.
+ *                                   Kept for ever: it is how a server that returns years later learns of it
  *   \xff/dbLocked                   present: the database is locked; 16 bytes of the locker's id
  *   \xff/metadataVersion            10 bytes, a versionstamp
  *   \xff/lastEpoch                  decimal text: written by each recovery transaction
@@ -40,6 +42,7 @@ SCHEMA_DECLARE(server_value)
 #define KEY_SERVER_KEYS_PREFIX BYTES_LITERAL("\xff/serverKeys/")
 #define KEY_MOVE_KEYS_LOCK BYTES_LITERAL("\xff/moveKeysLock")
 #define KEY_NEXT_TAG BYTES_LITERAL("\xff/nextTag")
+#define KEY_REMOVED_TAGS_PREFIX BYTES_LITERAL("\xff/removedTags/")
 #define KEY_DB_LOCKED BYTES_LITERAL("\xff/dbLocked")
 #define KEY_COORDINATORS BYTES_LITERAL("\xff/coordinators")
 #define KEY_LAST_EPOCH BYTES_LITERAL("\xff/lastEpoch")
@@ -53,6 +56,9 @@ bool system_range_touches_metadata(struct bytes begin, struct bytes end);
 int system_key_server_list(struct bytes_buffer *out, uint64_t server_id);
 int system_key_key_servers(struct bytes_buffer *out, struct bytes begin);
 int system_key_server_keys(struct bytes_buffer *out, uint64_t server_id, struct bytes begin);
+enum { SYSTEM_KEY_REMOVED_TAG_BYTES = 22 };
+/* The same, in place. */
+struct bytes system_key_removed_tag(tag_t tag, uint8_t ret_key[SYSTEM_KEY_REMOVED_TAG_BYTES]);
 /* Parsers: false when `key` is not of that form. *ret_begin borrows from key. */
 bool system_key_parse_server_list(struct bytes key, uint64_t *ret_server_id);
 bool system_key_parse_key_servers(struct bytes key, struct bytes *ret_begin);

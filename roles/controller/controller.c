@@ -358,6 +358,65 @@ static void on_register(struct controller *controller, struct rpc_request *reque
     upkeep_look(controller);
 }
 
+/* What the workers host says how far it is durable. */
+static void note_hosted(struct controller *controller)
+{
+    list_each(node, after, &controller->workers) {
+        struct worker_info *worker = list_entry(node, struct worker_info, link);
+
+        for (uint32_t i = 0; i < worker->role_count; i++)
+            if (worker->roles[i].kind == ROLE_STORAGE)
+                note_durable(controller, worker->roles[i].id, worker->roles[i].version);
+    }
+}
+
+static bool names(const struct storage_servers *m, uint64_t id)
+{
+    for (uint32_t i = 0; i < m->ids_count; i++)
+        if (m->ids[i] == id)
+            return true;
+    return false;
+}
+
+static bool knows(const struct controller *controller, uint64_t id)
+{
+    for (uint32_t i = 0; i < controller->server_count; i++)
+        if (controller->servers[i].id == id)
+            return true;
+    return false;
+}
+
+/* The epoch began with the servers of its metadata; a list from before that, or before one that we heard, says nothing new. A new server is
+ * waited for until it says how far it is. */
+static void on_storage_servers(struct controller *controller, struct rpc_request *request)
+{
+    const struct storage_servers *m = MESSAGE_BODY(storage_servers, request->message);
+    struct message *reply;
+    uint32_t kept = 0;
+
+    if (controller->phase != CONTROLLER_ACCEPTING || m->ids_count == 0 || m->ids_count > STORAGE_SERVERS_MAX) {
+        rpc_fail(request, m->ids_count == 0 || m->ids_count > STORAGE_SERVERS_MAX ? ERROR_CLIENT_INVALID_OPERATION
+                                                                                   : ERROR_OPERATION_OBSOLETE);
+        return;
+    }
+    if (m->version >= controller->state.recovery_transaction_version && m->version >= controller->servers_version) {
+        controller->servers_version = m->version;
+        for (uint32_t i = 0; i < controller->server_count; i++)
+            if (names(m, controller->servers[i].id))
+                controller->servers[kept++] = controller->servers[i];
+        if (kept < controller->server_count)
+            PROBE(controller->env, "the controller waits no more for a storage server that was removed");
+        controller->server_count = kept;
+        for (uint32_t i = 0; i < m->ids_count && controller->server_count < STORAGE_SERVERS_MAX; i++)
+            if (!knows(controller, m->ids[i]))
+                controller->servers[controller->server_count++] = (struct known_server){.id = m->ids[i]};
+        note_hosted(controller);
+    }
+    (void)MESSAGE_NEW(done, &reply);
+    rpc_reply(request, reply);
+    upkeep_look(controller);
+}
+
 static void on_storage_durable(struct controller *controller, struct rpc_request *request)
 {
     const struct storage_durable *m = MESSAGE_BODY(storage_durable, request->message);
@@ -426,6 +485,7 @@ void controller_read_metadata(struct controller *controller, const struct kv_map
 
     (void)settings_read(controller, metadata);
     controller->server_count = 0;
+    controller->servers_version = 0;
     while (kv_map_at_or_after(metadata, key, &at, &value)) {
         struct server_value server;
         uint64_t id;
@@ -439,13 +499,7 @@ void controller_read_metadata(struct controller *controller, const struct kv_map
             break;
     }
     arena_done(&arena);
-    list_each(node, after, &controller->workers) {
-        struct worker_info *worker = list_entry(node, struct worker_info, link);
-
-        for (uint32_t i = 0; i < worker->role_count; i++)
-            if (worker->roles[i].kind == ROLE_STORAGE)
-                note_durable(controller, worker->roles[i].id, worker->roles[i].version);
-    }
+    note_hosted(controller);
 }
 
 /* ---- phases ---- */
@@ -560,6 +614,9 @@ static void on_request(void *ctx, struct rpc_request *request)
         break;
     case MESSAGE_storage_durable:
         on_storage_durable(controller, request);
+        break;
+    case MESSAGE_storage_servers:
+        on_storage_servers(controller, request);
         break;
     case MESSAGE_get_workers:
         on_get_workers(controller, request);

@@ -102,6 +102,7 @@ struct controller {
     struct list settings_watches;
     struct known_server *servers;       /* owned array: the database's storage servers */
     uint32_t server_count;
+    version_t servers_version; /* of the newest list that the distributor sent in this epoch; 0: none */
     struct recovery *recovery; /* NULL: none under way */
     struct adoption *adoption;
     struct op *upkeep;         /* a change of the state within the epoch under way (roles, generations) */

@@ -321,12 +321,18 @@ static int decide_removal(struct change *change)
 {
     struct removal *removal = change->parent;
     struct bytes_buffer key = {0};
+    uint8_t tag_key[SYSTEM_KEY_REMOVED_TAG_BYTES], id[8];
+    struct server_value server;
     struct bytes after;
 
     if (removal->entries->pair_count > 0)
         return ERROR_OPERATION_OBSOLETE;
     if (removal->listed->pair_count == 0)
         return 0;
+    if (message_decode(&schema_server_value, removal->listed->pairs[0].value, &change->arena, &server) != 0)
+        return ERROR_SERIALIZATION_FAILED;
+    put_be64(id, removal->server_id); /* its tag is dead: no log keeps anything for it, and it hears of it when it returns */
+    must(mutation_append(&change->writes, MUTATION_SET, system_key_removed_tag(server.tag, tag_key), bytes_of(id, sizeof(id))));
     must(system_key_server_list(&key, removal->server_id));
     must(key_after(&change->arena, bytes_buffer_bytes(&key), &after));
     must(mutation_append(&change->writes, MUTATION_CLEAR_RANGE, bytes_buffer_bytes(&key), after));

@@ -66,7 +66,8 @@ struct log_tag *log_tag_find(struct log_server *log, tag_t tag, bool create)
     if (log->tag_count * 2 >= log->tag_capacity)
         grow_tags(log);
     slot = tag_slot(log, tag);
-    *slot = (struct log_tag){.tag = tag, .used = true, .held = log_tag_is_held(log, tag)};
+    *slot = (struct log_tag){
+        .tag = tag, .used = true, .held = log_tag_is_held(log, tag), .removed = log_metadata_tag_removed(log, tag)};
     log->tag_count++;
     return slot;
 }
@@ -179,6 +180,7 @@ static void find_self(struct log_server *log)
             log->self = i;
     for (uint32_t i = 0; i < log->tag_capacity; i++)
         log->tags[i].held = log->tags[i].used && log_tag_is_held(log, log->tags[i].tag);
+    log_metadata_look_at_tags(log);
 }
 
 static void serve(struct log_server *log)

@@ -39,6 +39,7 @@ struct log_tag {
     tag_t tag;
     bool used;         /* a slot of the table that is taken */
     bool held;         /* log_system places it on this log */
+    bool removed;      /* its server was: what is here for it is needed by nobody */
     version_t popped;  /* its server has made everything through here durable */
     version_t newest;  /* the newest version with data for it */
 };
@@ -144,6 +145,9 @@ void log_memory_done(struct log_server *log);
 bool log_metadata_is_valid(struct bytes mutations);
 int log_metadata_add(struct log_server *log, version_t version, struct bytes mutations);
 void log_metadata_fold(struct log_server *log);
+/* Tags of servers that were removed, as far as that is known committed. look_at_tags: brings the table of tags in step. */
+bool log_metadata_tag_removed(const struct log_server *log, tag_t tag);
+void log_metadata_look_at_tags(struct log_server *log);
 void log_metadata_done(struct log_server *log);
 void log_on_get_metadata(struct log_server *log, struct rpc_request *request);
 

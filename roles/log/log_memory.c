@@ -7,7 +7,8 @@
  * Only known committed versions are let go. Their proxies have heard from every log, and ask no more: so whatever may come
  * again is here to be compared with, and a push costs no hash.
  *
- * A version may be forgotten when, for every tag held here that has data above what its server popped, it is at or below that pop. */
+ * A version may be forgotten when, for every tag held here that has data above what its server popped, it is at or below that pop. The tag
+ * of a server that was removed holds nothing up. */
 #include "net/mem.h"
 #include "net/buggify.h"
 #include "roles/log/log_internal.h"
@@ -156,7 +157,7 @@ static version_t forgettable_through(const struct log_server *log)
     for (uint32_t i = 0; i < log->tag_capacity; i++) {
         const struct log_tag *tag = &log->tags[i];
 
-        if (tag->held && tag->newest > tag->popped && tag->popped < safe)
+        if (tag->held && !tag->removed && tag->newest > tag->popped && tag->popped < safe)
             safe = tag->popped;
     }
     return safe;

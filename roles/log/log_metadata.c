@@ -7,6 +7,7 @@
 #include "net/planted_bug.h"
 #include "roles/log/log_internal.h"
 #include "txn/mutation.h"
+#include "txn/system_keys.h"
 
 /* As kv_map_apply and, later, kv_map_dump take it. */
 bool log_metadata_is_valid(struct bytes mutations)
@@ -41,8 +42,39 @@ int log_metadata_add(struct log_server *log, version_t version, struct bytes mut
     return 0;
 }
 
+/* ---- removed servers ---- */
+
+bool log_metadata_tag_removed(const struct log_server *log, tag_t tag)
+{
+    uint8_t text[SYSTEM_KEY_REMOVED_TAG_BYTES];
+    struct bytes value;
+
+    return kv_map_get(log->metadata, system_key_removed_tag(tag, text), &value);
+}
+
+void log_metadata_look_at_tags(struct log_server *log)
+{
+    for (uint32_t i = 0; i < log->tag_capacity; i++)
+        log->tags[i].removed = log->tags[i].used && log_metadata_tag_removed(log, log->tags[i].tag);
+}
+
+static bool touches_removed_tags(struct bytes mutations)
+{
+    struct mutation m;
+
+    while (mutation_next(&mutations, &m) == 0)
+        if (bytes_starts_with(m.param1, KEY_REMOVED_TAGS_PREFIX) ||
+            (m.type == MUTATION_CLEAR_RANGE && bytes_compare(m.param1, KEY_REMOVED_TAGS_PREFIX) < 0 &&
+             bytes_compare(m.param2, KEY_REMOVED_TAGS_PREFIX) > 0))
+            return true;
+    return false;
+}
+
+/* ---- folding ---- */
+
 void log_metadata_fold(struct log_server *log)
 {
+    bool tags_changed = false;
     size_t folded = 0;
 
     while (folded < log->tail_count && (log->tail[folded].version <= log->known_committed ||
@@ -54,12 +86,17 @@ void log_metadata_fold(struct log_server *log)
 
             assert(error == 0); /* log_metadata_is_valid was asked before it came here */
             log->metadata_version = tail->version;
+            tags_changed = tags_changed || touches_removed_tags(tail->mutations);
         }
         mem_free((void *)(uintptr_t)tail->mutations.ptr);
     }
     if (folded > 0) {
         memmove(log->tail, log->tail + folded, (log->tail_count - folded) * sizeof(*log->tail));
         log->tail_count -= folded;
+    }
+    if (tags_changed) {
+        PROBE(log->env, "a log hears that a storage server was removed");
+        log_metadata_look_at_tags(log);
     }
 }
 

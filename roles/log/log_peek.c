@@ -144,6 +144,10 @@ static version_t popped_of(struct log_server *log, tag_t id)
 {
     struct log_tag *tag = log_tag_find(log, id, false);
 
+    if (log_metadata_tag_removed(log, id)) {
+        PROBE(log->env, "a storage server that was removed hears of it from a log");
+        return VERSION_MAX;
+    }
     return tag == NULL ? 0 : tag->popped;
 }
 

@@ -197,6 +197,8 @@ static void commit_done(struct engine_commit *commit, int error)
         answer_init(storage, 0);
         storage_pull_start(storage);
     }
+    if (storage->removed)
+        storage_end(storage, ERROR_WORKER_REMOVED);
     storage_pull_look(storage);
     if (storage->ops.invariant != NULL)
         storage->ops.invariant(storage->ops.owner);

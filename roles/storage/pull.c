@@ -53,7 +53,9 @@ static void end_removed(struct storage_server *storage, version_t kept)
     TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageStreamGone", {"Id", trace_id(storage->id)},
           {"Tag", trace_int(storage->tag)}, {"Durable", trace_int(storage->durable)},
           {"Version", trace_int(storage_version(storage))}, {"KeptAbove", trace_int(kept)});
-    storage_end(storage, ERROR_WORKER_REMOVED);
+    storage->removed = kept == VERSION_MAX;
+    if (!storage->removed || storage->commit == NULL)
+        storage_end(storage, ERROR_WORKER_REMOVED);
 }
 
 static enum op_result look(struct op *op)
@@ -64,7 +66,7 @@ static enum op_result look(struct op *op)
 
     storage->pull.described = false;
     rpc_call_clear(&storage->pull.call);
-    if (storage->ended || storage->discarding || d->generations_count == 0)
+    if (storage->ended || storage->removed || storage->discarding || d->generations_count == 0)
         return op_wait(op, LOOK);
     if (must_wait_for_memory(storage)) {
         PROBE(storage->env, "storage pulls nothing until a commit frees memory");

@@ -482,6 +482,11 @@ int64_t storage_server_check(struct storage_server *storage, void (*report)(void
 
 /* ---- what it says of itself ---- */
 
+bool storage_server_was_removed(const struct storage_server *storage)
+{
+    return storage->removed && storage->ended && storage->commit == NULL;
+}
+
 uint64_t storage_server_id(const struct storage_server *storage)
 {
     return storage->id;

@@ -26,6 +26,8 @@ void storage_server_described(struct storage_server *storage, const struct descr
 int64_t storage_server_check(struct storage_server *storage, void (*report)(void *ctx, struct bytes key, const char *what),
                              void *ctx);
 
+/* The database has removed it (its logs say so), and no job writes its files any more: nobody needs them. */
+bool storage_server_was_removed(const struct storage_server *storage);
 uint64_t storage_server_id(const struct storage_server *storage);
 tag_t storage_server_tag(const struct storage_server *storage);
 version_t storage_server_durable_version(const struct storage_server *storage);

@@ -109,6 +109,7 @@ struct storage_server {
     bool registered;
     bool recorded; /* the record is durable: we exist */
     bool ended;
+    bool removed;  /* the logs say that the tag is nobody's any more: ends when no commit is under way */
     struct rpc_request *init_request; /* owned until answered */
 
     struct arena description_arena;

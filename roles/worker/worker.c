@@ -4,8 +4,8 @@
  * that ends by itself is destroyed at the end of the turn, and named in registrations until a later epoch is described;
  * a log, storage server or coordinator that ends so takes its process with it: its supervisor starts it again, with a
  * back-off, and it goes on from its files when what was wrong (a full disk) has passed. One whose files are damaged is not
- * started, and the process goes on without it; so it does without a storage server that was removed, or whose database's
- * creation never ended: another start would find it the same. */
+ * started, and the process goes on without it; so it does without a storage server that was removed (whose files then go, too), or
+ * whose database's creation never ended: another start would find it the same. */
 #include <stdio.h>
 
 #include "net/buggify.h"
@@ -92,7 +92,7 @@ static void role_ended(void *host, enum role_kind kind, uint64_t role_id, int er
 static void reap(struct ready *ready)
 {
     struct worker *worker = container_of(ready, struct worker, reap);
-    bool fatal = worker->coordinator_ended;
+    bool fatal = worker->coordinator_ended, removed;
 
     list_each(node, after, &worker->roles) {
         struct hosted *hosted = list_entry(node, struct hosted, link);
@@ -101,7 +101,12 @@ static void reap(struct ready *ready)
             continue;
         fatal |= hosted->kind == ROLE_STORAGE ? hosted->error != ERROR_WORKER_REMOVED
                                               : hosted->kind == ROLE_LOG && hosted->error != ERROR_TLOG_STOPPED;
+        removed = hosted->kind == ROLE_STORAGE && storage_server_was_removed(hosted->role);
         hosting_destroy(hosted);
+        if (removed) {
+            PROBE(worker->env, "the files of a storage server that was removed are deleted");
+            hosting_remove(worker, ROLE_STORAGE, hosted->id);
+        }
     }
     worker_changed(worker);
     if (fatal)

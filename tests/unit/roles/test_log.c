@@ -1,5 +1,6 @@
 /* What a log server promises, one behaviour a test; test_log_model.c does it all at random. */
 #include "tests/unit/roles/log_bench.h"
+#include "txn/system_keys.h"
 
 static struct bench bench;
 
@@ -554,6 +555,44 @@ Test(log, a_tag_that_lags_keeps_what_it_needs)
     cr_assert_eq(MESSAGE_BODY(peek_reply, message)->versions[0].version, BEGIN + 6);
     message_unref(message);
     cr_assert_eq(read_all(1, BEGIN + 5, &peeks), 5);
+}
+
+static struct bytes removal_of(tag_t tag, struct bytes_buffer *table)
+{
+    uint8_t key[SYSTEM_KEY_REMOVED_TAG_BYTES];
+
+    cr_assert_eq(mutation_append(table, MUTATION_SET, system_key_removed_tag(tag, key), BYTES_LITERAL("server 1")), 0);
+    return bytes_buffer_bytes(table);
+}
+
+Test(log, the_tag_of_a_removed_server_holds_nothing_up_and_says_so)
+{
+    struct bytes_buffer table = {0};
+    struct message *message;
+
+    push_many(10, 1, 10);
+    push_many(10, 2, 10);
+    say_committed(&bench, BEGIN + 20);
+    pop(&bench, 2, BEGIN + 20);
+    cr_assert_eq(answer_of(&bench, ask(&bench, push_message(BEGIN + 21, BEGIN + 20, BEGIN + 20, 2, bytes_none(), removal_of(1, &table))), NULL), 0);
+    cr_assert_eq(metric(&bench, "popped_version"), BEGIN, "that is not known to be committed");
+    message = peek(1, BEGIN);
+    cr_assert_eq(MESSAGE_BODY(peek_reply, message)->popped, 0);
+    message_unref(message);
+    say_committed(&bench, BEGIN + 21);
+    cr_assert_eq(metric(&bench, "popped_version"), BEGIN + 21);
+    message = peek(1, BEGIN);
+    cr_assert_eq(MESSAGE_BODY(peek_reply, message)->popped, VERSION_MAX);
+    message_unref(message);
+    message = peek(3, BEGIN);
+    cr_assert_eq(MESSAGE_BODY(peek_reply, message)->popped, 0, "a tag that is new here is another matter");
+    message_unref(message);
+    push_many(1, 2, 1); /* says that it is committed */
+    cr_assert_eq(restart(&bench, FAKE_KEEP_ALL, NULL), 0);
+    message = peek(1, BEGIN);
+    cr_assert_eq(MESSAGE_BODY(peek_reply, message)->popped, VERSION_MAX, "a restart does not forget it");
+    message_unref(message);
+    bytes_buffer_done(&table);
 }
 
 Test(log, what_a_tag_popped_is_known_after_a_restart_that_lost_the_versions)

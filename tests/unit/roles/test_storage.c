@@ -507,6 +507,21 @@ Test(storage, popped_above_durable_means_removed)
     lab_done(&lab);
 }
 
+Test(storage, whose_tag_is_nobodys_was_removed_and_its_files_may_go)
+{
+    struct lab lab;
+    struct lab_generation *generation;
+
+    lab_owned(&lab, 35);
+    generation = &lab.generations[0];
+    generation->logs[0].popped = generation->logs[1].popped = VERSION_MAX;
+    lab_push_set(&lab, 10, 5, "never taken");
+    lab_run(&lab, SIM_SECOND_US);
+    cr_assert_eq(lab.ended, ERROR_WORKER_REMOVED);
+    cr_assert(storage_server_was_removed(lab_server(&lab)));
+    lab_done(&lab);
+}
+
 Test(storage, nonsense_from_a_log_is_counted_and_another_log_asked)
 {
     struct lab lab;

@@ -64,6 +64,7 @@
     X(dd_shards_per_server_min, 16, 1, 4, "shards are not merged when there are fewer for each server")                       \
     X(dd_balance_percent, 25, 10, 50, "the gap between the fullest and the emptiest server, of the mean, that is evened out") \
     X(dd_settle_us, 10000000, 500000, 5000000, "a shard that has moved is not moved for balance before")                      \
+    X(dd_disturb, 0, 0, 1, "1: shards are moved, split and merged for no reason as well: for tests")                         \
     X(dd_moves_max, 64, 1, 64, "moves in flight in the cluster")                                                             \
     X(dd_moves_per_server, 4, 1, 4, "moves in flight to a server, and from one")                                              \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \

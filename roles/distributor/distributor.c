@@ -88,7 +88,7 @@ static void act(struct distributor *self, const struct plan_action *action)
     if (action->kind == PLAN_MOVE || action->kind == PLAN_CANCEL)
         move_start(self, action);
     else
-        resize_start(self, action);
+        resize_start(self, action, bytes_none());
 }
 
 static void plan_fired(struct env_timer *timer)
@@ -103,6 +103,10 @@ static void plan_fired(struct env_timer *timer)
     self->plans++;
     for (uint32_t i = 0; i < self->plan.count; i++)
         act(self, &self->plan.actions[i]);
+    if (self->env->knobs.dd_disturb && !self->settings.off)
+        disturb(self);
+    if (self->env->knobs.dd_disturb)
+        distributor_plan_soon(self);
     if (!self->settings.off)
         clear_away(self);
 }

@@ -82,7 +82,12 @@ void trackers_judge(struct distributor *self);
 
 /* ---- move.c, resize.c ---- */
 void move_start(struct distributor *self, const struct plan_action *action);
-void resize_start(struct distributor *self, const struct plan_action *action);
+/* key: where to cut; empty: one of the shard's servers is asked. */
+void resize_start(struct distributor *self, const struct plan_action *action, struct bytes key);
+
+/* ---- disturb.c: for tests ---- */
+/* Moves, splits or merges something for no reason. */
+void disturb(struct distributor *self);
 
 /* ---- servers.c: recruits and removes storage servers, tells the controller ---- */
 void servers_start(struct distributor *self);

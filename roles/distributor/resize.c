@@ -64,7 +64,7 @@ static enum op_result run_ask(struct op *op)
     struct message *message;
     struct get_shard_split *m;
 
-    if (resize->merge)
+    if (resize->merge || resize->key_count > 0)
         return op_move(op, CHANGE);
     server = server_to_ask(resize);
     if (server == NULL)
@@ -266,7 +266,7 @@ static const struct op_stage stages[STAGES] = {
 };
 static const struct op_type type = {"resize", stages, STAGES, READY_COMMIT, ended};
 
-void resize_start(struct distributor *self, const struct plan_action *action)
+void resize_start(struct distributor *self, const struct plan_action *action, struct bytes key)
 {
     struct picture *picture = self->picture;
     struct resize *resize = mem_zalloc(sizeof(*resize));
@@ -284,5 +284,7 @@ void resize_start(struct distributor *self, const struct plan_action *action)
         must(bytes_buffer_append(&resize->middle, picture_shard_begin(resize->next)));
     }
     must(bytes_buffer_append(&resize->end, picture_shard_end(picture, action->shard + (resize->merge ? 1 : 0))));
+    if (key.len > 0)
+        must(arena_copy(&resize->arena, key, &resize->keys[resize->key_count++]));
     op_start(&resize->op, &type, &self->ops);
 }

@@ -54,7 +54,15 @@
     X(COMMIT_OLD_TERM, "raft-commits-old-term-by-counting", "a leader commits an entry of an older term by its copies")         \
     X(SNAPSHOT_LOSES_TAIL, "raft-snapshot-loses-tail", "a snapshot takes the place of the entries behind it as well")           \
     X(WATCH_MISSED, "watch-missed", "what changed before the watch came to its server does not count")                         \
-    X(FENCE_NOT_AWAITED, "fence-not-awaited", "a lost commit is taken for decided before its fence has committed")
+    X(FENCE_NOT_AWAITED, "fence-not-awaited", "a lost commit is taken for decided before its fence has committed")              \
+    X(FETCH_LOSES_UPDATES, "fetch-loses-updates", "what is written between a chunk's version and its coming in is dropped")     \
+    X(FETCH_APPLIES_TWICE, "fetch-applies-twice", "what a chunk holds already is applied to it again")                          \
+    X(CHUNK_OF_NOW, "chunk-at-wrong-version", "a source gives a chunk as it is now, not as it was asked for")                   \
+    X(READY_BEFORE_DURABLE, "ready-before-durable", "a destination says that it is ready with what a crash would take")         \
+    X(TWO_OWNERS, "two-owners-after-move", "a source goes on serving what it gave up")                                          \
+    X(SOURCE_DROPS_EARLY, "source-drops-too-early", "a source gets no more writes once its shard moves")                        \
+    X(CHUNK_NOT_ROLLED_BACK, "chunk-survives-roll-back", "what a roll-back took of a fetched piece is not fetched again")       \
+    X(LOCATION_KEPT, "location-never-invalidated", "a client asks the old place of a shard for ever")
 
 #define PLANTED_BUG_ID(id, name, breaks) PLANTED_##id,
 enum planted_bug { PLANTED_NONE, PLANTED_BUG_TABLE(PLANTED_BUG_ID) };

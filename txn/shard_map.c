@@ -10,6 +10,7 @@
 #include "net/arena.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "txn/keys.h"
 
 /* Immutable but for what is derived. */
@@ -123,7 +124,8 @@ static void team_derive(const struct shard_map *map, struct team *team)
             continue;
         if (i < team->source_count)
             team->readable[team->view.readable_count++] = server;
-        add_tag(team, server->tag);
+        if (i >= team->source_count || team->id_count == team->source_count || !PLANTED_BUG(SOURCE_DROPS_EARLY))
+            add_tag(team, server->tag);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 #include "roles/storage/watches.h"
 
@@ -161,6 +162,8 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
     TRACE(storage->env, SEVERITY_DEBUG, "StorageShard", {"Id", trace_id(storage->id)}, {"Version", trace_int(version)},
           {"Begin", trace_str(bytes_print(mutation.param1, begin, sizeof(begin)))},
           {"End", trace_str(bytes_print(value.end, end, sizeof(end)))}, {"State", trace_int(value.state)});
+    if (value.state == SERVER_KEYS_NONE && PLANTED_BUG(TWO_OWNERS))
+        goto out;
     if (value.state == SERVER_KEYS_READY)
         error = check_ready(storage, mutation.param1, value.end);
     else if (value.state == SERVER_KEYS_NONE && ownership_holds_some(storage->owned, mutation.param1, value.end))

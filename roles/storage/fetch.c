@@ -20,6 +20,7 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 #include "txn/digest.h"
 
@@ -342,7 +343,7 @@ static int enter_chunk(struct fetch *fetch, const struct fetch_range_reply *repl
     error = storage_apply_data(storage, version, MUTATION_CLEAR_RANGE, at, reply->through);
     if (error == 0)
         error = set_pairs(storage, version, reply->pairs);
-    if (error == 0)
+    if (error == 0 && !PLANTED_BUG(FETCH_LOSES_UPDATES))
         error = storage_buffer_apply(storage, version, at, reply->through, reply->version);
     if (error == 0)
         error = storage_assign(storage, version, at, reply->through, HELD_FETCHED);

@@ -5,6 +5,7 @@
 
 #include "net/error.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 
 #define SELF struct held_shard
 SCHEMA_DEFINE(held_shard, held_shard_fields)
@@ -211,7 +212,7 @@ enum ownership_progress ownership_progress(const struct ownership *ownership, st
 
         if (bytes_compare(shard->begin, at) > 0)
             return OWNERSHIP_NOT_HELD;
-        if (!is_whole(shard->state) || shard->since > durable)
+        if (!is_whole(shard->state) || (shard->since > durable && !PLANTED_BUG(READY_BEFORE_DURABLE)))
             progress = OWNERSHIP_FETCHING;
         at = shard->end;
     }

@@ -4,6 +4,7 @@
  * read. Only what is readable here as of the chunk's version is given, checked when its turn has come. */
 #include "net/buggify.h"
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 #include "txn/digest.h"
 
@@ -52,7 +53,8 @@ static int read_chunk(struct storage_server *storage, const struct fetch_range *
                       struct fetch_range_reply *reply)
 {
     bool more = false;
-    int error = storage_walk_range(storage, (struct key_range){m->begin, m->end}, m->version, STORAGE_CHUNK_PAIRS_MAX,
+    version_t version = PLANTED_BUG(CHUNK_OF_NOW) ? storage_version(storage) : m->version;
+    int error = storage_walk_range(storage, (struct key_range){m->begin, m->end}, version, STORAGE_CHUNK_PAIRS_MAX,
                                    bytes_limit(storage, m), &reply->count, &more);
 
     reply->pairs = bytes_buffer_bytes(&storage->pairs);

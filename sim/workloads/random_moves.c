@@ -202,6 +202,8 @@ static int draw_shard(struct map *map, struct shard **ret_shard)
     if (sim_actor_random(map->actor, 5) == 0)
         return 0;
     error = sim_read_range(map->transaction, bytes_of(&first, 1), KEY_SYSTEM_BEGIN, &range);
+    if (error == 0 && range.count == 0)
+        error = sim_read_range(map->transaction, bytes_none(), KEY_SYSTEM_BEGIN, &range);
     if (error != 0 || range.count == 0)
         return error;
     key = range.pairs[sim_actor_random(map->actor, range.count)].key;

@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "net/buggify.h"
+#include "net/planted_bug.h"
 #include "txn/client/client_internal.h"
 
 /* ---- servers ---- */
@@ -137,7 +138,7 @@ void location_forget(struct client *client, struct bytes key, bool before)
 {
     size_t index;
 
-    if (find_index(client, key, before, &index))
+    if (find_index(client, key, before, &index) && !PLANTED_BUG(LOCATION_KEPT))
         remove_at(client, index, 1);
 }
 

@@ -185,8 +185,38 @@ static bool spin(struct env_posix *posix)
     return false;
 }
 
+enum { SHARE_US = 1000000 };
+
+/* The loop slept from then until now. */
+static void count_sleep(struct env_posix *posix, int64_t slept_from_us)
+{
+    int64_t now_us = clock_us(CLOCK_MONOTONIC), began_us = atomic_load_explicit(&posix->share_began_us, memory_order_relaxed);
+    int64_t passed_us = now_us - began_us;
+
+    posix->slept_us += now_us - slept_from_us;
+    if (passed_us < SHARE_US)
+        return;
+    atomic_store_explicit(&posix->share_busy_millionths,
+                          posix->slept_us >= passed_us ? 0 : (uint32_t)((passed_us - posix->slept_us) * 1000000 / passed_us),
+                          memory_order_relaxed);
+    atomic_store_explicit(&posix->share_began_us, now_us, memory_order_relaxed);
+    posix->slept_us = 0;
+}
+
+double env_posix_busyness(struct env *env)
+{
+    struct env_posix *posix = env_posix_of(env);
+    int64_t passed_us = clock_us(CLOCK_MONOTONIC) - atomic_load_explicit(&posix->share_began_us, memory_order_relaxed);
+
+    if (passed_us > 2 * SHARE_US) /* it has slept, or worked, ever since */
+        return atomic_load_explicit(&posix->sleeping, memory_order_relaxed) ? 0 : 1;
+    return atomic_load_explicit(&posix->share_busy_millionths, memory_order_relaxed) / 1e6;
+}
+
 static void sleep_until(struct env_posix *posix, int64_t deadline_us)
 {
+    int64_t now_us;
+
     if (spin(posix))
         return;
     atomic_store(&posix->sleeping, true);
@@ -195,7 +225,9 @@ static void sleep_until(struct env_posix *posix, int64_t deadline_us)
         arm_timer(posix, deadline_us);
         posix->delivered = 0;
         posix->awake = false;
+        now_us = clock_us(CLOCK_MONOTONIC);
         event_base_loop(posix->base, EVLOOP_ONCE);
+        count_sleep(posix, now_us);
     }
     atomic_store(&posix->sleeping, false);
 }
@@ -339,6 +371,7 @@ int env_posix_create(const struct env_posix_options *options, struct env **ret_e
         return ERROR_OUT_OF_MEMORY;
     env_init(&posix->env, &posix_ops);
     posix->env.turn_us = clock_us(CLOCK_MONOTONIC);
+    atomic_store(&posix->share_began_us, posix->env.turn_us);
     posix->wake_fd = posix->timer_fd = posix->signal_fd = -1;
     posix->timer_armed_us = INT64_MAX;
     posix->on_signal = options->on_signal;

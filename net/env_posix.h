@@ -14,6 +14,7 @@ struct env_posix_options {
      * lines of SEVERITY_WARN and above go to stderr if trace_stderr, the others nowhere. Copied. */
     const char *trace_dir;
     uint32_t trace_port;
+    const char *trace_group; /* what each line says as "LogGroup", as it is; NULL or "": nothing. Copied */
     bool trace_stderr;
     enum severity trace_severity_min; /* 0: SEVERITY_INFO */
 
@@ -44,6 +45,9 @@ int env_posix_run(struct env *env);
 
 /* Thread-safe: env_posix_run returns after the present turn (or at once when it is called next). */
 void env_posix_stop(struct env *env);
+
+/* Thread-safe: the share of the last second or two that the loop was at work and not asleep, 0 to 1. */
+double env_posix_busyness(struct env *env);
 
 /* Thread-safe, lock-free: makes the loop call on_wake soon. Costs a system call only when the loop sleeps.
  *

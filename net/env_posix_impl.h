@@ -24,6 +24,7 @@ struct worker {
 
 struct trace_sink {
     char *dir; /* owned; NULL: no files */
+    struct bytes_buffer tail; /* what a line ends with */
     uint32_t port;
     bool to_stderr;
     enum severity severity_min;
@@ -45,6 +46,9 @@ struct env_posix {
     sigset_t old_mask;      /* valid while signal_fd >= 0 */
     atomic_bool sleeping;
     atomic_bool stopped;
+    int64_t slept_us;                     /* since share_began_us */
+    _Atomic int64_t share_began_us;       /* the loop writes these two, about once a second */
+    _Atomic uint32_t share_busy_millionths; /* of the time before */
     bool exited;
     int exit_status;
     bool awake;         /* turn_us is of this wake-up */

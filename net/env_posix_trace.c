@@ -18,6 +18,16 @@
 
 enum { BUFFER_BYTES_MAX = 64 * 1024, OLD_FILES_MAX = 1000 };
 
+static int make_tail(struct trace_sink *sink, const char *group)
+{
+    bool grouped = group != NULL && group[0] != '\0';
+    int error = grouped ? bytes_buffer_append(&sink->tail, BYTES_LITERAL(",\"LogGroup\":\"")) : 0;
+
+    if (error == 0 && grouped)
+        error = bytes_buffer_append(&sink->tail, bytes_of_string(group));
+    return error != 0 ? error : bytes_buffer_append(&sink->tail, grouped ? BYTES_LITERAL("\"}\n") : BYTES_LITERAL("}\n"));
+}
+
 int posix_trace_init(struct env_posix *posix, const struct env_posix_options *options)
 {
     struct trace_sink *sink = &posix->trace;
@@ -33,7 +43,7 @@ int posix_trace_init(struct env_posix *posix, const struct env_posix_options *op
     if (sink->dir == NULL)
         return ERROR_OUT_OF_MEMORY;
     memcpy(sink->dir, options->trace_dir, strlen(options->trace_dir) + 1);
-    return 0;
+    return make_tail(sink, options->trace_group);
 }
 
 /* ---- files ---- */
@@ -165,12 +175,13 @@ void posix_trace(struct env *env, enum severity severity, struct bytes json_line
             write_to_stderr(json_line);
         return;
     }
-    if (sink->buffer.len + json_line.len + 1 > BUFFER_BYTES_MAX)
+    json_line.len--; /* its end is the tail's */
+    if (sink->buffer.len + json_line.len + sink->tail.len > BUFFER_BYTES_MAX)
         posix_trace_flush(posix);
-    if (bytes_buffer_reserve(&sink->buffer, json_line.len + 1) != 0)
+    if (bytes_buffer_reserve(&sink->buffer, json_line.len + sink->tail.len) != 0)
         return;
     bytes_buffer_append(&sink->buffer, json_line);
-    bytes_buffer_append(&sink->buffer, BYTES_LITERAL("\n"));
+    bytes_buffer_append(&sink->buffer, bytes_buffer_bytes(&sink->tail));
     if (severity >= SEVERITY_ERROR) /* the process may not live to the end of the turn */
         posix_trace_flush(posix);
 }
@@ -181,6 +192,7 @@ void posix_trace_done(struct env_posix *posix)
 
     posix_trace_flush(posix);
     bytes_buffer_done(&sink->buffer);
+    bytes_buffer_done(&sink->tail);
     mem_free(sink->dir);
     if (sink->fd >= 0)
         close(sink->fd);

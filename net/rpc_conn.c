@@ -342,6 +342,7 @@ static bool take_hello(struct rpc_conn *conn, const struct frame *frame)
     conn->from_client = hello.client;
     if (hello.version != QUOIN_PROTOCOL_VERSION) {
         rpc->counters.wrong_version++;
+        rpc->counters.foreign_version = hello.version;
         return refuse(conn, ERROR_INCOMPATIBLE_PROTOCOL_VERSION);
     }
     if (!uid_is_none(own) && !uid_is_none(conn->cluster_id) && !uid_equal(own, conn->cluster_id)) {

@@ -404,6 +404,11 @@ static void the_client_tells_what_it_knows(void)
     CHECK_EQ(quoin_future_get_uint64(future, &protocol), 0);
     CHECK(protocol != 0);
     quoin_future_destroy(future);
+    future = quoin_database_get_server_protocol(db, protocol); /* no other one will come */
+    CHECK(!quoin_future_is_ready(future));
+    quoin_future_cancel(future);
+    CHECK_EQ(wait_for(future), 1101);
+    CHECK(quoin_database_get_main_thread_busyness(db) >= 0 && quoin_database_get_main_thread_busyness(db) <= 1);
     future = quoin_database_reboot_worker(db, "nobody", 6, false, 0);
     CHECK_EQ(quoin_future_block_until_ready(future), 0);
     quoin_future_destroy(future);
@@ -412,10 +417,12 @@ static void the_client_tells_what_it_knows(void)
 static void a_timeout_says_what_was_in_the_way(void)
 {
     struct quoin_database *nowhere;
+    struct quoin_future *protocol;
     struct quoin_transaction *txn;
     char why[512];
 
     CHECK_EQ(quoin_open_text("a:b@127.0.0.1:1", &nowhere), 0);
+    protocol = quoin_database_get_server_protocol(nowhere, 0);
     CHECK_EQ(quoin_transaction_create(nowhere, &txn), 0);
     CHECK_EQ(set_number(txn, QUOIN_OPTION_TIMEOUT, 500), 0);
     CHECK_EQ(get_error(txn, "k"), QUOIN_ERROR_TRANSACTION_TIMED_OUT);
@@ -423,6 +430,8 @@ static void a_timeout_says_what_was_in_the_way(void)
     quoin_transaction_reset(txn);
     CHECK_EQ(quoin_transaction_explain(txn, why, sizeof(why))[0], '\0');
     quoin_transaction_destroy(txn);
+    CHECK(!quoin_future_is_ready(protocol)); /* nobody there who could say it */
+    quoin_future_destroy(protocol);
     quoin_database_destroy(nowhere);
 }
 

@@ -1,7 +1,9 @@
 """libfdb_c.so: its names, its headers, and its contract at many API versions."""
+import json
 import os
 import re
 import subprocess
+import sys
 
 from harness import BUILD, TOP
 
@@ -80,6 +82,37 @@ def test_what_foundationdbs_own_c_programs_do_works(scratch, _long):
     run = subprocess.run(["clang", "-x", "c++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-I", HEADERS, as_cpp], capture_output=True,
                          text=True)
     assert run.returncode == 0, run.stderr
+
+
+SETUP = """import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+library.fdb_select_api_version_impl(720, 720)
+print(library.fdb_setup_network())"""
+
+
+def run_with_options(command, **options):
+    env = dict(os.environ, **{f"FDB_NETWORK_OPTION_{name}": value for name, value in options.items()})
+    return subprocess.run(command, stdin=subprocess.DEVNULL, env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_the_network_traces_as_its_options_say(scratch, _long):
+    directory = scratch.path("traces")
+    os.mkdir(directory)
+    tester = [os.path.join(TOP, "build", BUILD, "tests/real/quoin-fdb-contract"), os.path.join(LIBRARIES, "libfdb_c.so"), "720", "memory:"]
+    run = run_with_options(tester, TRACE_ENABLE=directory, TRACE_LOG_GROUP="group 7", TRACE_FORMAT="json", TRACE_ROLL_SIZE="400",
+                           TRACE_MAX_LOGS_SIZE="800", KNOB="rpc_ping_interval_us=500000:a_knob_of_foundationdb=7")
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    files = sorted(os.listdir(directory), key=lambda name: int(name.split(".")[3]))
+    assert 1 <= len(files) <= 2, files
+    lines = []
+    for name in files:
+        with open(os.path.join(directory, name)) as file:
+            lines += [json.loads(line) for line in file]
+    assert lines and all(line["LogGroup"] == "group 7" and "Type" in line for line in lines), lines
+    for wrong in ({"TRACE_FORMAT": "yaml"}, {"KNOB": "rpc_ping_interval_us"}, {"KNOB": "rpc_ping_interval_us=soon"},
+                  {"TRACE_LOG_GROUP": '"'}, {"TRACE_CLOCK_SOURCE": "sundial"}, {"TRACE_ROLL_SIZE": "-1"}):
+        run = run_with_options([sys.executable, "-c", SETUP, tester[1]], **wrong)
+        assert run.stdout.strip() == "2022", (wrong, run)
 
 
 def test_the_readme_names_every_option_without_effect(_scratch, _long):

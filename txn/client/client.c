@@ -72,6 +72,40 @@ void client_wait_controller(struct client_call *call, struct op *op, struct clie
         list_push_back(&client->waiting_controller, &call->link);
 }
 
+/* ---- the protocol ---- */
+
+static bool tell_protocol(const struct client *client, struct client_protocol *protocol)
+{
+    if (client->protocol == 0 || client->protocol == protocol->expected)
+        return false;
+    protocol->version = client->protocol;
+    client_call_end(&protocol->call, 0);
+    return true;
+}
+
+void client_protocol_start(struct client_protocol *protocol, struct op *op, struct client *client)
+{
+    client_call_begin(&protocol->call, op, client->env, unlink_call);
+    if (!tell_protocol(client, protocol))
+        list_push_back(&client->waiting_protocol, &protocol->call.link);
+}
+
+/* A coordinator answered, or said that it speaks another version. */
+static void protocol_heard(struct client *client, uint64_t version)
+{
+    struct list waiting;
+
+    client->protocol = version;
+    list_init(&waiting);
+    list_splice(&waiting, &client->waiting_protocol);
+    while (!list_empty(&waiting)) {
+        struct client_call *call = list_entry(list_pop_front(&waiting), struct client_call, link);
+
+        if (!tell_protocol(client, container_of(call, struct client_protocol, call)))
+            list_push_back(&client->waiting_protocol, &call->link);
+    }
+}
+
 /* ---- the description ---- */
 
 static bool is_newer(const struct description *a, const struct description *b)
@@ -243,6 +277,10 @@ static void note_coordinator(struct client *client, struct coordinator *coordina
 
     coordinator->asked = true;
     coordinator->error = error;
+    if (error == 0)
+        protocol_heard(client, QUOIN_PROTOCOL_VERSION);
+    else if (error == ERROR_INCOMPATIBLE_PROTOCOL_VERSION)
+        protocol_heard(client, rpc_counters(client->rpc)->foreign_version);
     if (error != 0)
         return;
     reply = MESSAGE_BODY(get_leader_reply, message);
@@ -530,6 +568,7 @@ static void init_lists(struct client *client)
 {
     list_init(&client->waiting_ready);
     list_init(&client->waiting_controller);
+    list_init(&client->waiting_protocol);
     for (int i = 0; i < GRV_CLASSES; i++)
         list_init(&client->grv[i].waiting);
     list_init(&client->grv_batches);
@@ -603,6 +642,7 @@ void client_destroy(struct client *client)
     env_ready_cancel(&client->turn_end);
     end_all(&client->waiting_ready, ERROR_OPERATION_CANCELLED);
     end_all(&client->waiting_controller, ERROR_OPERATION_CANCELLED);
+    end_all(&client->waiting_protocol, ERROR_OPERATION_CANCELLED);
     client_watches_stop(client);
     op_cancel_all(&client->ops);
     client_watches_done(&client->watches);

@@ -85,3 +85,11 @@ char *client_explain(const struct client *client, char *out, size_t out_size);
 void client_wait_ready(struct client_call *call, struct op *op, struct client *client);
 /* Completes with 0 once a controller is known. */
 void client_wait_controller(struct client_call *call, struct op *op, struct client *client);
+/* Completes once a coordinator has said which protocol it speaks (rpc's QUOIN_PROTOCOL_VERSION, or another that this client can't),
+ * and that is not `expected`. Zeroed is idle. */
+struct client_protocol {
+    struct client_call call; /* first */
+    uint64_t expected;       /* set before the start; 0: any is news */
+    uint64_t version;        /* when error is 0 */
+};
+void client_protocol_start(struct client_protocol *protocol, struct op *op, struct client *client);

@@ -174,7 +174,8 @@ struct client {
     struct message *description_message; /* owned; NULL before the first */
     const struct description *description;
     int controller_error; /* why the last call to the controller failed */
-    struct list waiting_ready, waiting_controller; /* client_call.link */
+    struct list waiting_ready, waiting_controller, waiting_protocol; /* client_call.link */
+    uint64_t protocol; /* what a coordinator said last; 0: none has */
     struct uid cluster_id; /* none: not known yet; else for life */
     bool divided;          /* the coordinators are of several clusters, and none has a majority */
 

@@ -50,18 +50,35 @@ struct quoin_future *quoin_database_get_client_status(struct quoin_database *db)
     return future_finished(future, call.error);
 }
 
-/* FoundationDB's form of a protocol version: what its 7.x programs take for their own. */
+/* FoundationDB's form of a protocol version. Ours is what its 7.x programs take for their own; others keep their distance. */
 #define FOUNDATIONDB_PROTOCOL UINT64_C(0x0FDB00B073000000)
+
+static void protocol_done(struct client_call *call)
+{
+    struct quoin_future *future = call->ctx;
+
+    future->number = (int64_t)(future->u.protocol.version - QUOIN_PROTOCOL_VERSION + FOUNDATIONDB_PROTOCOL);
+    future_complete(future, call->error);
+}
+
+static void run_protocol(struct submission *submission)
+{
+    struct quoin_future *future = quoin_future_of(submission);
+    struct client_protocol *protocol = &future->u.protocol;
+
+    protocol->call.done = protocol_done;
+    protocol->call.ctx = future;
+    client_protocol_start(protocol, NULL, future->transaction->db->client);
+}
 
 struct quoin_future *quoin_database_get_server_protocol(struct quoin_database *db, uint64_t expected)
 {
-    struct quoin_future *future = make(db, FUTURE_NUMBER);
+    struct quoin_future *future = make(db, FUTURE_PROTOCOL);
 
-    (void)expected; /* there is one version, and it does not change */
     if (future == NULL)
         return NULL;
-    future->number = (int64_t)FOUNDATIONDB_PROTOCOL;
-    return future_finished(future, 0);
+    future->u.protocol.expected = expected == 0 ? 0 : expected - FOUNDATIONDB_PROTOCOL + QUOIN_PROTOCOL_VERSION;
+    return quoin_submit(future, run_protocol);
 }
 
 /* ---- ending a process ---- */
@@ -106,15 +123,7 @@ struct quoin_future *quoin_database_reboot_worker(struct quoin_database *db, con
     return quoin_submit(future, run_reboot);
 }
 
-double quoin_database_get_main_thread_busyness(struct quoin_database *db)
-{
-    (void)db;
-    return 0;
-}
-
 /* ---- options ---- */
-
-enum option_form { FORM_NONE, FORM_INT, FORM_BYTES };
 
 struct database_option {
     int code;
@@ -152,20 +161,11 @@ static const struct database_option *find(int code)
     return NULL;
 }
 
-static int check_form(enum option_form form, const void *value, int value_length)
-{
-    if (value_length < 0 || (value == NULL && value_length > 0))
-        return ERROR_INVALID_OPTION_VALUE;
-    if (form == FORM_INT)
-        return value_length == 8 ? 0 : ERROR_INVALID_OPTION_VALUE;
-    return form == FORM_NONE && value_length > 0 ? ERROR_INVALID_OPTION_VALUE : 0;
-}
-
 quoin_error quoin_database_set_option(struct quoin_database *db, int option, const void *value, int value_length)
 {
     const struct database_option *found = find(option);
     int64_t number = 0;
-    int error = found == NULL ? ERROR_INVALID_OPTION : check_form(found->form, value, value_length);
+    int error = found == NULL ? ERROR_INVALID_OPTION : option_check_form(found->form, value, value_length);
 
     if (error != 0)
         return error;
@@ -201,25 +201,4 @@ quoin_error quoin_database_set_api_version(struct quoin_database *db, int versio
     pthread_mutex_unlock(&db->lock);
     quoin_transaction_destroy(transaction);
     return 0;
-}
-
-static const struct {
-    int first, last;
-    enum option_form form;
-} network_options[] = {
-    {10, 10, FORM_BYTES}, {20, 20, FORM_BYTES}, {30, 30, FORM_BYTES}, {31, 32, FORM_INT},  {33, 36, FORM_BYTES},   {37, 38, FORM_NONE},
-    {39, 43, FORM_BYTES}, {45, 47, FORM_BYTES}, {48, 49, FORM_NONE},  {50, 51, FORM_INT},  {52, 54, FORM_BYTES},   {55, 55, FORM_NONE},
-    {60, 61, FORM_NONE},  {62, 63, FORM_BYTES}, {64, 64, FORM_NONE},  {65, 65, FORM_INT},  {66, 66, FORM_BYTES},   {67, 72, FORM_NONE},
-    {80, 81, FORM_NONE},  {82, 83, FORM_INT},   {84, 84, FORM_BYTES}, {90, 91, FORM_BYTES}, {1000, 1000, FORM_BYTES}, {1001, 1001, FORM_NONE},
-    {1002, 1002, FORM_INT},
-};
-
-quoin_error quoin_network_set_option(int option, const void *value, int value_length)
-{
-    for (size_t i = 0; i < sizeof(network_options) / sizeof(network_options[0]); i++) {
-        if (option < network_options[i].first || option > network_options[i].last)
-            continue;
-        return check_form(network_options[i].form, value, value_length);
-    }
-    return ERROR_INVALID_OPTION;
 }

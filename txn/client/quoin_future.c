@@ -86,6 +86,8 @@ static void clean(struct quoin_future *future, enum future_kind next_kind)
         client_watch_done(future->u.watch);
         mem_free(future->u.watch);
     }
+    if (future->kind == FUTURE_PROTOCOL)
+        client_call_cancel(&future->u.protocol.call);
     if (future->kind == FUTURE_REBOOT && future->u.reboot != NULL) {
         client_call_cancel(&future->u.reboot->call);
         mem_free(future->u.reboot);
@@ -301,6 +303,8 @@ static struct client_call *call_of(struct quoin_future *future)
         return &future->u.range->call;
     case FUTURE_REBOOT:
         return &future->u.reboot->call;
+    case FUTURE_PROTOCOL:
+        return &future->u.protocol.call;
     case FUTURE_WATCH:
         return &future->u.watch->call;
     case FUTURE_QUERY:
@@ -439,7 +443,8 @@ quoin_error quoin_future_get_int64(struct quoin_future *future, int64_t *ret_num
 
 quoin_error quoin_future_get_uint64(struct quoin_future *future, uint64_t *ret_number)
 {
-    int error = check(future, FUTURE_NUMBER);
+    bool is_protocol = future != NULL && future->kind == FUTURE_PROTOCOL;
+    int error = check(future, is_protocol ? FUTURE_PROTOCOL : FUTURE_NUMBER);
 
     if (error == 0)
         *ret_number = (uint64_t)future->number;

@@ -56,6 +56,7 @@ enum future_kind {
     FUTURE_OBJECT, /* of future_of_object */
     FUTURE_WATCH,
     FUTURE_REBOOT, /* a number */
+    FUTURE_PROTOCOL, /* a uint64 */
     FUTURE_COMMIT,
     FUTURE_RETRY,
 };
@@ -98,6 +99,7 @@ struct quoin_future {
         struct transaction_query *query; /* owned */
         struct client_watch *watch;      /* owned */
         struct client_reboot *reboot;    /* owned */
+        struct client_protocol protocol;
         struct future_result result;
         struct {
             void *ptr; /* owned */
@@ -127,6 +129,12 @@ struct quoin_transaction {
 };
 
 /* ---- network (quoin_network.c) ---- */
+
+/* What the value of an option looks like. */
+enum option_form { FORM_NONE, FORM_INT, FORM_BYTES };
+int option_check_form(enum option_form form, const void *value, int value_length);
+/* env_posix_create with the options of the network (quoin_network_options.c). */
+int network_make_env(struct env_posix_options *env_options, struct env **ret_env);
 
 struct quoin_network *network_get(void); /* NULL: not running */
 struct env *network_env(struct quoin_network *network);

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "net/trace.h"
 #include "txn/client/quoin_internal.h"
 
 struct quoin_network {
@@ -213,7 +214,7 @@ static int make_network(bool borrowed, struct quoin_network **ret_network)
     pthread_mutex_init(&network->driving, NULL);
     for (int i = 0; i < FUTURE_POOLS; i++)
         pthread_mutex_init(&network->pools[i].lock, NULL);
-    error = env_posix_create(&options, &network->env);
+    error = network_make_env(&options, &network->env);
     if (error == 0 && !borrowed) {
         error = start_thread(network);
         if (error != 0)
@@ -432,8 +433,11 @@ static void open_client(struct network_call *call)
         open->error = client_hosting()->open(db->network->env, &db->network->hosts, db->path, &options, &db->host, open->why, sizeof(open->why));
     if (open->error == 0)
         open->error = client_create(db->network->env, &options, &db->client);
-    if (open->error == 0)
+    if (open->error == 0) {
         name_client(db);
+        TRACE(db->network->env, SEVERITY_INFO, "ClientStart", {"Cluster", trace_str(db->path)}, {"Version", trace_str(QUOIN_VERSION)},
+              {"Pid", trace_int(getpid())});
+    }
     if (open->error == 0)
         db->network->databases++;
     else if (db->host != NULL)
@@ -636,6 +640,11 @@ void quoin_database_destroy(struct quoin_database *db)
 const char *quoin_database_cluster_file(struct quoin_database *db)
 {
     return db->path;
+}
+
+double quoin_database_get_main_thread_busyness(struct quoin_database *db)
+{
+    return env_posix_busyness(db->network->env);
 }
 
 struct explain_call {

@@ -129,6 +129,7 @@ Test(rpc_peers, another_protocol_version_is_refused)
     cr_assert_eq(env_listen(world.env, world.at, &foreign_listener, &foreign, &listener), 0);
     cr_assert_eq(ask_and_wait(&world, world.caller, ECHO), ERROR_INCOMPATIBLE_PROTOCOL_VERSION);
     cr_assert_eq(rpc_counters(world.caller)->wrong_version, 1);
+    cr_assert_eq(rpc_counters(world.caller)->foreign_version, QUOIN_PROTOCOL_VERSION + 1);
     env_listener_close(listener, world.env);
     world_done(&world);
 }

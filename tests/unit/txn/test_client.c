@@ -165,6 +165,28 @@ Test(client, wrong_calls_have_foundationdbs_codes, .timeout = 20)
     stop(&fakes);
 }
 
+Test(client, the_protocol_is_what_a_coordinator_says, .timeout = 20)
+{
+    struct client_protocol protocol = {.call.done = call_done}, other = {.call.done = call_done, .expected = QUOIN_PROTOCOL_VERSION};
+    struct transaction_get read = {0};
+    struct transaction *txn;
+    struct fakes fakes;
+
+    start(&fakes);
+    client_protocol_start(&protocol, NULL, fakes.client);
+    cr_assert(client_call_under_way(&protocol.call), "nobody has been asked yet");
+    cr_assert_eq(await(&fakes, &protocol.call), 0);
+    cr_assert_eq(protocol.version, QUOIN_PROTOCOL_VERSION);
+    client_protocol_start(&other, NULL, fakes.client);
+    txn = begin(&fakes);
+    cr_assert_eq(get(&fakes, txn, "k", &read), 0);
+    cr_assert(client_call_under_way(&other.call), "that one is expected");
+    client_call_cancel(&other.call);
+    transaction_get_done(&read);
+    transaction_destroy(txn);
+    stop(&fakes);
+}
+
 static int find_key(struct fakes *fakes, struct transaction *txn, const char *key, int offset, struct transaction_range *read)
 {
     read->call.done = call_done;

@@ -248,7 +248,7 @@ static void set_server(struct map *map, uint64_t id, struct bytes begin, struct 
 static void clear_server(struct map *map, uint64_t id, struct bytes begin)
 {
     struct bytes_buffer key = {0};
-    struct bytes after;
+    struct bytes after = bytes_none();
 
     if (system_key_server_keys(&key, id, begin) != 0 || key_after(&map->arena, bytes_buffer_bytes(&key), &after) != 0)
         sim_world_fail(workload_world(map->actor), "RandomMoves: no memory");

@@ -1,6 +1,5 @@
 #include "net/bytes.h"
 
-#include <stdio.h>
 
 #include "net/error.h"
 #include "net/mem.h"
@@ -62,6 +61,7 @@ void bytes_buffer_done(struct bytes_buffer *buffer)
 
 char *bytes_print(struct bytes bytes, char *out, size_t out_size)
 {
+    static const char hex[] = "0123456789abcdef";
     size_t at = 0;
 
     if (out_size == 0)
@@ -78,7 +78,7 @@ char *bytes_print(struct bytes bytes, char *out, size_t out_size)
         else if (c == '\\')
             memcpy(out + at, "\\\\", 2);
         else
-            snprintf(out + at, 5, "\\x%02x", c);
+            memcpy(out + at, (char[]){'\\', 'x', hex[c >> 4], hex[c & 15]}, 4);
         at += width;
     }
     out[at] = '\0';

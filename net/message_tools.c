@@ -33,15 +33,29 @@ __attribute__((format(printf, 2, 3))) static void print(struct printer *printer,
     }
 }
 
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 /* Bytes as the shell shows them, with quotes escaped too, so that a line stays readable whatever a key holds. */
 static void print_bytes(struct printer *printer, struct bytes bytes)
 {
+    size_t at = 0;
+
     print(printer, "\"");
-    for (size_t i = 0; i < bytes.len && !printer->full; i++) {
+    while (at < bytes.len && !printer->full) {
+        size_t begin = at;
         char text[8];
 
-        bytes_print(bytes_of(bytes.ptr + i, 1), text, sizeof(text));
-        print(printer, "%s%s", bytes.ptr[i] == '"' ? "\\" : "", text);
+        while (at < bytes.len && is_plain(bytes.ptr[at]))
+            at++;
+        if (at > begin)
+            print(printer, "%.*s", (int)(at - begin), (const char *)bytes.ptr + begin);
+        if (at == bytes.len)
+            break;
+        bytes_print(bytes_of(bytes.ptr + at, 1), text, sizeof(text));
+        print(printer, "%s%s", bytes.ptr[at++] == '"' ? "\\" : "", text);
     }
     print(printer, "\"");
 }

@@ -29,31 +29,42 @@ static void put(struct line *line, const char *text, size_t len)
     line->len += len;
 }
 
-static void put_char(struct line *line, uint8_t c)
+static bool is_plain(uint8_t c)
 {
-    char escaped[8];
-    int len;
-
-    if (c == '"')
-        len = snprintf(escaped, sizeof(escaped), "\\\"");
-    else if (c == '\\')
-        len = snprintf(escaped, sizeof(escaped), "\\\\");
-    else if (c == '\n')
-        len = snprintf(escaped, sizeof(escaped), "\\n");
-    else if (c >= 0x20 && c < 0x7f)
-        len = snprintf(escaped, sizeof(escaped), "%c", c);
-    else
-        len = snprintf(escaped, sizeof(escaped), "\\\\x%02x", c);
-    put(line, escaped, (size_t)len);
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+static void put_escaped(struct line *line, uint8_t c)
+{
+    static const char hex[] = "0123456789abcdef";
+    const char escaped[] = {'\\', '\\', 'x', hex[c >> 4], hex[c & 15]};
+
+    if (c == '"')
+        put(line, "\\\"", 2);
+    else if (c == '\\')
+        put(line, "\\\\", 2);
+    else if (c == '\n')
+        put(line, "\\n", 2);
+    else
+        put(line, escaped, sizeof(escaped));
+}
+
+/* Nearly all that is traced is plain text: it goes in whole runs. */
 static void put_string(struct line *line, struct bytes bytes)
 {
     size_t shown = bytes.len > VALUE_BYTES_MAX ? VALUE_BYTES_MAX : bytes.len;
+    size_t at = 0;
 
     put(line, "\"", 1);
-    for (size_t i = 0; i < shown; i++)
-        put_char(line, bytes.ptr[i]);
+    while (at < shown) {
+        size_t begin = at;
+
+        while (at < shown && is_plain(bytes.ptr[at]))
+            at++;
+        put(line, (const char *)bytes.ptr + begin, at - begin);
+        if (at < shown)
+            put_escaped(line, bytes.ptr[at++]);
+    }
     if (shown < bytes.len)
         put(line, "...", 3);
     put(line, "\"", 1);

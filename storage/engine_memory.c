@@ -615,6 +615,8 @@ static int open_queue(struct engine_memory *engine)
     };
     int error;
 
+    if (options.first_segment_bytes > options.segment_bytes)
+        options.first_segment_bytes = options.segment_bytes;
     queue_directory(engine->directory, directory);
     error = diskqueue_open(engine->engine.env, &options, replay, engine, &engine->queue);
     if (error != 0)

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define READ_BYTES (256 * 1024)
+#define READ_BYTES (64 * 1024)
 
 void packages_init(struct packages *packages, FILE *file)
 {

@@ -365,6 +365,10 @@ static int open_log(struct coordinator_disk *disk, const struct hard *hard, bool
     struct replay replay = {.disk = disk, .restored = restored};
     int error = first_snapshot(disk->record, restored);
 
+    if (options.segment_bytes > (uint64_t)disk->env->knobs.log_segment_bytes)
+        options.segment_bytes = (uint64_t)disk->env->knobs.log_segment_bytes;
+    if (options.first_segment_bytes > options.segment_bytes)
+        options.first_segment_bytes = options.segment_bytes;
     if (error == 0)
         error = diskqueue_open(disk->env, &options, replay_frame, &replay, &disk->log);
     if (error == ERROR_FILE_NOT_FOUND)

@@ -107,6 +107,18 @@ static struct bytes long_key(struct arena *arena, size_t len, uint8_t first)
     return bytes_of(key, len);
 }
 
+/* What makes an input slow needs a byte that a fuzzer does not love (it repeats 0 and 255): a key or value as long as may be,
+ * or a byte or two longer; an array of many elements. */
+enum { RARE_LONG = 0xa7, RARE_MANY = 0x9d };
+
+/* Others are as long as a byte says. */
+static struct bytes key_at_limit(struct feed *feed, struct arena *arena, size_t limit, uint8_t first)
+{
+    uint8_t how = feed_byte(feed);
+
+    return long_key(arena, how == RARE_LONG ? limit + feed_below(feed, 3) : 1 + (size_t)how, first);
+}
+
 struct bytes feed_key(struct feed *feed, struct arena *arena)
 {
     static const char *const words[] = {
@@ -127,8 +139,7 @@ struct bytes feed_key(struct feed *feed, struct arena *arena)
     else if (how < 0xfc)
         return feed_bytes(feed, how & 15);
     else
-        return long_key(arena, how & 1 ? KEY_BYTES_MAX + feed_below(feed, 3) : SYSTEM_KEY_BYTES_MAX + feed_below(feed, 3),
-                        how & 2 ? 0xff : 'k');
+        return key_at_limit(feed, arena, how & 1 ? KEY_BYTES_MAX : SYSTEM_KEY_BYTES_MAX, how & 2 ? 0xff : 'k');
     return keep(arena, &out);
 }
 
@@ -172,7 +183,7 @@ static struct bytes feed_value(struct feed *feed, struct arena *arena)
         return packed(feed, arena, &schema_server_keys_value);
     if (how < 0xfe)
         return feed_bytes(feed, how & 31);
-    return long_key(arena, VALUE_BYTES_MAX + feed_below(feed, 3), 'v');
+    return key_at_limit(feed, arena, VALUE_BYTES_MAX, 'v');
 }
 
 struct bytes feed_mutations(struct feed *feed, struct arena *arena)
@@ -260,7 +271,7 @@ static void fill_value(struct feed *feed, const struct field *field, struct aren
 static void fill_array(struct feed *feed, const struct field *field, struct arena *arena, uint8_t *body, unsigned depth)
 {
     uint8_t how = feed_byte(feed);
-    uint32_t count = how < 0xf0 ? how % 4 : feed_below(feed, 100);
+    uint32_t count = how == RARE_MANY ? feed_below(feed, 100) : how % 4;
     size_t size = field_value_size(field);
     uint8_t *array = arena_zalloc(arena, (count + 1) * size);
 

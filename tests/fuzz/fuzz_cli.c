@@ -1,11 +1,10 @@
 /* Any bytes as a line of the shell: commands of at least one word, or a reason. */
 #include <assert.h>
 
+#include "tests/fuzz/fuzz_input.h"
 #include "tools/cli_parse.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct cli_line line;
     struct arena arena = {0};

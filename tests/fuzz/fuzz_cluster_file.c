@@ -1,11 +1,10 @@
 /* Any bytes as a cluster file: coordinators without doubles, or a complaint. */
 #include <assert.h>
 
+#include "tests/fuzz/fuzz_input.h"
 #include "txn/client/cluster_file.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct cluster_file file;
     char why[40] = "";

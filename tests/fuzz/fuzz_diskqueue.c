@@ -9,8 +9,7 @@
 #include "storage/diskqueue_impl.h"
 #include "tests/fuzz/feed.h"
 #include "tests/fuzz/fuzz_env.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz_input.h"
 
 enum { FILE_ID = 7, FRAMES_MAX = 64, SEGMENT = 16384 };
 
@@ -221,7 +220,7 @@ static void go_on(struct queue_play *play)
     fuzz_env_run(play->fuzz, 4, 10);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct queue_play play = {.fuzz = fuzz_env_create()};
     int error;

@@ -5,13 +5,15 @@
 
 #include "net/error.h"
 #include "net/mem.h"
+#include "tests/fuzz/fuzz_input.h"
 
 struct entry {
     struct list link; /* unlinked: removed, lives until the last handle goes */
     char path[FUZZ_PATH_MAX];
+    uint64_t hash; /* of path */
     bool directory;
-    uint8_t *ptr; /* owned */
-    size_t len, room;
+    uint8_t *ptr; /* owned; bytes from `stored` on are zeros that nobody keeps: files are preallocated, and most of them is empty */
+    size_t len, stored, room;
     unsigned handles;
 };
 
@@ -65,7 +67,7 @@ static void trace(struct env *env, enum severity severity, struct bytes json_lin
 {
     (void)env;
     (void)severity;
-    (void)json_line;
+    fuzz_did(json_line);
 }
 
 static void exit_asked(struct env *env, int status, const char *why)
@@ -127,6 +129,7 @@ static void conn_adopt(struct env_conn *conn, const struct env_conn_events *even
 static void conn_send(struct env_conn *conn, struct bytes_buffer *data)
 {
     assert(!conn->gone);
+    fuzz_did(bytes_buffer_bytes(data));
     if (conn->fuzz->sent != NULL)
         conn->fuzz->sent(conn->fuzz->sent_ctx, conn, bytes_buffer_bytes(data));
     bytes_buffer_done(data);
@@ -234,22 +237,42 @@ bool fuzz_conn_outgoing(const struct env_conn *conn)
 
 /* ---- files ---- */
 
+static uint64_t hash_of(const char *path)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+
+    while (*path != '\0')
+        hash = (hash ^ (uint8_t)*path++) * UINT64_C(1099511628211);
+    return hash;
+}
+
 static struct entry *find(struct fuzz_env *fuzz, const char *path)
 {
+    uint64_t hash = hash_of(path);
+
     list_each(link, after, &fuzz->files) {
         struct entry *entry = list_entry(link, struct entry, link);
 
-        if (strcmp(entry->path, path) == 0)
+        if (entry->hash == hash && strcmp(entry->path, path) == 0)
             return entry;
     }
     return NULL;
+}
+
+static void entry_name(struct entry *entry, const char *path)
+{
+    size_t len = strlen(path);
+
+    assert(len < sizeof(entry->path));
+    memcpy(entry->path, path, len + 1);
+    entry->hash = hash_of(path);
 }
 
 static struct entry *entry_create(struct fuzz_env *fuzz, const char *path, bool directory)
 {
     struct entry *entry = mem_zalloc(sizeof(*entry));
 
-    snprintf(entry->path, sizeof(entry->path), "%s", path);
+    entry_name(entry, path);
     entry->directory = directory;
     list_push_back(&fuzz->files, &entry->link);
     return entry;
@@ -273,17 +296,29 @@ static int entry_grow(struct entry *entry, uint64_t len)
 {
     if (len > FUZZ_FILE_BYTES_MAX)
         return ERROR_IO_ERROR;
-    if (len > entry->room) {
-        size_t room = len < 4096 ? 4096 : 2 * (size_t)len;
-
-        entry->ptr = mem_realloc(entry->ptr, room);
-        entry->room = room;
-    }
-    if (len > entry->len) {
-        memset(entry->ptr + entry->len, 0, len - entry->len);
-        entry->len = len;
-    }
+    if (len > entry->len)
+        entry->len = (size_t)len;
     return 0;
+}
+
+/* Keeps the bytes before `end`, which lies in the file. */
+static void entry_store(struct entry *entry, size_t end)
+{
+    if (end > entry->room) {
+        entry->room = end < 4096 ? 4096 : 2 * end;
+        entry->ptr = mem_realloc(entry->ptr, entry->room);
+    }
+    if (end > entry->stored) {
+        memset(entry->ptr + entry->stored, 0, end - entry->stored);
+        entry->stored = end;
+    }
+}
+
+static void entry_cut(struct entry *entry, size_t len)
+{
+    entry->len = len;
+    if (entry->stored > len)
+        entry->stored = len;
 }
 
 static int file_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file)
@@ -308,22 +343,31 @@ static int file_read(struct env_file *file, uint64_t offset, void *into, size_t 
 {
     size_t left = offset < file->entry->len ? file->entry->len - (size_t)offset : 0;
 
+    size_t kept = offset < file->entry->stored ? file->entry->stored - (size_t)offset : 0;
+
     *ret_read = len < left ? len : left;
-    if (*ret_read > 0)
-        memcpy(into, file->entry->ptr + offset, *ret_read);
+    kept = kept < *ret_read ? kept : *ret_read;
+    if (kept > 0)
+        memcpy(into, file->entry->ptr + offset, kept);
+    if (kept < *ret_read)
+        memset((uint8_t *)into + kept, 0, *ret_read - kept);
     return 0;
 }
 
 static int file_write(struct env_file *file, uint64_t offset, struct bytes data)
 {
+    struct entry *entry = file->entry;
     int error;
 
     if (offset > FUZZ_FILE_BYTES_MAX)
         return ERROR_IO_ERROR;
-    error = entry_grow(file->entry, offset + data.len);
-    if (error == 0 && data.len > 0)
-        memcpy(file->entry->ptr + offset, data.ptr, data.len);
-    return error;
+    error = entry_grow(entry, offset + data.len);
+    if (error != 0 || data.len == 0)
+        return error;
+    fuzz_did(data);
+    entry_store(entry, (size_t)offset + data.len);
+    memcpy(entry->ptr + offset, data.ptr, data.len);
+    return 0;
 }
 
 static int file_size(struct env_file *file, uint64_t *ret_size)
@@ -336,7 +380,7 @@ static int file_truncate(struct env_file *file, uint64_t size)
 {
     if (size >= file->entry->len)
         return entry_grow(file->entry, size);
-    file->entry->len = (size_t)size;
+    entry_cut(file->entry, (size_t)size);
     return 0;
 }
 
@@ -347,9 +391,13 @@ static int file_zero_fill(struct env_file *file, uint64_t offset, uint64_t len)
     if (offset > FUZZ_FILE_BYTES_MAX || len > FUZZ_FILE_BYTES_MAX)
         return ERROR_IO_ERROR;
     error = entry_grow(file->entry, offset + len);
-    if (error == 0 && len > 0)
+    if (error != 0 || offset >= file->entry->stored)
+        return error;
+    if (offset + len >= file->entry->stored)
+        file->entry->stored = (size_t)offset;
+    else
         memset(file->entry->ptr + offset, 0, len);
-    return error;
+    return 0;
 }
 
 static int file_drop_cache(struct env_file *file)
@@ -393,7 +441,7 @@ static int rename_to(struct env *env, const char *from, const char *to)
         return ERROR_FILE_NOT_FOUND;
     if (old != NULL && old != entry)
         entry_remove(old);
-    snprintf(entry->path, sizeof(entry->path), "%s", to);
+    entry_name(entry, to);
     return 0;
 }
 
@@ -462,8 +510,9 @@ void fuzz_file_put(struct fuzz_env *fuzz, const char *path, struct bytes content
 
     if (entry == NULL)
         entry = entry_create(fuzz, path, false);
-    entry->len = 0;
+    entry_cut(entry, 0);
     assert(entry_grow(entry, content.len) == 0);
+    entry_store(entry, content.len);
     if (content.len > 0)
         memcpy(entry->ptr, content.ptr, content.len);
 }
@@ -472,6 +521,8 @@ struct bytes fuzz_file_content(struct fuzz_env *fuzz, const char *path, uint8_t 
 {
     struct entry *entry = find(fuzz, path);
 
+    if (entry != NULL)
+        entry_store(entry, entry->len);
     *ret_at = entry == NULL ? NULL : entry->ptr;
     return entry == NULL ? bytes_none() : bytes_of(entry->ptr, entry->len);
 }
@@ -481,7 +532,7 @@ void fuzz_file_cut(struct fuzz_env *fuzz, const char *path, size_t len)
     struct entry *entry = find(fuzz, path);
 
     if (entry != NULL && len < entry->len)
-        entry->len = len;
+        entry_cut(entry, len);
 }
 
 const char *fuzz_file_nth(struct fuzz_env *fuzz, unsigned nth)
@@ -560,7 +611,7 @@ struct fuzz_env *fuzz_env_create(void)
     env_init(&fuzz->env, &ops);
     fuzz->now_us = 1000000;
     fuzz->random = 1;
-    fuzz->env.knobs.log_segment_bytes = 65536;
+    fuzz->env.knobs.log_segment_bytes = 16384;
     list_init(&fuzz->files);
     list_init(&fuzz->listeners);
     list_init(&fuzz->conns);

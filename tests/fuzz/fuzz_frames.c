@@ -7,8 +7,7 @@
 #include "net/rpc_internal.h"
 #include "tests/fuzz/feed.h"
 #include "tests/fuzz/fuzz_env.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz_input.h"
 
 enum { CONNS = 3, CALLS = 4, SERVED = 1000, OPS_MAX = 100 };
 
@@ -204,7 +203,7 @@ static void play_one(struct wire_play *play)
     bytes_buffer_done(&out);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct rpc_options options = {.public_address = {0x0a000001, 4500}, .types = message_types, .type_count = MESSAGE_ID_END};
     struct wire_play play = {.fuzz = fuzz_env_create()};

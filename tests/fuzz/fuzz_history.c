@@ -6,9 +6,8 @@
 #include "net/mem.h"
 #include "sim/checkers/cycles.h"
 #include "sim/checkers/replay.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "txn/mutation.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { KEYS = 8, CLIENTS = 4, STEPS_MAX = 400, CHECKED_KEYS_MAX = 1 << 12, ELEMENTS_MAX = 16 };
 
@@ -192,7 +191,7 @@ static void cycles_calls(struct input *input)
     cycles_done(&history);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
 

@@ -1,11 +1,10 @@
 /* Any bytes as a package index: names and dependencies are parts of the record, sorted and each once. */
+#include "tests/fuzz/fuzz_input.h"
 #include "tools/packages.h"
 
 #include <assert.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct packages packages;
     struct package package;

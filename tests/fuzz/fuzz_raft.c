@@ -5,8 +5,7 @@
 #include "net/error.h"
 #include "roles/coordinator/raft/raft.h"
 #include "tests/fuzz/feed.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz_input.h"
 
 enum { EVENTS_MAX = 200, SELF = 1 };
 
@@ -140,7 +139,7 @@ static void step(struct raft_play *play)
     invariant_raft(play->raft);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct raft_play play = {.now_us = 1000};
     struct raft_options options = {.id = SELF, .seed = 7};

@@ -3,8 +3,7 @@
 #include <assert.h>
 
 #include "storage/engine_lmdb.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz_input.h"
 
 enum { RECORD_MAX = 600 };
 
@@ -50,7 +49,7 @@ static void store_key(struct bytes rest, uint64_t child)
     assert(is_marker(stored.mv_size - (child == 0 ? 0 : CHILD_ID_BYTES)) == marker);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     size_t key_len, value_len;
 

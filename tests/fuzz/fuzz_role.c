@@ -3,16 +3,17 @@
 #include "roles/commit_proxy/commit_proxy.h"
 #include "roles/controller/controller.h"
 #include "roles/coordinator/coordinator.h"
+#include "roles/distributor/distributor.h"
 #include "roles/grv_proxy/grv_proxy.h"
 #include "roles/log/log.h"
+#include "roles/ratekeeper/ratekeeper.h"
 #include "roles/resolver/resolver.h"
 #include "roles/sequencer/sequencer.h"
 #include "roles/storage/storage.h"
 #include "roles/worker/worker.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/stage.h"
 #include "txn/log_system.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define ROLE_sequencer 1
 #define ROLE_grv_proxy 2
@@ -23,6 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ROLE_coordinator 7
 #define ROLE_controller 8
 #define ROLE_worker 9
+#define ROLE_distributor 10
+#define ROLE_ratekeeper 11
 #define PASTE(a, b) a##b
 #define NUMBER(name) PASTE(ROLE_, name)
 #define IS(number) (NUMBER(FUZZ_ROLE) == (number))
@@ -81,7 +84,7 @@ static void start(struct stage *stage)
 #elif IS(3)
 #define KIND ROLE_COMMIT_PROXY
 RECRUITED(commit_proxy, commit_proxy)
-static const uint16_t types[] = {MESSAGE_commit, MESSAGE_commit, MESSAGE_get_key_locations};
+static const uint16_t types[] = {MESSAGE_commit, MESSAGE_commit, MESSAGE_get_key_locations, MESSAGE_get_settings};
 
 static void start(struct stage *stage)
 {
@@ -93,7 +96,9 @@ static void start(struct stage *stage)
     *init = (struct init_commit_proxy){.epoch = 1, .role_id = STAGE_ROLE, .sequencer = stage_at(STAGE_PEER + 2),
                                        .resolvers = resolvers, .resolvers_count = 1 + feed_below(&stage->feed, 2),
                                        .logs = stage_generation(stage), .recovery_version = STAGE_VERSION, .proxy_count = 1,
-                                       .metadata = feed_mutations(&stage->feed, &stage->arena)};
+                                       .metadata = stage_metadata(stage)};
+    if (feed_byte(&stage->feed) >= 0x80)
+        init->metadata = feed_mutations(&stage->feed, &stage->arena);
     stage_recruit(stage, message, create);
 }
 
@@ -131,7 +136,8 @@ static void start(struct stage *stage)
 #elif IS(6)
 #define KIND ROLE_STORAGE
 RECRUITED(storage_server, storage_server)
-static const uint16_t types[] = {MESSAGE_get_values, MESSAGE_get_range};
+static const uint16_t types[] = {MESSAGE_get_values, MESSAGE_get_range, MESSAGE_watch, MESSAGE_get_range_metrics,
+                                 MESSAGE_fetch_range, MESSAGE_get_shard_progress, MESSAGE_get_shard_loads, MESSAGE_get_shard_split};
 
 static void start(struct stage *stage)
 {
@@ -144,10 +150,9 @@ static void start(struct stage *stage)
 
 static void describe(struct stage *stage)
 {
-    struct generation generation = stage_generation(stage);
-    struct description d = {.epoch = 1, .term = 1, .number = 1, .controller = stage_at(ENDPOINT_CONTROLLER),
-                            .recovery_transaction_version = STAGE_VERSION, .generations = &generation, .generations_count = 1};
+    struct description d;
 
+    stage_description(stage, &d);
     if (feed_byte(&stage->feed) >= 0x60)
         feed_body(&stage->feed, &schema_description, &stage->arena, &d);
     if (!log_system_are_sound(d.generations, d.generations_count))
@@ -166,6 +171,7 @@ static const uint16_t types[] = {MESSAGE_raft_wire, MESSAGE_coordinator_create, 
 
 static void leading(void *host, uint64_t term)
 {
+    ((struct stage *)host)->term = term;
     feed_saw(&((struct stage *)host)->feed, term);
 }
 
@@ -241,7 +247,8 @@ static void status(struct stage *stage, struct role_status *out, struct arena *a
 #undef ENDPOINT
 #define ENDPOINT ENDPOINT_CONTROLLER
 static const uint16_t types[] = {MESSAGE_register_worker, MESSAGE_register_worker, MESSAGE_get_description,
-                                 MESSAGE_create_database, MESSAGE_get_status, MESSAGE_storage_durable};
+                                 MESSAGE_create_database, MESSAGE_get_status, MESSAGE_storage_durable, MESSAGE_get_workers,
+                                 MESSAGE_storage_servers};
 
 static void start(struct stage *stage)
 {
@@ -297,7 +304,11 @@ static const uint16_t types[] = {
     MESSAGE_init_storage, MESSAGE_get_worker_status, MESSAGE_reboot_process, MESSAGE_coordinator_create, MESSAGE_get_leader,
     MESSAGE_read_state, MESSAGE_lock_state, MESSAGE_write_state, MESSAGE_register_worker, MESSAGE_get_description,
     MESSAGE_create_database, MESSAGE_get_status, MESSAGE_raft_wire, MESSAGE_push, MESSAGE_commit, MESSAGE_get_values,
-    MESSAGE_get_read_version, MESSAGE_resolve, MESSAGE_get_commit_version, MESSAGE_get_range};
+    MESSAGE_get_read_version, MESSAGE_resolve, MESSAGE_get_commit_version, MESSAGE_get_range, MESSAGE_watch,
+    MESSAGE_get_range_metrics, MESSAGE_get_workers, MESSAGE_get_key_locations, MESSAGE_peek, MESSAGE_pop, MESSAGE_lock_log,
+    MESSAGE_get_metadata, MESSAGE_confirm_epoch, MESSAGE_report_committed, MESSAGE_get_committed, MESSAGE_storage_durable,
+    MESSAGE_init_data_distributor, MESSAGE_init_ratekeeper, MESSAGE_storage_servers, MESSAGE_get_settings, MESSAGE_fetch_range,
+    MESSAGE_get_shard_progress, MESSAGE_get_shard_loads, MESSAGE_get_shard_split};
 
 /* It is a coordinator, or there is one elsewhere. */
 static void start(struct stage *stage)
@@ -323,7 +334,7 @@ static void start(struct stage *stage)
     assert(message_copy_body(message->type->schema, m, &message->arena, m) == 0);
     seen = message;
     rpc_send(worker_rpc(worker), &to, seen);
-    fuzz_env_run(stage->fuzz, 100, 20000);
+    fuzz_env_run(stage->fuzz, 30, 50000);
 }
 
 static void stop(struct stage *stage)
@@ -337,11 +348,51 @@ static void status(struct stage *stage, struct role_status *out, struct arena *a
     (void)out;
     (void)arena;
 }
+
+#else
+/* They live beside the epoch, and follow its descriptions. */
+#if IS(10)
+#define KIND ROLE_DATA_DISTRIBUTOR
+RECRUITED(distributor, distributor)
+#define DESCRIBED distributor_described
+#define NEW_INIT(ret_message) MESSAGE_NEW(init_data_distributor, ret_message)
+#else
+#define KIND ROLE_RATEKEEPER
+RECRUITED(ratekeeper, ratekeeper)
+#define DESCRIBED ratekeeper_described
+#define NEW_INIT(ret_message) ((struct init_data_distributor *)(void *)MESSAGE_NEW(init_ratekeeper, ret_message))
+#endif
+static const uint16_t types[] = {MESSAGE_get_shard_loads}; /* they serve nothing yet: it is refused */
+
+static void start(struct stage *stage)
+{
+    struct message *message;
+    struct init_data_distributor *init = NEW_INIT(&message); /* the two have the same fields */
+
+    init->role_id = STAGE_ROLE;
+    stage_description(stage, &init->description);
+    stage_recruit(stage, message, create);
+}
+
+static void describe(struct stage *stage)
+{
+    struct description d;
+
+    stage_description(stage, &d);
+    if (feed_byte(&stage->feed) >= 0x60)
+        feed_body(&stage->feed, &schema_description, &stage->arena, &d);
+    else
+        d.number = ++stage->described;
+    if (log_system_are_sound(d.generations, d.generations_count))
+        DESCRIBED(stage->role, &d);
+}
+#undef extra
+#define extra describe
 #endif
 
 static const struct act act = {KIND, types, sizeof(types) / sizeof(types[0]), ENDPOINT, OWN_RPC, start, stop, status, extra};
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     stage_run(&act, data, size);
     return 0;

@@ -11,8 +11,7 @@
 #include "storage/engine.h"
 #include "tests/fuzz/feed.h"
 #include "tests/fuzz/fuzz_env.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz_input.h"
 
 enum { ID = 1000, FRAMES_MAX = 24 };
 #define MEMORY_FILE_ID UINT64_C(0x516f696e4d656d31)
@@ -74,7 +73,7 @@ typedef void frame_maker(struct files_play *play, struct bytes_buffer *out);
 static void write_queue(struct files_play *play, const char *directory, uint64_t file_id, frame_maker *make)
 {
     struct diskqueue_options options = {
-        .directory = directory, .file_id = file_id, .segment_bytes = 65536, .first_segment_bytes = 16384};
+        .directory = directory, .file_id = file_id, .segment_bytes = 16384, .first_segment_bytes = 8192};
     unsigned count = feed_below(&play->feed, FRAMES_MAX);
     struct commit_op commit = {0};
 
@@ -506,7 +505,7 @@ static void role_ended(void *host, enum role_kind kind, uint64_t role_id, int er
     (void)error;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct rpc_options options = {.public_address = {0x0a000001, 4500}, .types = message_types, .type_count = MESSAGE_ID_END};
     struct files_play play = {.fuzz = fuzz_env_create()};

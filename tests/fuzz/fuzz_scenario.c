@@ -3,10 +3,9 @@
 
 #include "net/mem.h"
 #include "sim/scenario.h"
+#include "tests/fuzz/fuzz_input.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct scenario *scenario = mem_zalloc(sizeof(*scenario));
     char *text = mem_alloc(size + 1), why[60] = "";

@@ -5,8 +5,7 @@
 #include "net/error.h"
 #include "storage/diskqueue.h"
 #include "tests/fuzz/fuzz_env.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz_input.h"
 
 enum { FILE_BYTES = 8192, SLOT = 4096 };
 
@@ -50,7 +49,7 @@ static int open_slots(struct fuzz_env *fuzz, struct bytes expected, const uint8_
     return error;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct fuzz_env *fuzz;
     uint8_t file[FILE_BYTES];

@@ -2,12 +2,11 @@
  * and a table that passes has its versionstamps patched without a complaint, and stays well formed. */
 #include "net/error.h"
 #include "net/mem.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "txn/conflict_range.h"
 #include "txn/mutation.h"
 
 #include <assert.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void try_mutations(struct bytes table, unsigned allow)
 {
@@ -47,7 +46,7 @@ static void try_ranges(struct bytes table, bool allow_system)
         assert(end == ERROR_END_OF_STREAM && count == walked);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_input(const uint8_t *data, size_t size)
 {
     struct bytes table = bytes_of(data, size);
 

@@ -5,6 +5,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/rpc_internal.h"
+#include "txn/digest.h"
 #include "txn/mutation.h"
 #include "txn/system_keys.h"
 
@@ -32,9 +33,23 @@ struct generation stage_generation(struct stage *stage)
     return (struct generation){.epoch = 1, .begin = STAGE_VERSION, .end = VERSION_MAX, .replication = 1, .logs = logs, .logs_count = 2};
 }
 
+void stage_description(struct stage *stage, struct description *ret_description)
+{
+    struct generation *generation = arena_zalloc(&stage->arena, sizeof(*generation));
+    struct role_ref *roles = arena_zalloc(&stage->arena, 2 * sizeof(*roles));
+
+    *generation = stage_generation(stage);
+    roles[0] = (struct role_ref){.kind = ROLE_GRV_PROXY, .endpoint = stage_at(STAGE_PEER + 2)};
+    roles[1] = (struct role_ref){.kind = ROLE_COMMIT_PROXY, .endpoint = stage_at(STAGE_PEER + 3)};
+    *ret_description = (struct description){
+        .epoch = 1, .term = 1, .number = 1, .cluster_high = 1, .cluster_low = 2, .controller = stage_at(ENDPOINT_CONTROLLER),
+        .recovery_transaction_version = STAGE_VERSION, .roles = roles, .roles_count = 2, .generations = generation,
+        .generations_count = 1};
+}
+
 /* ---- what the role asks of others ---- */
 
-static struct bytes metadata(struct stage *stage)
+struct bytes stage_metadata(struct stage *stage)
 {
     struct server_value server = {.endpoint = stage_at(STAGE_PEER), .zone = BYTES_LITERAL("a"), .tag = 1, .engine = ENGINE_MEMORY};
     uint64_t id = STAGE_PEER;
@@ -67,15 +82,85 @@ static void answer_state(struct stage *stage, const struct message *asked, struc
     *reply = (struct state_reply){true, stage->state};
 }
 
+/* A table that begins with the whole key space given to its reader. */
+static struct bytes with_shard(struct arena *arena, struct bytes table)
+{
+    struct server_keys_value shard = {SERVER_KEYS_READY, KEY_SYSTEM_END};
+    struct bytes_buffer out = {0}, value = {0};
+    struct bytes copy;
+
+    (void)message_encode(&schema_server_keys_value, &shard, &value);
+    (void)mutation_append(&out, MUTATION_PRIVATE_ASSIGN, bytes_none(), bytes_buffer_bytes(&value));
+    (void)bytes_buffer_append(&out, table);
+    (void)arena_copy(arena, bytes_buffer_bytes(&out), &copy);
+    bytes_buffer_done(&out);
+    bytes_buffer_done(&value);
+    return copy;
+}
+
 static void answer_peek(struct stage *stage, const struct peek *peek, struct message *reply, struct peek_reply *m)
 {
+    unsigned draw = (unsigned)feed_raw(&stage->feed, 2);
+
     m->versions = arena_zalloc(&reply->arena, sizeof(*m->versions));
     m->versions_count = 1;
-    m->versions[0].version = peek->from < VERSION_MAX - 70000 ? peek->from + 1 + (version_t)feed_raw(&stage->feed, 2) : peek->from;
+    m->versions[0].version = peek->from < VERSION_MAX - 70000 ? peek->from + 1 + (version_t)draw : peek->from;
     m->versions[0].mutations = feed_mutations(&stage->feed, &reply->arena);
+    if (draw & 1)
+        m->versions[0].mutations = with_shard(&reply->arena, m->versions[0].mutations);
+    if (draw & 2)
+        m->versions[0].digest = peek_digest(peek->tag, m->versions[0].version, m->versions[0].mutations);
     m->through = m->end = m->versions[0].version;
+    if (m->through > stage->version && m->through < VERSION_MAX / 2)
+        stage->version = m->through;
     m->known_committed = feed_below(&stage->feed, 2) == 0 ? m->through : peek->from;
     m->locked = feed_below(&stage->feed, 8) == 1;
+}
+
+/* One shard, at the pretended storage server. */
+static void answer_locations(struct message *reply, struct get_key_locations_reply *m)
+{
+    struct location *location = m->locations = arena_zalloc(&reply->arena, sizeof(*location));
+
+    m->locations_count = location->servers_count = 1;
+    location->end = KEY_SYSTEM_END;
+    location->servers = arena_zalloc(&reply->arena, sizeof(*location->servers));
+    location->servers[0] = stage_at(STAGE_PEER);
+}
+
+static void answer_values(struct stage *stage, const struct get_values *asked, struct message *reply, struct get_values_reply *m)
+{
+    m->values = arena_zalloc(&reply->arena, (asked->gets_count + 1) * sizeof(*m->values));
+    m->values_count = asked->gets_count;
+    for (uint32_t i = 0; i < asked->gets_count; i++) {
+        m->values[i].version = asked->gets[i].version;
+        m->values[i].present = feed_below(&stage->feed, 2) == 1;
+        if (m->values[i].present)
+            m->values[i].value = feed_key(&stage->feed, &reply->arena);
+    }
+}
+
+/* Of the pretended metadata, the pairs that lie in the range. */
+static void answer_range(struct stage *stage, const struct get_range *asked, struct message *reply, struct get_range_reply *m)
+{
+    struct bytes table = stage_metadata(stage);
+    struct bytes_buffer pairs = {0};
+    struct mutation mutation;
+    uint8_t lengths[8];
+
+    m->version = asked->version;
+    while (mutation_next(&table, &mutation) == 0) {
+        if (bytes_compare(mutation.param1, asked->begin) < 0 || bytes_compare(mutation.param1, asked->end) >= 0)
+            continue;
+        put_le32(lengths, (uint32_t)mutation.param1.len);
+        put_le32(lengths + 4, (uint32_t)mutation.param2.len);
+        (void)bytes_buffer_append(&pairs, bytes_of(lengths, sizeof(lengths)));
+        (void)bytes_buffer_append(&pairs, mutation.param1);
+        (void)bytes_buffer_append(&pairs, mutation.param2);
+        m->count++;
+    }
+    (void)arena_copy(&reply->arena, bytes_buffer_bytes(&pairs), &m->pairs);
+    bytes_buffer_done(&pairs);
 }
 
 /* A body that an honest peer could send. */
@@ -109,7 +194,7 @@ static void plausible(struct stage *stage, const struct message *asked, uint64_t
         *(struct lock_log_reply *)body = (struct lock_log_reply){endpoint_id, STAGE_VERSION, stage->version, stage->version};
         break;
     case MESSAGE_get_metadata:
-        ((struct get_metadata_reply *)body)->mutations = metadata(stage);
+        ((struct get_metadata_reply *)body)->mutations = stage_metadata(stage);
         break;
     case MESSAGE_get_leader:
         *(struct get_leader_reply *)body = (struct get_leader_reply){
@@ -118,6 +203,25 @@ static void plausible(struct stage *stage, const struct message *asked, uint64_t
         break;
     case MESSAGE_commit:
         ((struct commit_reply *)body)->version = stage->version;
+        break;
+    case MESSAGE_get_read_version:
+        ((struct get_read_version_reply *)body)->version = stage->version;
+        break;
+    case MESSAGE_get_description:
+        stage_description(stage, body);
+        ((struct description *)body)->number = ++stage->described;
+        break;
+    case MESSAGE_get_key_locations:
+        answer_locations(reply, body);
+        break;
+    case MESSAGE_get_values:
+        answer_values(stage, MESSAGE_BODY(get_values, asked), reply, body);
+        break;
+    case MESSAGE_get_range:
+        answer_range(stage, MESSAGE_BODY(get_range, asked), reply, body);
+        break;
+    case MESSAGE_get_shard_progress:
+        *(struct shard_progress *)body = (struct shard_progress){.ready = true, .version = stage->version};
         break;
     case MESSAGE_init_storage:
         ((struct role_started *)body)->role_id = MESSAGE_BODY(init_storage, asked)->server_id;
@@ -188,18 +292,17 @@ static void answer_held(struct stage *stage)
 static void take_sent(struct stage *stage, struct env_conn *conn, const struct frame *frame)
 {
     const struct message_type *type = frame->type < MESSAGE_ID_END ? message_types[frame->type] : NULL;
-    struct arena arena = {0};
     void *body;
 
     if (frame->type < RPC_TYPE_FIRST)
         return;
     assert(type != NULL);
-    body = arena_alloc(&arena, type->schema->size);
-    assert(message_decode(type->schema, frame->body, &arena, body) == 0);
+    arena_reset(&stage->taken);
+    body = arena_alloc(&stage->taken, type->schema->size);
+    assert(message_decode(type->schema, frame->body, &stage->taken, body) == 0);
     feed_saw_body(&stage->feed, type->schema, body);
     if (frame->what == 0 && frame->request_id != 0 && fuzz_conn_outgoing(conn))
         stage->asked[stage->asked_next++ % STAGE_ASKED] = (struct stage_asked){conn, type, frame->request_id};
-    arena_done(&arena);
 }
 
 static void on_sent(void *ctx, struct env_conn *conn, struct bytes data)
@@ -261,7 +364,6 @@ static void send_message(struct stage *stage)
     const struct message_type *type = message_types[id];
     struct env_conn *conn;
     struct frame head;
-    struct arena arena = {0};
     void *body;
 
     if (type == NULL)
@@ -271,11 +373,13 @@ static void send_message(struct stage *stage)
         return;
     head = (struct frame){.type = id, .endpoint_id = target(stage)};
     head.request_id = type->reply == NULL || how >= 0xf8 ? 0 : ++stage->next_request;
-    body = arena_alloc(&arena, type->schema->size);
-    feed_body(feed, type->schema, &arena, body);
+    arena_reset(&stage->given);
+    body = arena_alloc(&stage->given, type->schema->size);
+    feed_body(feed, type->schema, &stage->given, body);
+    if (how & 2)
+        stage_mend(stage, id, how, body);
     feed_saw_body(feed, type->schema, body);
     give(conn, &head, type->schema, body);
-    arena_done(&arena);
 }
 
 /* Another process: it accepts, says hello, answers one of the last requests, or goes. */
@@ -287,7 +391,6 @@ static void act_as_remote(struct stage *stage)
     uint8_t how = feed_byte(feed);
     struct frame head = {.type = 4, .what = how >= 0xc0 ? 2 : 1, .request_id = asked->request_id};
     struct rpc_error error = {(uint32_t)errors[how & 7]};
-    struct arena arena = {0};
     void *body;
 
     if (conn == NULL)
@@ -305,11 +408,11 @@ static void act_as_remote(struct stage *stage)
         give(asked->conn, &head, &schema_rpc_error, &error);
     } else if (asked->type->reply != NULL) {
         head.type = asked->type->reply->id;
-        body = arena_alloc(&arena, asked->type->reply->schema->size);
-        feed_body(feed, asked->type->reply->schema, &arena, body);
+        arena_reset(&stage->given);
+        body = arena_alloc(&stage->given, asked->type->reply->schema->size);
+        feed_body(feed, asked->type->reply->schema, &stage->given, body);
         give(asked->conn, &head, asked->type->reply->schema, body);
     }
-    arena_done(&arena);
     asked->conn = NULL;
 }
 
@@ -334,6 +437,12 @@ static void on_recruit(void *ctx, struct rpc_request *request)
         rpc_fail(request, error);
 }
 
+/* Those of no epoch. */
+static bool begins_with_id(uint16_t id)
+{
+    return id == MESSAGE_init_storage || id == MESSAGE_init_data_distributor || id == MESSAGE_init_ratekeeper;
+}
+
 void stage_recruit(struct stage *stage, struct message *init, int (*create)(const struct role_context *context,
                                                                            struct rpc_request *request, void **ret_role))
 {
@@ -342,7 +451,7 @@ void stage_recruit(struct stage *stage, struct message *init, int (*create)(cons
 
     if (feed_byte(&stage->feed) >= 0xd8) {
         feed_body(&stage->feed, init->type->schema, &init->arena, init->body);
-        *((uint64_t *)init->body + (init->type->id == MESSAGE_init_storage ? 0 : 1)) = STAGE_ROLE;
+        *((uint64_t *)init->body + (begins_with_id(init->type->id) ? 0 : 1)) = STAGE_ROLE;
     }
     stage->create = create;
     assert(rpc_recode(init, &seen) == 0);
@@ -429,7 +538,8 @@ static void drop_rpc(struct stage *stage)
 
 static void stage_init(struct stage *stage, const struct act *act, const uint8_t *data, size_t size)
 {
-    *stage = (struct stage){.act = act, .fuzz = fuzz_env_create(), .version = STAGE_VERSION};
+    *stage = (struct stage){.act = act, .fuzz = fuzz_env_create(), .version = STAGE_VERSION, .pushed = STAGE_VERSION,
+                            .resolved = STAGE_VERSION};
     stage->env = &stage->fuzz->env;
     stage->fuzz->sent = on_sent;
     stage->fuzz->sent_ctx = stage;
@@ -447,7 +557,9 @@ static void stage_init(struct stage *stage, const struct act *act, const uint8_t
     stage->state.generations = arena_zalloc(&stage->arena, sizeof(*stage->state.generations));
     *stage->state.generations = stage_generation(stage);
     stage->state.generations_count = 1;
-    stage->context = (struct role_context){.env = stage->env, .data_directory = "data", .ended = role_ended, .host = stage};
+    stage->own_address = stage_address();
+    stage->context = (struct role_context){.env = stage->env, .data_directory = "data", .coordinators = &stage->own_address,
+                                           .coordinator_count = 1, .ended = role_ended, .host = stage};
 }
 
 void stage_run(const struct act *act, const uint8_t *data, size_t size)
@@ -468,4 +580,6 @@ void stage_run(const struct act *act, const uint8_t *data, size_t size)
         drop_rpc(&stage);
     fuzz_env_destroy(stage.fuzz);
     arena_done(&stage.arena);
+    arena_done(&stage.given);
+    arena_done(&stage.taken);
 }

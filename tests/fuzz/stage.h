@@ -39,8 +39,10 @@ struct stage {
     struct env *env;
     struct rpc *rpc;
     struct role_context context;
+    struct address own_address;
     struct feed feed;
     struct arena arena;
+    struct arena given, taken; /* of one message: what is sent to the role, and what it sends */
     void *role;
     int (*create)(const struct role_context *context, struct rpc_request *request, void **ret_role);
     bool created;
@@ -51,15 +53,24 @@ struct stage {
     unsigned held_count;
     struct stage_asked asked[STAGE_ASKED];
     unsigned asked_next;
-    version_t version;
+    version_t version; /* the newest that the pretended cluster gave out, or the role got to see */
+    version_t pushed, resolved;
+    uint64_t term, asked_versions, watch_numbers[2], watch_ids, described;
     struct coordinated_state state; /* what the pretended coordinator keeps; in `arena` */
 };
 
 void stage_run(const struct act *act, const uint8_t *data, size_t size);
 
+/* Makes a request's body follow from those before it; stage_mend.c. `how` chooses between ways. */
+void stage_mend(struct stage *stage, uint16_t id, unsigned how, void *body);
+
 struct address stage_address(void);
 struct wire_endpoint stage_at(uint64_t id);
 struct generation stage_generation(struct stage *stage);
+/* One generation, one GRV proxy, one commit proxy, all of them pretended. */
+void stage_description(struct stage *stage, struct description *ret_description);
+/* A mutation table: one storage server, which has one shard, and the configuration. */
+struct bytes stage_metadata(struct stage *stage);
 /* Recruits by an init message: valid, or made of the input. `create` is the role's. */
 void stage_recruit(struct stage *stage, struct message *init, int (*create)(const struct role_context *context,
                                                                            struct rpc_request *request, void **ret_role));

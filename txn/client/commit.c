@@ -470,6 +470,7 @@ static void ended(struct op *op)
     struct transaction *txn = txn_of(op);
     struct commit_op *commit = &txn->commit;
     struct client_call *call = txn->commit_call;
+    version_t watched_from = commit->version;
 
     rpc_call_clear(&commit->rpc);
     lookup_destroy(commit->lookup);
@@ -479,12 +480,14 @@ static void ended(struct op *op)
     transaction_lock(txn);
     if (txn->synced_incarnation == transaction_incarnation(txn) && txn->state == TXN_COMMITTING)
         txn->state = TXN_COMMITTED;
+    if (txn->synced_incarnation == transaction_incarnation(txn) && txn->committed_version != VERSION_NONE)
+        watched_from = txn->committed_version;
     if (op->error == 0 && txn->state == TXN_COMMITTED && txn->settings.api_version < 410)
         transaction_reset_committed(txn);
     transaction_unlock(txn);
     txn->commit_call = NULL;
     if (op->error == 0)
-        watches_begin(txn, txn->committed_version != VERSION_NONE ? txn->committed_version : commit->version);
+        watches_begin(txn, watched_from);
     else if (op->error != ERROR_OPERATION_CANCELLED) /* then it is a reset's or the owner's to end them */
         watches_end(txn, op->error, true, 0);
     if (call != NULL)

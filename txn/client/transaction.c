@@ -323,8 +323,9 @@ void transaction_begun(struct transaction *txn, uint32_t incarnation)
 {
     int error;
 
-    if (transaction_incarnation(txn) != txn->synced_incarnation)
-        transaction_sync(txn);
+    if (incarnation == txn->synced_incarnation)
+        return; /* a reset since then comes by itself; who is asked for from inside a call must not be ended by it here */
+    transaction_sync(txn);
     if (incarnation == txn->synced_incarnation)
         return;
     transaction_lock(txn);

@@ -31,6 +31,18 @@
     X(commit_queue_bytes_max, 134217728, 1048576, 134217728, "commits waiting at a proxy beyond this get 1042")           \
     X(commit_empty_interval_us, 1000000, 200000, 1500000, "an idle proxy commits an empty batch this often")              \
     X(grv_queue_max, 100000, 100, 100000, "read-version requests waiting at a proxy beyond this get 1078")                \
+    X(grv_queue_wait_us, 50000, 2000, 1000000, "a transaction that would wait longer for its turn to start is refused")   \
+    X(grv_rate_floor, 100, 1, 200, "transactions a second that a proxy whose lease has lapsed sinks to")                  \
+    X(rate_report_interval_us, 100000, 20000, 400000, "how often a role that has work reports to the ratekeeper")         \
+    X(rate_report_idle_us, 1000000, 200000, 2000000, "and how often one that has none")                                  \
+    X(rate_lease_us, 2500000, 200000, 4000000, "how long a rate holds that the ratekeeper has given")                     \
+    X(ratekeeper_smoothing_us, 1000000, 200000, 2000000, "over which the ratekeeper smooths rates")                       \
+    X(ratekeeper_stale_us, 3000000, 1000000, 5000000, "silence after which a role counts as gone for the rate")           \
+    X(ratekeeper_hold_free_bytes, 268435456, 0, 4194304, "free disk of a storage server below which nothing may be set")  \
+    X(ratekeeper_read_lag_us, 1000000, 200000, 2000000, "what a storage server may lack of the newest version")           \
+    X(ratekeeper_durability_lag_us, 60000000, 12000000, 60000000, "how far a storage server's disk may be behind")         \
+    X(ratekeeper_catch_up_us, 60000000, 5000000, 60000000, "a server that lacks more was away: it slows nobody down")     \
+    X(ratekeeper_commit_wait_us, 40000, 5000, 200000, "what a commit may wait for its batch before starts are slowed")    \
     X(predecessor_wait_us, 20000000, 6000000, 20000000, "a batch whose predecessor has not come by then ends its log or resolver") \
     X(log_segment_bytes, 16777216, 262144, 2097152, "disk queue segments: preallocated, zero-filled, recycled")          \
     X(log_memory_bytes_max, 134217728, 65536, 134217728, "versions kept in memory; older ones are peeked from disk")      \

@@ -291,6 +291,24 @@ SCHEMA_DEFINE(get_settings, get_settings_fields)
 #define SELF struct settings
 SCHEMA_DEFINE(settings, settings_fields)
 #undef SELF
+#define SELF struct storage_load
+SCHEMA_DEFINE(storage_load, storage_load_fields)
+#undef SELF
+#define SELF struct log_load
+SCHEMA_DEFINE(log_load, log_load_fields)
+#undef SELF
+#define SELF struct tag_load
+SCHEMA_DEFINE(tag_load, tag_load_fields)
+#undef SELF
+#define SELF struct proxy_load
+SCHEMA_DEFINE(proxy_load, proxy_load_fields)
+#undef SELF
+#define SELF struct tag_rate
+SCHEMA_DEFINE(tag_rate, tag_rate_fields)
+#undef SELF
+#define SELF struct rate_lease
+SCHEMA_DEFINE(rate_lease, rate_lease_fields)
+#undef SELF
 
 /* What the third column means; `none` is a one-way message or a reply. */
 #define REPLY_OF_commit_reply &message_type_commit_reply
@@ -313,6 +331,7 @@ SCHEMA_DEFINE(settings, settings_fields)
 #define REPLY_OF_lock_log_reply &message_type_lock_log_reply
 #define REPLY_OF_none NULL
 #define REPLY_OF_peek_reply &message_type_peek_reply
+#define REPLY_OF_rate_lease &message_type_rate_lease
 #define REPLY_OF_resolve_reply &message_type_resolve_reply
 #define REPLY_OF_role_started &message_type_role_started
 #define REPLY_OF_settings &message_type_settings

@@ -380,6 +380,35 @@ SCHEMA_DECLARE(shard_split)
 #define FIELDS_storage_servers(F, S, A, L) F(i64, version) L(u64, ids)
 SCHEMA_DECLARE(storage_servers)
 
+/* ---- ratekeeper ---- */
+
+/* What a storage server says of itself, several times a second while it has work. Totals count since it began. queue_bytes: not
+ * durable yet; queue_max: what it may hold in memory. capacity: bytes a second that its disk took when it was busy; 0: not known.
+ * free_bytes: of its disk, with what clears have left free in its files. */
+#define FIELDS_storage_load(F, S, A, L)                                                                               \
+    F(u64, id) F(i64, version) F(i64, durable_version) F(i64, queue_bytes) F(i64, queue_max) F(i64, input_bytes)     \
+    F(i64, capacity) F(i64, free_bytes) F(i64, total_bytes)
+SCHEMA_DECLARE(storage_load)
+/* A log. queue_bytes: received and not synced. reserve_bytes: free disk at which it takes nothing any more. */
+#define FIELDS_log_load(F, S, A, L)                                                                                    \
+    F(u64, id) F(i64, version) F(i64, queue_bytes) F(i64, queue_max) F(i64, input_bytes) F(i64, free_bytes) F(i64, total_bytes) \
+    F(i64, reserve_bytes)
+SCHEMA_DECLARE(log_load)
+/* A GRV proxy or a commit proxy (kind). started: transactions in all that a GRV proxy let start, or commits that came; done: commits that
+ * were answered; wait_us: how long what it has taken lately stood in its queue. A GRV proxy counts tags as well. */
+#define FIELDS_tag_load(F, S, A, L) F(bytes, tag) F(i64, started)
+SCHEMA_DECLARE(tag_load)
+#define FIELDS_proxy_load(F, S, A, L) F(u64, id) F(u32, kind) F(i64, started) F(i64, done) F(i64, wait_us) A(tag_load, tags)
+SCHEMA_DECLARE(proxy_load)
+/* The answer to each of these. Of a GRV proxy: transactions a second, in thousandths, that it may start of its own (negative: as many
+ * as come), with batch priority and without; they hold for lease_us. Limits of tags: priority is that of enum grv_flags, 0 for default; each holds
+ * for that priority and those below. hold_sets: a disk is nearly full, commit proxies refuse transactions that set anything. */
+#define FIELDS_tag_rate(F, S, A, L) F(bytes, tag) F(u32, priority) F(i64, rate_milli)
+SCHEMA_DECLARE(tag_rate)
+#define FIELDS_rate_lease(F, S, A, L) \
+    F(i64, rate_milli) F(i64, batch_rate_milli) F(i64, lease_us) F(boolean, hold_sets) F(u32, reason) A(tag_rate, tags)
+SCHEMA_DECLARE(rate_lease)
+
 /* ---- the table ---- */
 
 /* M(id, name, reply name or none, senders, priority). A reply has an id of its own and no reply. */
@@ -445,6 +474,10 @@ SCHEMA_DECLARE(storage_servers)
     M(69, get_workers, get_workers_reply, SENDER_ANY, READ)                          \
     M(70, init_data_distributor, role_started, SENDER_SERVER, COMMIT)                \
     M(71, init_ratekeeper, role_started, SENDER_SERVER, COMMIT)                      \
+    M(72, rate_lease, none, SENDER_SERVER, COMMIT)                                   \
+    M(73, storage_load, rate_lease, SENDER_SERVER, COMMIT)                           \
+    M(74, log_load, rate_lease, SENDER_SERVER, COMMIT)                               \
+    M(75, proxy_load, rate_lease, SENDER_SERVER, COMMIT)                             \
     M(80, fetch_range_reply, none, SENDER_SERVER, READ)                              \
     M(81, fetch_range, fetch_range_reply, SENDER_SERVER, READ)                       \
     M(82, shard_progress, none, SENDER_SERVER, READ)                                 \

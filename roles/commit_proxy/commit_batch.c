@@ -177,6 +177,7 @@ static int take_queue(struct commit_batch *self)
                                 BUGGIFY_ONE_IN(proxy->context.env, 8, "a batch's push has no room for the next transaction")))
             break;
         list_remove(&request->link);
+        commit_load_taken(proxy, request);
         proxy->queued_count--;
         take_request(self, request, push_bytes);
     }

@@ -92,6 +92,10 @@ static void receive_commit(struct commit_proxy *self, struct rpc_request *reques
         rpc_fail(request, ERROR_BROKEN_PROMISE);
         return;
     }
+    if (commit_is_held_back(self, request)) {
+        rpc_fail(request, ERROR_COMMIT_PROXY_MEMORY_LIMIT_EXCEEDED);
+        return;
+    }
     /* One alone is always taken, or a large one never would be. */
     if (self->held_bytes > 0 && (self->held_bytes + bytes > (size_t)self->context.env->knobs.commit_queue_bytes_max ||
                                  BUGGIFY_ONE_IN(self->context.env, 32, "a commit meets a full queue"))) {
@@ -104,7 +108,9 @@ static void receive_commit(struct commit_proxy *self, struct rpc_request *reques
     self->queued_count++;
     self->queued_bytes += bytes;
     self->held_bytes += bytes;
+    request->owner_data = (void *)(intptr_t)env_now_us(self->context.env);
     list_push_back(&self->queue, &request->link);
+    rate_reporter_hurry(&self->reporter);
     commit_proxy_go(self);
 }
 
@@ -265,6 +271,7 @@ int commit_proxy_create(const struct role_context *context, struct rpc_request *
     started->role_id = self->id;
     rpc_register(context->rpc, self->id, receive, self);
     op_start(&self->ticker, &ticker_type, &self->ops);
+    commit_load_start(self);
     rpc_reply(request, message);
     *ret_proxy = self;
     return 0;
@@ -293,6 +300,7 @@ void commit_proxy_status(const struct commit_proxy *self, struct role_status *st
     role_metric(status, arena, "commits_too_old", (int64_t)self->too_old);
     role_metric(status, arena, "commits_refused", (int64_t)self->refused);
     role_metric(status, arena, "commits_overloaded", (int64_t)self->overloaded);
+    role_metric(status, arena, "commits_held_back", (int64_t)self->held_back);
     role_metric(status, arena, "batches", (int64_t)self->batches);
     role_metric(status, arena, "empty_batches", (int64_t)self->empty_batches);
     role_metric(status, arena, "batches_under_way", (int64_t)self->batches_under_way);

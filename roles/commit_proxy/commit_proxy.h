@@ -13,5 +13,7 @@ int commit_proxy_create(const struct role_context *context, struct rpc_request *
 void commit_proxy_destroy(struct commit_proxy *proxy); /* accepts NULL */
 /* For checkers: the metadata as it applies it, borrowed until its next turn. */
 const struct kv_map *commit_proxy_metadata(const struct commit_proxy *proxy);
+/* A newer description, for the ratekeeper that it names; borrowed during the call. */
+void commit_proxy_described(struct commit_proxy *proxy, const struct description *description);
 /* Adds its numbers to `status`; the arena owns what it allocates. */
 void commit_proxy_status(const struct commit_proxy *proxy, struct role_status *status, struct arena *arena);

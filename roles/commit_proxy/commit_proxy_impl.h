@@ -5,6 +5,7 @@
 
 #include "net/list.h"
 #include "roles/commit_proxy/commit_proxy.h"
+#include "roles/rate_reporter.h"
 #include "roles/steady_call.h"
 #include "txn/kv_map.h"
 #include "txn/log_system.h"
@@ -42,6 +43,10 @@ struct commit_proxy {
     struct list queue; /* commit requests that no batch has taken */
     uint32_t queued_count;
     size_t queued_bytes, held_bytes; /* held: queued, and in batches */
+    int64_t waited_us;               /* the longest that a commit stood in the queue since the last report */
+    struct rate_reporter reporter;
+    uint64_t reported_commits, held_back;
+    int64_t hold_sets_until_us; /* until then no transaction may set anything: a disk is nearly full */
     struct op_list ops;
     unsigned slots_used, batches_under_way;
     struct commit_batch *closing; /* borrowed: has not taken its transactions yet */
@@ -158,6 +163,14 @@ void commit_proxy_batch_ended(struct commit_proxy *proxy, bool well);
 /* ---- commit_batch.c ---- */
 
 void commit_batch_start(struct commit_proxy *proxy);
+
+/* ---- commit_load.c ---- */
+
+void commit_load_start(struct commit_proxy *proxy);
+/* A batch has taken a request that came then. */
+void commit_load_taken(struct commit_proxy *proxy, const struct rpc_request *request);
+/* A disk is nearly full, and the transaction would set something of the users'. */
+bool commit_is_held_back(struct commit_proxy *proxy, const struct rpc_request *request);
 
 /* ---- idempotency.c ---- */
 

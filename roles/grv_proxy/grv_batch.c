@@ -24,33 +24,14 @@ static struct grv_batch *batch_of(struct op *op)
     return container_of(op, struct grv_batch, op);
 }
 
-static void take_all(struct grv_batch *self)
-{
-    list_splice(&self->requests, &self->proxy->queue);
-    self->transaction_count = self->proxy->queued_transactions;
-    self->proxy->queued_transactions = 0;
-}
-
-static void take_one(struct grv_batch *self)
-{
-    struct list *first = list_pop_front(&self->proxy->queue);
-    const struct rpc_request *request = list_entry(first, struct rpc_request, link);
-    uint64_t count = MESSAGE_BODY(get_read_version, request->message)->count;
-
-    list_push_back(&self->requests, first);
-    self->transaction_count = count == 0 ? 1 : count;
-    self->proxy->queued_transactions -= self->transaction_count;
-}
-
 static enum op_result take(struct op *op)
 {
     struct grv_batch *self = batch_of(op);
 
     assert(list_empty(&self->requests));
-    if (BUGGIFY(op->env, "a batch of read versions takes one request"))
-        take_one(self);
-    else
-        take_all(self);
+    grv_proxy_take(self->proxy, self, BUGGIFY(op->env, "a batch of read versions takes one request"));
+    if (list_empty(&self->requests)) /* a rate that has sunk meanwhile */
+        return op_finish(op, 0);
     if (BUGGIFY(op->env, "a batch of read versions waits before it asks")) {
         wait_timer_start(&self->dawdle, op, (int64_t)env_random_below(op->env, 5000));
         return op_wait(op, ASK);

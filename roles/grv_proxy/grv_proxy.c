@@ -7,17 +7,44 @@
 #include "net/mem.h"
 #include "roles/grv_proxy/grv_proxy_impl.h"
 
+/* How many times grv_queue_wait_us a request waits before it is refused; and how soon, and late, the queue is looked at again. */
+enum { PATIENCE = 4, BATCH_PATIENCE = 20, LOOK_US_MIN = 200, LOOK_US_MAX = 50000 };
+
+static bool nobody_waits(const struct grv_proxy *self)
+{
+    return list_empty(&self->immediate) && list_empty(&self->queues[GRV_DEFAULT]) && list_empty(&self->queues[GRV_BATCH]);
+}
+
 static void invariant_grv_proxy(void *owner)
 {
     const struct grv_proxy *self = owner;
     unsigned in_use = 0;
 
-    assert((self->queued_transactions == 0) == list_empty(&self->queue));
+    assert((self->immediate_transactions == 0) == list_empty(&self->immediate));
+    for (int i = 0; i < GRV_PRIORITIES; i++)
+        assert((self->queued[i] == 0) == list_empty(&self->queues[i]));
     for (unsigned i = 0; i < GRV_BATCHES_MAX; i++) {
         in_use += self->batches[i].in_use;
         assert(self->batches[i].in_use || list_empty(&self->batches[i].requests));
     }
-    assert(self->ended || list_empty(&self->queue) || in_use > 0); /* nobody is forgotten */
+    assert(self->ended || nobody_waits(self) || in_use > 0 || self->turn.heap_index_plus_1 != 0); /* nobody is forgotten */
+}
+
+static void fail_list(struct list *list)
+{
+    while (!list_empty(list))
+        rpc_fail(list_entry(list_pop_front(list), struct rpc_request, link), ERROR_BROKEN_PROMISE);
+}
+
+static void fail_all(struct grv_proxy *self)
+{
+    env_timer_cancel(self->context.env, &self->turn);
+    fail_list(&self->immediate);
+    self->immediate_transactions = 0;
+    for (int i = 0; i < GRV_PRIORITIES; i++) {
+        fail_list(&self->queues[i]);
+        self->queued[i] = 0;
+    }
 }
 
 void grv_proxy_end(struct grv_proxy *self, int error)
@@ -27,19 +54,111 @@ void grv_proxy_end(struct grv_proxy *self, int error)
     self->ended = true;
     TRACE(self->context.env, SEVERITY_INFO, "RoleCannotGoOn", {"Role", trace_str("grv_proxy")}, {"Id", trace_id(self->id)},
           {"Epoch", trace_int((int64_t)self->epoch)}, {"Error", trace_int(error)});
-    while (!list_empty(&self->queue))
-        rpc_fail(list_entry(list_pop_front(&self->queue), struct rpc_request, link), ERROR_BROKEN_PROMISE);
-    self->queued_transactions = 0;
+    fail_all(self);
     self->context.ended(self->context.host, ROLE_GRV_PROXY, self->id, error);
 }
 
-/* A batch takes the queue when it runs, through the ready queue: requests of the same turn travel in one batch. */
+/* ---- who may start ---- */
+
+static double floor_of(const struct grv_proxy *self)
+{
+    return (double)self->context.env->knobs.grv_rate_floor;
+}
+
+static uint64_t count_of(const struct rpc_request *request)
+{
+    uint64_t count = MESSAGE_BODY(get_read_version, request->message)->count;
+
+    return count == 0 ? 1 : count;
+}
+
+static void move_first(struct list *from, uint64_t *queued, struct grv_batch *batch)
+{
+    struct list *first = list_pop_front(from);
+    uint64_t count = count_of(list_entry(first, struct rpc_request, link));
+
+    list_push_back(&batch->requests, first);
+    batch->transaction_count += count;
+    *queued -= count;
+}
+
+void grv_proxy_take(struct grv_proxy *self, struct grv_batch *batch, bool one)
+{
+    batch->transaction_count = 0;
+    grv_rate_fill(&self->rate, env_now_us(self->context.env), floor_of(self));
+    while (!list_empty(&self->immediate) && !(one && batch->transaction_count > 0))
+        move_first(&self->immediate, &self->immediate_transactions, batch);
+    for (int i = 0; i < GRV_PRIORITIES; i++) {
+        while (!list_empty(&self->queues[i]) && grv_rate_may_start(&self->rate, (enum grv_priority)i) &&
+               !(one && batch->transaction_count > 0)) {
+            uint64_t before = batch->transaction_count;
+
+            move_first(&self->queues[i], &self->queued[i], batch);
+            grv_rate_started(&self->rate, (enum grv_priority)i, batch->transaction_count - before);
+            self->started += batch->transaction_count - before;
+            self->started_batch += i == GRV_BATCH ? batch->transaction_count - before : 0;
+        }
+    }
+}
+
+/* Who has waited for too long is refused: the client backs off. What waits here is bounded in time, not only in number. */
+static void refuse_late(struct grv_proxy *self, enum grv_priority priority, int64_t now_us)
+{
+    struct list *queue = &self->queues[priority];
+    int64_t bound_us = self->context.env->knobs.grv_queue_wait_us * (priority == GRV_BATCH ? BATCH_PATIENCE : PATIENCE);
+
+    while (!list_empty(queue)) {
+        struct rpc_request *request = list_entry(queue->next, struct rpc_request, link);
+
+        if (now_us - (int64_t)(intptr_t)request->owner_data <= bound_us)
+            return;
+        PROBE(self->context.env, "a transaction that has waited for its turn is refused");
+        list_remove(&request->link);
+        self->queued[priority] -= count_of(request);
+        *(priority == GRV_BATCH ? &self->batch_refused : &self->refused) += count_of(request);
+        rpc_fail(request, priority == GRV_BATCH ? ERROR_BATCH_TRANSACTION_THROTTLED : ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED);
+    }
+}
+
+/* 0: somebody may start now; negative: nobody waits. */
+static int64_t wait_for_turn_us(struct grv_proxy *self)
+{
+    int64_t least_us = -1;
+
+    if (!list_empty(&self->immediate))
+        return 0;
+    for (int i = 0; i < GRV_PRIORITIES; i++) {
+        int64_t wait_us;
+
+        if (list_empty(&self->queues[i]))
+            continue;
+        wait_us = grv_rate_wait_us(&self->rate, (enum grv_priority)i, floor_of(self));
+        if (least_us < 0 || wait_us < least_us)
+            least_us = wait_us;
+    }
+    return least_us;
+}
+
+/* A batch takes what may start when it runs, through the ready queue: requests of the same turn travel in one batch. Who may not
+ * start yet waits for the timer, which fires when a whole start has come together. */
 void grv_proxy_go(struct grv_proxy *self)
 {
+    int64_t now_us = env_now_us(self->context.env), wait_us;
     struct grv_batch *free_one = NULL;
 
-    if (self->ended || list_empty(&self->queue))
+    env_timer_cancel(self->context.env, &self->turn);
+    if (self->ended || nobody_waits(self))
         return;
+    grv_rate_fill(&self->rate, now_us, floor_of(self));
+    for (int i = 0; i < GRV_PRIORITIES; i++)
+        refuse_late(self, (enum grv_priority)i, now_us);
+    wait_us = wait_for_turn_us(self);
+    if (wait_us < 0)
+        return;
+    if (wait_us > 0) {
+        env_timer_start(self->context.env, &self->turn, now_us + (wait_us < LOOK_US_MIN ? LOOK_US_MIN : wait_us > LOOK_US_MAX ? LOOK_US_MAX : wait_us));
+        return;
+    }
     for (unsigned i = 0; i < GRV_BATCHES_MAX; i++) {
         struct grv_batch *batch = &self->batches[i];
 
@@ -52,30 +171,90 @@ void grv_proxy_go(struct grv_proxy *self)
         grv_batch_start(free_one);
 }
 
+static void turn_fired(struct env_timer *timer)
+{
+    grv_proxy_go(container_of(timer, struct grv_proxy, turn));
+}
+
+/* ---- requests ---- */
+
+/* One request alone is always taken, or a large one never would be. */
+static bool queue_is_full(struct grv_proxy *self, enum grv_priority priority, uint64_t count)
+{
+    const struct knobs *knobs = &self->context.env->knobs;
+    uint64_t queued = self->queued[GRV_DEFAULT] + self->queued[GRV_BATCH] + self->immediate_transactions;
+    int64_t bound_us = knobs->grv_queue_wait_us * (priority == GRV_BATCH ? BATCH_PATIENCE / 2 : 1);
+
+    if (queued > 0 && queued + count > (uint64_t)knobs->grv_queue_max)
+        return true;
+    if (self->queued[priority] == 0)
+        return false;
+    grv_rate_fill(&self->rate, env_now_us(self->context.env), floor_of(self));
+    return grv_rate_takes_us(&self->rate, priority, floor_of(self), self->queued[priority] + count) > bound_us ||
+           BUGGIFY_ONE_IN(self->context.env, 32, "a request for a read version meets a full queue");
+}
+
 static void receive_get_read_version(struct grv_proxy *self, struct rpc_request *request)
 {
     const struct get_read_version *body = MESSAGE_BODY(get_read_version, request->message);
-    uint64_t count = body->count == 0 ? 1 : body->count;
-    bool immediate = (body->flags & GRV_PRIORITY_IMMEDIATE) != 0 && !request->from_client;
+    enum grv_priority priority = (body->flags & GRV_PRIORITY_BATCH) != 0 ? GRV_BATCH : GRV_DEFAULT;
+    bool immediate = (body->flags & GRV_PRIORITY_IMMEDIATE) != 0;
+    uint64_t count = count_of(request);
 
     if (self->ended) {
         rpc_fail(request, ERROR_BROKEN_PROMISE);
         return;
     }
-    /* One request alone is always taken, or a large one never would be. */
-    if (!immediate && self->queued_transactions > 0 &&
-        (self->queued_transactions + count > (uint64_t)self->context.env->knobs.grv_queue_max ||
-         BUGGIFY_ONE_IN(self->context.env, 32, "a request for a read version meets a full queue"))) {
+    /* Nothing holds back the cluster's own transactions; an operator's are never slowed, but a program's could be without number. */
+    if (immediate ? request->from_client && self->immediate_transactions > (uint64_t)self->context.env->knobs.grv_queue_max
+                  : queue_is_full(self, priority, count)) {
         PROBE(self->context.env, "the queue of a GRV proxy is full");
-        self->refused += count;
-        rpc_fail(request, ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED);
+        *(priority == GRV_BATCH ? &self->batch_refused : &self->refused) += count;
+        rpc_fail(request, priority == GRV_BATCH ? ERROR_BATCH_TRANSACTION_THROTTLED : ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED);
         return;
     }
     self->requests_in++;
     self->transactions_in += count;
-    self->queued_transactions += count;
-    list_push_back(&self->queue, &request->link);
+    *(immediate ? &self->immediate_transactions : &self->queued[priority]) += count;
+    request->owner_data = (void *)(intptr_t)env_now_us(self->context.env);
+    list_push_back(immediate ? &self->immediate : &self->queues[priority], &request->link);
+    rate_reporter_hurry(&self->reporter);
     grv_proxy_go(self);
+}
+
+/* ---- the ratekeeper ---- */
+
+static struct message *make_report(void *ctx, bool *ret_busy)
+{
+    struct grv_proxy *self = ctx;
+    struct message *message;
+    struct proxy_load *load = MESSAGE_NEW(proxy_load, &message);
+
+    load->id = self->id;
+    load->kind = ROLE_GRV_PROXY;
+    load->started = (int64_t)self->started;
+    *ret_busy = self->started != self->reported || !nobody_waits(self);
+    self->reported = self->started;
+    return message;
+}
+
+static void take_lease(void *ctx, const struct rate_lease *lease)
+{
+    struct grv_proxy *self = ctx;
+
+    if (self->ended || lease->lease_us <= 0)
+        return;
+    grv_rate_fill(&self->rate, env_now_us(self->context.env), floor_of(self));
+    grv_rate_lease(&self->rate, env_now_us(self->context.env), (double)lease->rate_milli / 1000, (double)lease->batch_rate_milli / 1000,
+                   lease->lease_us);
+    if (lease->rate_milli >= 0)
+        PROBE(self->context.env, "a GRV proxy is given a rate that limits");
+    grv_proxy_go(self);
+}
+
+void grv_proxy_described(struct grv_proxy *self, const struct description *description)
+{
+    rate_reporter_described(&self->reporter, description);
 }
 
 static void receive(void *ctx, struct rpc_request *request)
@@ -124,7 +303,12 @@ static int init(struct grv_proxy *self, const struct role_context *context, cons
     self->epoch = body->epoch;
     self->sequencer = endpoint_of(&body->sequencer);
     self->newest_answered = self->generation.begin; /* an epoch's committed version is never below where it begins */
-    list_init(&self->queue);
+    list_init(&self->immediate);
+    for (int i = 0; i < GRV_PRIORITIES; i++)
+        list_init(&self->queues[i]);
+    grv_rate_init(&self->rate, env_now_us(context->env));
+    self->turn.fire = turn_fired;
+    self->reporter = (struct rate_reporter){.rpc = context->rpc, .make = make_report, .take = take_lease, .ctx = self};
     op_list_init(&self->ops, context->env, self);
     self->ops.invariant = invariant_grv_proxy;
     return error != 0 ? error : make_questions(self);
@@ -169,6 +353,7 @@ int grv_proxy_create(const struct role_context *context, struct rpc_request *req
     started->role_id = self->id;
     rpc_register(context->rpc, self->id, receive, self);
     rpc_reply(request, message);
+    rate_reporter_start(&self->reporter, &self->ops);
     *ret_proxy = self;
     return 0;
 }
@@ -179,9 +364,16 @@ void grv_proxy_destroy(struct grv_proxy *self)
         return;
     rpc_unregister(self->context.rpc, self->id);
     op_cancel_all(&self->ops);
-    while (!list_empty(&self->queue))
-        rpc_fail(list_entry(list_pop_front(&self->queue), struct rpc_request, link), ERROR_BROKEN_PROMISE);
+    fail_all(self);
     dispose(self);
+}
+
+/* -1: nothing limits. */
+static int64_t limit_of(const struct grv_proxy *self, enum grv_priority priority)
+{
+    double effective = grv_rate_effective(&self->rate, priority, env_now_us(self->context.env), floor_of(self));
+
+    return effective < 0 ? -1 : (int64_t)effective;
 }
 
 void grv_proxy_status(const struct grv_proxy *self, struct role_status *status, struct arena *arena)
@@ -190,7 +382,13 @@ void grv_proxy_status(const struct grv_proxy *self, struct role_status *status, 
     role_metric(status, arena, "transaction_requests", (int64_t)self->transactions_in);
     role_metric(status, arena, "requests", (int64_t)self->requests_in);
     role_metric(status, arena, "batches", (int64_t)self->batches_done);
-    role_metric(status, arena, "queued_transactions", (int64_t)self->queued_transactions);
+    role_metric(status, arena, "queued_transactions",
+                (int64_t)(self->immediate_transactions + self->queued[GRV_DEFAULT] + self->queued[GRV_BATCH]));
     role_metric(status, arena, "refused_transactions", (int64_t)self->refused);
+    role_metric(status, arena, "refused_batch_transactions", (int64_t)self->batch_refused);
+    role_metric(status, arena, "started_batch_transactions", (int64_t)self->started_batch);
+    role_metric(status, arena, "rate_lease_lapsed", grv_rate_lapsed(&self->rate, env_now_us(self->context.env)));
+    role_metric(status, arena, "rate_limit", limit_of(self, GRV_DEFAULT));
+    role_metric(status, arena, "batch_rate_limit", limit_of(self, GRV_BATCH));
     role_metric(status, arena, "read_version", self->newest_answered);
 }

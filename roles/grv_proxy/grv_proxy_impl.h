@@ -3,6 +3,8 @@
 
 #include "net/list.h"
 #include "roles/grv_proxy/grv_proxy.h"
+#include "roles/grv_proxy/grv_rate.h"
+#include "roles/rate_reporter.h"
 #include "roles/steady_call.h"
 #include "txn/log_system.h"
 
@@ -31,16 +33,22 @@ struct grv_proxy {
     struct endpoint sequencer;
     struct generation generation;
     struct message *ask_committed, *ask_confirm; /* the same for every batch */
-    struct list queue; /* requests that no batch has taken */
-    uint64_t queued_transactions;
+    struct list immediate;             /* requests that no batch has taken: these are never held back, */
+    struct list queues[GRV_PRIORITIES]; /* these wait for their turn; owner_data: when they came */
+    uint64_t immediate_transactions, queued[GRV_PRIORITIES];
+    struct grv_rate rate;
+    struct rate_reporter reporter;
+    struct env_timer turn; /* fires when the first that is held back may start */
     struct op_list ops;
     struct grv_batch batches[GRV_BATCHES_MAX];
     version_t newest_answered;
-    uint64_t transactions_in, transactions_out, requests_in, batches_done, refused;
+    uint64_t transactions_in, transactions_out, requests_in, batches_done, refused, batch_refused, started, started_batch, reported;
     bool ended;
 };
 
 void grv_batch_start(struct grv_batch *batch);
+/* Moves what may start now into `batch`; one: at most one request. */
+void grv_proxy_take(struct grv_proxy *proxy, struct grv_batch *batch, bool one);
 /* Starts a batch if one is needed and may be. */
 void grv_proxy_go(struct grv_proxy *proxy);
 /* The role can't go on; `batch` requests are answered when it is destroyed or their batch ends. */

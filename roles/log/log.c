@@ -193,6 +193,7 @@ static void serve(struct log_server *log)
     }
     log->registered = true;
     rpc_register(log->rpc, log->id, on_request, log);
+    log_load_start(log);
 }
 
 int log_server_create(const struct role_context *context, struct rpc_request *request, struct log_server **ret_log)

@@ -4,6 +4,7 @@
 #include "net/arena.h"
 #include "net/op.h"
 #include "roles/log/log.h"
+#include "roles/rate_reporter.h"
 #include "storage/diskqueue.h"
 #include "txn/kv_map.h"
 #include "txn/log_system.h"
@@ -13,6 +14,8 @@ enum {
     LOG_CHECKPOINT_EVERY = 256,        /* versions, */
     LOG_CHECKPOINT_BYTES = 1024 * 1024, /* or this much of the queue: what a read from disk skips at most */
     LOG_WAITING_PEEKS_MAX = 10000,
+    LOG_SPACE_CHECK_US = 200000,
+    LOG_QUEUE_BYTES = 64 * 1024 * 1024, /* received and not synced: from here on a ratekeeper slows down */
     LOG_PUSHES_MAX = 4096, /* under way; an epoch's proxies have a few slots each */
     LOG_PUSHES_BYTES_MAX = 512 * 1024 * 1024,
     LOG_PUSH_BYTES_MAX = RPC_FRAME_BYTES_MAX / 2, /* so that a peek's reply with it fits a frame */
@@ -93,6 +96,8 @@ struct log_server {
     uint32_t waiting_peek_count;
     struct ready answer_peeks;
     int64_t space_checked_us;
+    struct rate_reporter reporter;
+    uint64_t reported_bytes;
     bool disk_full;
     uint64_t free_bytes, total_bytes; /* of the disk, when it was last asked */
     uint64_t pushes, push_bytes, peeks, peek_bytes, repeats, refused_pushes;
@@ -150,6 +155,11 @@ bool log_metadata_tag_removed(const struct log_server *log, tag_t tag);
 void log_metadata_look_at_tags(struct log_server *log);
 void log_metadata_done(struct log_server *log);
 void log_on_get_metadata(struct log_server *log, struct rpc_request *request);
+
+/* ---- log_load.c ---- */
+void log_load_start(struct log_server *log);
+/* Asks at most every LOG_SPACE_CHECK_US. */
+void log_look_at_space(struct log_server *log);
 
 /* ---- log_push.c, log_peek.c, log_lock.c ---- */
 void log_on_push(struct log_server *log, struct rpc_request *request);

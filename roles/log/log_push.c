@@ -13,8 +13,6 @@
 #include "txn/digest.h"
 
 enum { WAIT_TURN, APPEND, COMMITTED, STAGES };
-enum { SPACE_CHECK_US = 200000 };
-
 struct push_op {
     struct op op;
     struct log_server *log;
@@ -44,26 +42,10 @@ static void answer(struct push_op *push, int error)
     rpc_reply(request, reply);
 }
 
-/* Asked for at most every SPACE_CHECK_US: down to the reserve pushes go on, below it they wait. */
+/* Down to the reserve pushes go on, below it they wait. */
 static bool disk_is_full(struct log_server *log)
 {
-    int64_t now_us = env_now_us(log->env);
-    struct env_space space;
-
-    if (log->space_checked_us != 0 && now_us - log->space_checked_us < SPACE_CHECK_US)
-        return log->disk_full;
-    log->space_checked_us = now_us;
-    if (env_dir_space(log->env, log->context.data_directory, &space) == 0) {
-        bool full = space.free_bytes < (uint64_t)log->env->knobs.log_disk_reserve_bytes ||
-                    BUGGIFY(log->env, "the disk of a log looks full for a while");
-
-        if (full != log->disk_full)
-            TRACE(log->env, SEVERITY_WARN_ALWAYS, full ? "LogDiskReserveReached" : "LogDiskReserveFree",
-                  {"Id", trace_id(log->id)}, {"FreeBytes", trace_int((int64_t)space.free_bytes)});
-        log->disk_full = full;
-        log->free_bytes = space.free_bytes;
-        log->total_bytes = space.total_bytes;
-    }
+    log_look_at_space(log);
     return log->disk_full;
 }
 
@@ -168,7 +150,7 @@ static enum op_result run_append(struct op *op)
     }
     if (disk_is_full(log)) {
         PROBE(log->env, "log waits for disk space");
-        wait_timer_start(&push->timer, op, SPACE_CHECK_US);
+        wait_timer_start(&push->timer, op, LOG_SPACE_CHECK_US);
         return op_wait(op, APPEND);
     }
     return append(push, m);

@@ -1,35 +1,119 @@
-/* Life and dispatch of the ratekeeper. */
+/* Life and dispatch of the ratekeeper: reports come in, leases go out. What the rate is: ratekeeper_rate.c.
+ *
+ * Every role reports by itself, and every report is answered with a lease, so the ratekeeper keeps no timers and asks nobody. A rate is worked out
+ * anew when a report comes UPDATE_US after the last time. A GRV proxy's share of the rate is half an equal one, half by what it started
+ * lately: a busy one gets more, an idle one can begin at once. */
 #include "roles/ratekeeper/ratekeeper.h"
 
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "net/op.h"
+#include "roles/ratekeeper/ratekeeper_rate.h"
 #include "roles/role_client.h"
+
+enum { UPDATE_US = 50000 };
 
 struct ratekeeper {
     struct role_context context;
     uint64_t id;
     struct op_list ops;
     struct client *client; /* owned: its transactions */
-    struct arena arena;    /* holds what the description points to */
-    struct description description; /* the newest known */
+    struct rate_source *sources;
+    struct rate_core core;
+    enum rate_reason told_reason;
+    bool told_hold;
+    uint64_t reports;
 };
+
+/* ---- rates ---- */
+
+static void tell_changes(struct ratekeeper *self)
+{
+    const struct rate_core *core = &self->core;
+
+    if (core->hold_sets != self->told_hold)
+        TRACE(self->context.env, SEVERITY_WARN_ALWAYS, core->hold_sets ? "SetsHeldBack" : "SetsGoOn",
+              {"Reason", trace_str(rate_reason_name(core->hold_reason))}, {"Id", trace_id(core->hold_id)},
+              {"FreeBytes", trace_int(core->hold_free_bytes)});
+    if (core->hold_sets && !self->told_hold)
+        PROBE(self->context.env, "a disk is nearly full: transactions that set are held back");
+    if (core->normal.reason != self->told_reason)
+        TRACE(self->context.env, SEVERITY_INFO, "RateLimitedBy", {"Reason", trace_str(rate_reason_name(core->normal.reason))},
+              {"Id", trace_id(core->normal.id)}, {"Rate", trace_int((int64_t)core->normal.rate)});
+    if (core->normal.reason != RATE_WORKLOAD)
+        PROBE(self->context.env, "the ratekeeper slows down the start of transactions");
+    self->told_hold = core->hold_sets;
+    self->told_reason = core->normal.reason;
+}
+
+static void update(struct ratekeeper *self)
+{
+    int64_t now_us = env_now_us(self->context.env);
+
+    if (now_us - self->core.updated_us < UPDATE_US)
+        return;
+    rate_core_update(&self->core, now_us);
+    tell_changes(self);
+}
+
+static int64_t share_milli(const struct ratekeeper *self, double rate, uint64_t id)
+{
+    const struct rate_core *core = &self->core;
+    double equal = 1.0 / (core->live_grv_proxies == 0 ? 1 : core->live_grv_proxies), own = equal;
+
+    if (rate >= RATE_UNLIMITED)
+        return -1;
+    for (int i = 0; i < RATE_PROXIES_MAX && core->released > 0; i++)
+        if (core->proxies[i].id == id)
+            own = core->proxies[i].started.rate / core->released;
+    return (int64_t)(rate * (equal + own) / 2 * 1000);
+}
+
+static void answer(struct ratekeeper *self, struct rpc_request *request, uint64_t id)
+{
+    struct message *message;
+    struct rate_lease *lease = MESSAGE_NEW(rate_lease, &message);
+
+    self->reports++;
+    update(self);
+    lease->rate_milli = share_milli(self, self->core.normal.rate, id);
+    lease->batch_rate_milli = share_milli(self, self->core.batch.rate, id);
+    lease->lease_us = self->context.env->knobs.rate_lease_us;
+    lease->hold_sets = self->core.hold_sets;
+    lease->reason = self->core.normal.reason;
+    if (BUGGIFY_ONE_IN(self->context.env, 16, "the ratekeeper gives little for no reason"))
+        lease->rate_milli = lease->batch_rate_milli = (int64_t)env_random_below(self->context.env, 100000) + 1000;
+    if (BUGGIFY_ONE_IN(self->context.env, 64, "the ratekeeper holds back sets though there is room"))
+        lease->hold_sets = true;
+    rpc_reply(request, message);
+}
 
 static void receive(void *ctx, struct rpc_request *request)
 {
-    (void)ctx;
-    rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
+    struct ratekeeper *self = ctx;
+    int64_t now_us = env_now_us(self->context.env);
+    const struct message *message = request->message;
+
+    if (BUGGIFY_DEATH(self->context.env, 2000, "the ratekeeper ends when it gets a report")) {
+        rpc_fail(request, ERROR_BROKEN_PROMISE);
+        self->context.ended(self->context.host, ROLE_RATEKEEPER, self->id, ERROR_OPERATION_FAILED);
+    } else if (message->type == &message_type_storage_load) {
+        rate_note_storage(&self->core, now_us, request->peer, MESSAGE_BODY(storage_load, message));
+        answer(self, request, 0);
+    } else if (message->type == &message_type_log_load) {
+        rate_note_log(&self->core, now_us, request->peer, MESSAGE_BODY(log_load, message));
+        answer(self, request, 0);
+    } else if (message->type == &message_type_proxy_load) {
+        rate_note_proxy(&self->core, now_us, request->peer, MESSAGE_BODY(proxy_load, message));
+        answer(self, request, MESSAGE_BODY(proxy_load, message)->id);
+    } else {
+        rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
+    }
 }
 
 void ratekeeper_described(struct ratekeeper *self, const struct description *description)
 {
-    struct arena arena = {0};
-    struct description copy;
-    int error = message_copy_body(&schema_description, description, &arena, &copy);
-
-    assert(error == 0); /* a server dies of a failed allocation before it gets here */
-    arena_done(&self->arena);
-    self->arena = arena;
-    self->description = copy;
+    rate_core_epoch(&self->core, description->recovery_transaction_version);
 }
 
 /* ---- life ---- */
@@ -37,14 +121,26 @@ void ratekeeper_described(struct ratekeeper *self, const struct description *des
 static void dispose(struct ratekeeper *self)
 {
     client_destroy(self->client);
-    arena_done(&self->arena);
+    mem_free(self->sources);
     mem_free(self);
+}
+
+static struct rate_limits limits_of(const struct knobs *knobs)
+{
+    return (struct rate_limits){.smoothing_us = knobs->ratekeeper_smoothing_us,
+                                .stale_us = knobs->ratekeeper_stale_us,
+                                .hold_free_bytes = knobs->ratekeeper_hold_free_bytes,
+                                .read_lag_us = knobs->ratekeeper_read_lag_us,
+                                .durability_lag_us = knobs->ratekeeper_durability_lag_us,
+                                .catch_up_us = knobs->ratekeeper_catch_up_us,
+                                .commit_wait_us = knobs->ratekeeper_commit_wait_us};
 }
 
 int ratekeeper_create(const struct role_context *context, struct rpc_request *request, struct ratekeeper **ret_ratekeeper)
 {
     const struct init_ratekeeper *body = MESSAGE_BODY(init_ratekeeper, request->message);
     struct ratekeeper *self = mem_zalloc(sizeof(*self));
+    struct rate_limits limits = limits_of(&context->env->knobs);
     struct message *message = NULL;
     struct role_started *started = NULL;
     int error;
@@ -54,13 +150,15 @@ int ratekeeper_create(const struct role_context *context, struct rpc_request *re
     self->context = *context;
     self->id = body->role_id;
     op_list_init(&self->ops, context->env, self);
-    error = role_client_create(context, &self->client);
+    self->sources = mem_zalloc(RATE_STORAGE_MAX * sizeof(*self->sources));
+    error = self->sources == NULL ? ERROR_OUT_OF_MEMORY : role_client_create(context, &self->client);
     if (error == 0 && (started = MESSAGE_NEW(role_started, &message)) == NULL)
         error = ERROR_OUT_OF_MEMORY;
     if (error != 0) {
         dispose(self);
         return error;
     }
+    rate_core_init(&self->core, &limits, self->sources);
     ratekeeper_described(self, &body->description);
     started->role_id = self->id;
     rpc_register(context->rpc, self->id, receive, self);
@@ -78,7 +176,39 @@ void ratekeeper_destroy(struct ratekeeper *self)
     dispose(self);
 }
 
+/* ---- what it says of itself ---- */
+
+/* -1: no limit. */
+static int64_t limit_of(double rate)
+{
+    return rate >= RATE_UNLIMITED ? -1 : (int64_t)rate;
+}
+
 void ratekeeper_status(const struct ratekeeper *self, struct role_status *status, struct arena *arena)
 {
-    role_metric(status, arena, "described_epoch", (int64_t)self->description.epoch);
+    const struct rate_core *core = &self->core;
+
+    role_metric(status, arena, "transactions_per_second_limit", limit_of(core->normal.rate));
+    role_metric(status, arena, "batch_transactions_per_second_limit", limit_of(core->batch.rate));
+    role_metric(status, arena, "released_transactions_per_second", (int64_t)core->released);
+    role_metric(status, arena, "limit_reason", core->normal.reason);
+    role_metric(status, arena, "limit_server_id", (int64_t)core->normal.id);
+    role_metric(status, arena, "limit_server_ip", core->normal.address.ip);
+    role_metric(status, arena, "limit_server_port", core->normal.address.port);
+    role_metric(status, arena, "batch_limit_reason", core->batch.reason);
+    role_metric(status, arena, "batch_limit_server_id", (int64_t)core->batch.id);
+    role_metric(status, arena, "hold_sets", core->hold_sets);
+    role_metric(status, arena, "hold_reason", core->hold_reason);
+    role_metric(status, arena, "hold_server_id", (int64_t)core->hold_id);
+    role_metric(status, arena, "hold_free_bytes", core->hold_free_bytes);
+    role_metric(status, arena, "hold_server_ip", core->hold_address.ip);
+    role_metric(status, arena, "hold_server_port", core->hold_address.port);
+    role_metric(status, arena, "worst_queue_bytes_storage_server", (int64_t)core->worst_queue);
+    role_metric(status, arena, "worst_queue_bytes_log_server", (int64_t)core->worst_log_queue);
+    role_metric(status, arena, "worst_data_lag_versions", (int64_t)core->worst_lag_us);
+    role_metric(status, arena, "worst_durability_lag_versions", (int64_t)core->worst_behind_us);
+    role_metric(status, arena, "storage_servers_reporting", core->live_storage);
+    role_metric(status, arena, "logs_reporting", core->live_logs);
+    role_metric(status, arena, "grv_proxies_reporting", core->live_grv_proxies);
+    role_metric(status, arena, "reports", (int64_t)self->reports);
 }

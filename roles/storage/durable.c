@@ -25,6 +25,8 @@ struct storage_commit {
     struct storage_server *server; /* NULL: detached */
     struct window *window;         /* borrowed from the server; owned once detached */
     version_t version;
+    size_t bytes;       /* of the mutations that it takes off the window */
+    int64_t started_us;
     struct ownership *owned; /* as of version; NULL: unchanged */
     struct engine_change *changes;
     size_t change_count, change_capacity;
@@ -190,6 +192,7 @@ static void commit_done(struct engine_commit *commit, int error)
         return;
     }
     first = !storage->recorded;
+    storage_load_committed(storage, block->bytes, storage->committed_us - block->started_us);
     committed(storage, block);
     free_commit(block);
     if (first) {
@@ -266,6 +269,7 @@ static void collect(struct ready *ready)
     block->commit.changes = block->changes;
     block->commit.change_count = block->change_count;
     block->started = true;
+    block->started_us = env_now_us(storage->env);
     engine_commit_start(storage->engine, &block->commit);
 }
 
@@ -287,6 +291,7 @@ static void start_commit(struct storage_server *storage, version_t version, bool
     block->server = storage;
     block->window = storage->window;
     block->version = version;
+    block->bytes = shares_bytes_through(storage, version);
     block->collection = (struct window_collection){.window = storage->window, .version = version};
     block->collect.run = collect;
     block->commit.urgent = urgent;

@@ -199,6 +199,7 @@ static void serve(struct storage_server *storage)
 {
     storage->registered = true;
     rpc_register(storage->rpc, storage->id, on_request, storage);
+    storage_load_start(storage);
 }
 
 static int read_record(struct storage_server *storage, bool *ret_found, struct server_record *ret_record)
@@ -453,6 +454,7 @@ void storage_server_described(struct storage_server *storage, const struct descr
     /* A controller that was left behind knows nothing of the epoch that our versions come from. */
     if (description->epoch < epoch)
         PROBE(storage->env, "storage is told of an epoch older than its versions");
+    rate_reporter_described(&storage->reporter, description);
     if (storage->ended || description->epoch < epoch)
         return;
     copy = arena_zalloc(&arena, sizeof(*copy));

@@ -9,6 +9,7 @@
 
 #include "net/arena.h"
 #include "net/op.h"
+#include "roles/rate_reporter.h"
 #include "roles/storage/ownership.h"
 #include "roles/storage/samples.h"
 #include "roles/storage/storage.h"
@@ -146,6 +147,11 @@ struct storage_server {
     struct byte_sample sample; /* as of version; what a roll-back takes back stays in it */
     struct load_sample writes_load, reads_load;
 
+    struct rate_reporter reporter;
+    uint64_t reported_bytes;
+    int64_t space_checked_us, free_bytes, total_bytes; /* of the disk, with the room in the engine's file */
+    double capacity;                                   /* bytes a second that the engine took in large commits; 0: not known */
+
     struct read_op *spare_reads; /* a pool */
     uint32_t spare_read_count;
     uint32_t waiting_reads;
@@ -260,6 +266,11 @@ void storage_forget(struct ready *ready);
 void storage_commit_timer(struct env_timer *timer);
 /* The server goes: the commit under way keeps what it needs. */
 void storage_commit_detach(struct storage_server *storage);
+
+/* ---- rate_load.c: what the ratekeeper is told ---- */
+void storage_load_start(struct storage_server *storage);
+/* A commit of so many bytes of mutations took so long. */
+void storage_load_committed(struct storage_server *storage, size_t bytes, int64_t took_us);
 
 /* ---- reads.c, read_values.c, read_range.c ---- */
 void storage_on_read(struct storage_server *storage, struct rpc_request *request);

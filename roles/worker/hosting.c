@@ -116,6 +116,7 @@ void hosting_recruit(struct worker *worker, struct rpc_request *request)
     enum role_kind kind = ROLE_NONE;
     uint64_t id = 0, epoch = 0;
     struct description_order born = birth(request->message);
+    struct hosted *hosted;
     void *role = NULL;
     int error;
 
@@ -140,7 +141,10 @@ void hosting_recruit(struct worker *worker, struct rpc_request *request)
     }
     TRACE(worker->env, SEVERITY_INFO, "RoleCreated", {"Role", trace_str(role_kind_name(kind))}, {"Id", trace_id(id)},
           {"Epoch", trace_int((int64_t)epoch)});
-    worker_host(worker, kind, id, epoch, role)->born = born;
+    hosted = worker_host(worker, kind, id, epoch, role);
+    hosted->born = born;
+    if (kind != ROLE_STORAGE && worker->description != NULL) /* it is of the epoch before, and names the singletons all the same */
+        hosting_described(hosted, MESSAGE_BODY(description, worker->description));
     worker_changed(worker);
 }
 
@@ -190,6 +194,15 @@ void hosting_described(const struct hosted *hosted, const struct description *d)
     switch (hosted->kind) {
     case ROLE_STORAGE:
         storage_server_described(hosted->role, d);
+        break;
+    case ROLE_LOG:
+        log_server_described(hosted->role, d);
+        break;
+    case ROLE_GRV_PROXY:
+        grv_proxy_described(hosted->role, d);
+        break;
+    case ROLE_COMMIT_PROXY:
+        commit_proxy_described(hosted->role, d);
         break;
     case ROLE_DATA_DISTRIBUTOR:
         distributor_described(hosted->role, d);

@@ -1,0 +1,363 @@
+/* From reports to rates.
+ *
+ * Each thing that may run full is turned into a pressure: 0 or less is comfortable, 1 is where it should stand at most. Two laws:
+ *
+ * - What queues bytes (a storage server's memory, lags) integrates what comes in minus what goes out. There the limit is base / pressure,
+ *   where base is what the thing can take for ever: the bytes a second that its disk was seen to take, over the bytes that a transaction brings. It
+ *   meets base at pressure 1, gives way smoothly on both sides, and as it is proportional it settles without swinging. Where no capacity
+ *   is known, base is what starts now: then it shrinks for as long as the pressure is above 1.
+ * - Commits that wait at a proxy are there within milliseconds of too much load, and gone as quickly; reports come ten times a second. So
+ *   the limit is what leaves the proxy, corrected by so little that the queue nears its mark within seconds, not at once.
+ *
+ * Free disk: what is left above the level at which nothing may be set any more is given out over DISK_HORIZON_S, so the rate falls with
+ * it and the level is neared ever more slowly.
+ *
+ * Batch priority goes by the same laws with tighter marks, so it gives way first. A source that has gone silent counts for nothing: no
+ * rate helps a dead server, and what its death costs is the distributor's to heal. One that was away for long and
+ * catches up limits nobody. */
+#include "roles/ratekeeper/ratekeeper_rate.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define PRESSURE_MAX 4.0
+#define QUEUE_BEGIN 0.6 /* of what a storage server may hold in memory; from 0.75 on it gives up history by itself */
+#define QUEUE_TARGET 0.8
+#define LOG_QUEUE_BEGIN 0.5
+#define LOG_QUEUE_TARGET 0.75
+#define BATCH_TIGHTER 0.6 /* of every mark */
+#define DISK_HORIZON_S 10.0
+#define DISK_BEGIN 4      /* times the level of holding back: there slowing down begins */
+#define HOLD_RELEASE_NUM 5 /* sets come back at 5/4 of the level, so that it does not flap */
+#define HOLD_RELEASE_DEN 4
+#define STARTED_MIN 100.0
+#define COMMIT_PACE_S 1.0   /* long against the time from a rate to its effect in the next report */
+#define COMMIT_GROWTH 0.3  /* below the mark: at most so much above what starts now */
+#define COMMIT_LEAST 0.5
+#define LAG_SMOOTHING_US 300000
+#define COST_SMOOTHING_US 3000000
+enum { PROBES_MAX = 64 };
+
+static const struct {
+    const char *name, *text;
+} reasons[RATE_REASONS] = {
+    [RATE_WORKLOAD] = {"workload", "The database is not being saturated by the workload."},
+    [RATE_STORAGE_QUEUE] = {"storage_server_write_queue_size", "Storage server performance (storage queue)."},
+    [RATE_STORAGE_BEHIND] = {"storage_server_readable_behind", "Storage server version falling behind."},
+    [RATE_LOG_QUEUE] = {"log_server_write_queue", "Log server performance (log queue)."},
+    [RATE_STORAGE_DISK] = {"storage_server_min_free_space", "Storage server running out of space (approaching the reserve)."},
+    [RATE_LOG_DISK] = {"log_server_min_free_space", "Log server running out of space (approaching the reserve)."},
+    [RATE_STORAGE_DURABILITY] = {"storage_server_durability_lag", "Storage server durable version falling behind."},
+    [RATE_COMMIT_QUEUE] = {"commit_proxy_queue", "Commits wait at a commit proxy."},
+};
+
+const char *rate_reason_name(enum rate_reason reason)
+{
+    return (unsigned)reason < RATE_REASONS && reasons[reason].name != NULL ? reasons[reason].name : "unknown";
+}
+
+const char *rate_reason_text(enum rate_reason reason)
+{
+    return (unsigned)reason < RATE_REASONS && reasons[reason].text != NULL ? reasons[reason].text : "Not known to this program.";
+}
+
+/* ---- smoothing ---- */
+
+static double smooth(double old, double now, int64_t past_us, int64_t smoothing_us)
+{
+    return old + (now - old) * (double)past_us / (double)(past_us + smoothing_us);
+}
+
+/* A total below the last one is that of a role that began anew. */
+void rate_smoother_add(struct rate_smoother *smoother, int64_t now_us, int64_t total, int64_t smoothing_us)
+{
+    int64_t past_us = now_us - smoother->at_us;
+
+    if (!smoother->known || total < smoother->total) {
+        *smoother = (struct rate_smoother){.at_us = now_us, .total = total, .known = true};
+        return;
+    }
+    if (past_us <= 0)
+        return; /* counted with the next one */
+    smoother->rate = smooth(smoother->rate, (double)(total - smoother->total) * 1e6 / (double)past_us, past_us, smoothing_us);
+    smoother->at_us = now_us;
+    smoother->total = total;
+}
+
+/* ---- what was said ---- */
+
+/* The place of a source: its own, or one that is free or whose owner has been silent. NULL: there is no room near. */
+static struct rate_source *source_of(struct rate_source *sources, uint32_t capacity, uint64_t id, int64_t now_us, int64_t stale_us)
+{
+    struct rate_source *found = NULL;
+
+    for (uint32_t i = 0; i < PROBES_MAX && i < capacity; i++) {
+        struct rate_source *at = &sources[(id + i) % capacity];
+
+        if (at->id == id)
+            return at;
+        if (found == NULL && (at->id == 0 || now_us - at->heard_us > stale_us))
+            found = at;
+    }
+    if (found != NULL)
+        *found = (struct rate_source){.id = id, .heard_us = now_us};
+    return found;
+}
+
+void rate_core_init(struct rate_core *core, const struct rate_limits *limits, struct rate_source *storage)
+{
+    memset(core, 0, sizeof(*core));
+    core->limits = *limits;
+    core->storage = storage;
+    core->normal.rate = core->batch.rate = RATE_UNLIMITED;
+}
+
+void rate_core_epoch(struct rate_core *core, version_t epoch_version)
+{
+    if (epoch_version > core->epoch_version)
+        core->epoch_version = epoch_version;
+}
+
+/* How far it lacks what some log had already at its last report: what has come since then may just be on its way. An epoch's first
+ * version lies far above the one before; that jump is no lag. */
+static double lag_of(const struct rate_core *core, const struct rate_source *source, version_t version)
+{
+    version_t from = version > core->epoch_version ? version : core->epoch_version;
+
+    return source->newest_before > from ? (double)(source->newest_before - from) : 0;
+}
+
+static void note(struct rate_source *source, struct address from, int64_t now_us, int64_t queue_bytes, int64_t queue_max)
+{
+    int64_t past_us = now_us - source->heard_us;
+
+    source->address = from;
+    source->queue_bytes = queue_bytes;
+    source->queue = smooth(source->queue, queue_max > 0 ? (double)queue_bytes / (double)queue_max : 0, past_us, LAG_SMOOTHING_US);
+    source->heard_us = now_us;
+}
+
+void rate_note_storage(struct rate_core *core, int64_t now_us, struct address from, const struct storage_load *load)
+{
+    struct rate_source *source = source_of(core->storage, RATE_STORAGE_MAX, load->id, now_us, core->limits.stale_us);
+    int64_t past_us;
+
+    if (load->id == 0 || source == NULL)
+        return;
+    past_us = now_us - source->heard_us;
+    note(source, from, now_us, load->queue_bytes, load->queue_max);
+    source->lag_us = smooth(source->lag_us, lag_of(core, source, load->version), past_us, LAG_SMOOTHING_US);
+    source->newest_before = core->newest_version;
+    source->behind_us = load->version > load->durable_version ? (double)(load->version - load->durable_version) : 0;
+    source->version = load->version;
+    source->free_bytes = load->free_bytes;
+    source->total_bytes = load->total_bytes;
+    source->capacity = (double)load->capacity;
+    rate_smoother_add(&source->input, now_us, load->input_bytes, core->limits.smoothing_us);
+    rate_smoother_add(&source->versions, now_us, load->version, core->limits.smoothing_us);
+}
+
+void rate_note_log(struct rate_core *core, int64_t now_us, struct address from, const struct log_load *load)
+{
+    struct rate_source *source = source_of(core->logs, RATE_LOGS_MAX, load->id, now_us, core->limits.stale_us);
+
+    if (load->id == 0 || source == NULL)
+        return;
+    note(source, from, now_us, load->queue_bytes, load->queue_max);
+    source->version = load->version;
+    source->free_bytes = load->free_bytes;
+    source->total_bytes = load->total_bytes;
+    source->capacity = (double)load->reserve_bytes; /* of a log: the disk that it keeps free */
+    rate_smoother_add(&source->input, now_us, load->input_bytes, core->limits.smoothing_us);
+    if (load->version > core->newest_version)
+        core->newest_version = load->version;
+}
+
+void rate_note_proxy(struct rate_core *core, int64_t now_us, struct address from, const struct proxy_load *load)
+{
+    struct rate_proxy *proxy = NULL;
+
+    for (int i = 0; i < RATE_PROXIES_MAX && load->id != 0; i++) {
+        struct rate_proxy *at = &core->proxies[i];
+
+        if (at->id == load->id) {
+            proxy = at;
+            break;
+        }
+        if (proxy == NULL && (at->id == 0 || now_us - at->heard_us > core->limits.stale_us))
+            proxy = at;
+    }
+    if (proxy == NULL)
+        return;
+    if (proxy->id != load->id)
+        *proxy = (struct rate_proxy){.id = load->id, .heard_us = now_us};
+    proxy->address = from;
+    proxy->kind = load->kind;
+    proxy->wait_us = smooth(proxy->wait_us, (double)load->wait_us, now_us - proxy->heard_us, LAG_SMOOTHING_US / 3);
+    proxy->heard_us = now_us;
+    rate_smoother_add(&proxy->started, now_us, load->started, core->limits.smoothing_us);
+    rate_smoother_add(&proxy->done, now_us, load->done, core->limits.smoothing_us);
+}
+
+/* ---- the laws ---- */
+
+static bool lives(const struct rate_core *core, int64_t now_us, uint64_t id, int64_t heard_us)
+{
+    return id != 0 && now_us - heard_us <= core->limits.stale_us;
+}
+
+static void limit(struct rate_output *output, double rate, enum rate_reason reason, uint64_t id, struct address address)
+{
+    if (rate >= output->rate)
+        return;
+    output->rate = rate;
+    output->reason = reason;
+    output->id = id;
+    output->address = address;
+}
+
+/* base / pressure, for both priorities. */
+static void press(struct rate_core *core, double value, double begin, double target, double base, enum rate_reason reason,
+                  const struct rate_source *source)
+{
+    struct rate_output *outputs[] = {&core->normal, &core->batch};
+
+    for (int i = 0; i < 2; i++) {
+        double tighter = i == 0 ? 1 : BATCH_TIGHTER, pressure = (value / tighter - begin) / (target - begin);
+
+        if (pressure <= 0)
+            continue;
+        limit(outputs[i], base / (pressure > PRESSURE_MAX ? PRESSURE_MAX : pressure), reason, source->id, source->address);
+    }
+}
+
+static void press_disk(struct rate_core *core, int64_t level, enum rate_reason reason, const struct rate_source *source)
+{
+    double left = (double)(source->free_bytes - level);
+
+    if (source->total_bytes <= 0 || source->free_bytes >= level * DISK_BEGIN)
+        return;
+    if (left > 0 && source->cost > 0) {
+        limit(&core->normal, left / DISK_HORIZON_S / source->cost, reason, source->id, source->address);
+        limit(&core->batch, left / DISK_HORIZON_S / source->cost * BATCH_TIGHTER, reason, source->id, source->address);
+    }
+    if (source->free_bytes > (core->hold_sets ? level * HOLD_RELEASE_NUM / HOLD_RELEASE_DEN : level))
+        return;
+    core->hold_reason = reason;
+    core->hold_id = source->id;
+    core->hold_address = source->address;
+    core->hold_free_bytes = source->free_bytes;
+}
+
+static void learn_cost(const struct rate_core *core, struct rate_source *source, int64_t past_us)
+{
+    if (core->released < 1 || source->input.rate <= 0)
+        return; /* what was known stays */
+    source->cost = source->cost == 0 ? source->input.rate / core->released
+                                     : smooth(source->cost, source->input.rate / core->released, past_us, COST_SMOOTHING_US);
+}
+
+/* What starts now, as a base: of a cluster that is nearly idle that says nothing, and must not choke what comes next. */
+static double started(const struct rate_core *core)
+{
+    return core->released > STARTED_MIN ? core->released : STARTED_MIN;
+}
+
+static void look_at_storage(struct rate_core *core, struct rate_source *source, int64_t past_us)
+{
+    double base = started(core), pace = source->versions.rate / (double)VERSIONS_PER_SECOND;
+
+    double base_of_lag = base * pace; /* one that catches up faster than time goes by needs no help */
+
+    learn_cost(core, source, past_us);
+    if (source->capacity > 0 && source->cost > 0)
+        base = source->capacity / source->cost;
+    press(core, source->queue, QUEUE_BEGIN, QUEUE_TARGET, base, RATE_STORAGE_QUEUE, source);
+    press(core, source->behind_us, (double)core->limits.durability_lag_us / 2, (double)core->limits.durability_lag_us, base,
+          RATE_STORAGE_DURABILITY, source);
+    if (source->lag_us <= (double)core->limits.catch_up_us)
+        press(core, source->lag_us, (double)core->limits.read_lag_us / 3, (double)core->limits.read_lag_us, base_of_lag,
+              RATE_STORAGE_BEHIND, source);
+    press_disk(core, core->limits.hold_free_bytes, RATE_STORAGE_DISK, source);
+    core->live_storage++;
+    if ((double)source->queue_bytes > core->worst_queue)
+        core->worst_queue = (double)source->queue_bytes;
+    if (source->lag_us > core->worst_lag_us)
+        core->worst_lag_us = source->lag_us;
+    if (source->behind_us > core->worst_behind_us)
+        core->worst_behind_us = source->behind_us;
+}
+
+static void look_at_log(struct rate_core *core, struct rate_source *source, int64_t past_us)
+{
+    learn_cost(core, source, past_us);
+    press(core, source->queue, LOG_QUEUE_BEGIN, LOG_QUEUE_TARGET, started(core), RATE_LOG_QUEUE, source);
+    press_disk(core, 2 * (int64_t)source->capacity, RATE_LOG_DISK, source);
+    core->live_logs++;
+    if ((double)source->queue_bytes > core->worst_log_queue)
+        core->worst_log_queue = (double)source->queue_bytes;
+}
+
+/* What leaves the proxy, and a little more or less, so that the queue nears its mark with a time constant of COMMIT_PACE_S. */
+static void press_commits(struct rate_core *core, struct rate_output *output, double target_us, const struct rate_proxy *worst)
+{
+    double base = started(core), left_us = target_us - worst->wait_us, factor;
+
+    if (worst->wait_us < target_us / 2)
+        return;
+    if (worst->started.rate > worst->done.rate && worst->done.rate > 0)
+        base *= worst->done.rate / worst->started.rate;
+    factor = left_us > 0 ? 1 + COMMIT_GROWTH * left_us / target_us : 1 + left_us / (COMMIT_PACE_S * 1e6);
+    limit(output, base * (factor < COMMIT_LEAST ? COMMIT_LEAST : factor), RATE_COMMIT_QUEUE, worst->id, worst->address);
+}
+
+static const struct rate_proxy *look_at_proxies(struct rate_core *core, int64_t now_us)
+{
+    const struct rate_proxy *worst = NULL;
+
+    core->released = 0;
+    core->live_grv_proxies = 0;
+    for (int i = 0; i < RATE_PROXIES_MAX; i++) {
+        const struct rate_proxy *proxy = &core->proxies[i];
+
+        if (!lives(core, now_us, proxy->id, proxy->heard_us))
+            continue;
+        if (proxy->kind == ROLE_GRV_PROXY) {
+            core->live_grv_proxies++;
+            core->released += proxy->started.rate;
+        } else if (worst == NULL || proxy->wait_us > worst->wait_us) {
+            worst = proxy;
+        }
+    }
+    return worst;
+}
+
+void rate_core_update(struct rate_core *core, int64_t now_us)
+{
+    int64_t past_us = now_us - core->updated_us;
+    const struct rate_proxy *worst = look_at_proxies(core, now_us);
+
+    core->updated_us = now_us;
+    core->normal = core->batch = (struct rate_output){.rate = RATE_UNLIMITED};
+    core->hold_id = 0;
+    core->live_storage = core->live_logs = 0;
+    core->worst_queue = core->worst_lag_us = core->worst_behind_us = core->worst_log_queue = 0;
+    for (int i = 0; i < RATE_STORAGE_MAX; i++)
+        if (lives(core, now_us, core->storage[i].id, core->storage[i].heard_us))
+            look_at_storage(core, &core->storage[i], past_us);
+    for (int i = 0; i < RATE_LOGS_MAX; i++)
+        if (lives(core, now_us, core->logs[i].id, core->logs[i].heard_us))
+            look_at_log(core, &core->logs[i], past_us);
+    if (worst != NULL) {
+        press_commits(core, &core->normal, (double)core->limits.commit_wait_us, worst);
+        press_commits(core, &core->batch, (double)core->limits.commit_wait_us * BATCH_TIGHTER, worst);
+    }
+    core->hold_sets = core->hold_id != 0;
+    if (core->normal.rate < RATE_FLOOR)
+        core->normal.rate = RATE_FLOOR;
+    if (core->batch.rate < RATE_FLOOR / 10)
+        core->batch.rate = RATE_FLOOR / 10;
+    if (core->batch.rate > core->normal.rate)
+        core->batch = core->normal;
+    assert(core->normal.rate >= RATE_FLOOR && core->batch.rate <= core->normal.rate);
+}

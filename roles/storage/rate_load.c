@@ -1,0 +1,70 @@
+/* What a storage server tells the ratekeeper: what waits for its disk, what that takes, how far it is behind.
+ *
+ * Its capacity is measured while the engine commits, and on large commits alone: what a small one takes is the sync. The disk's free room
+ * counts what clears have left free within the engine's file, or nothing that is cleared on a full disk would ever help. */
+#include "roles/storage/storage_internal.h"
+
+enum { SPACE_CHECK_US = 500000, CAPACITY_BYTES_MIN = 1024 * 1024 };
+
+void storage_load_committed(struct storage_server *storage, size_t bytes, int64_t took_us)
+{
+    double now = (double)bytes * 1e6 / (double)(took_us < 1000 ? 1000 : took_us);
+
+    if (bytes < CAPACITY_BYTES_MIN)
+        return;
+    storage->capacity = storage->capacity == 0 ? now : storage->capacity * 0.7 + now * 0.3;
+}
+
+/* A tree's pages are about two thirds full; what the file has beyond that is free in it. */
+static int64_t room_in_file(const struct engine_status *engine)
+{
+    uint64_t used = engine->bytes + engine->bytes / 2 + engine->keys * 16;
+
+    return engine->file_bytes > used ? (int64_t)(engine->file_bytes - used) : 0;
+}
+
+static void look_at_space(struct storage_server *storage)
+{
+    int64_t now_us = env_now_us(storage->env);
+    struct engine_status engine;
+    struct env_space space;
+
+    if (storage->space_checked_us != 0 && now_us - storage->space_checked_us < SPACE_CHECK_US)
+        return;
+    storage->space_checked_us = now_us;
+    if (env_dir_space(storage->env, storage->context.data_directory, &space) != 0)
+        return;
+    engine_status(storage->engine, &engine);
+    storage->free_bytes = (int64_t)space.free_bytes + (storage->engine_kind == ENGINE_LMDB ? room_in_file(&engine) : 0);
+    storage->total_bytes = (int64_t)space.total_bytes;
+}
+
+static struct message *make_report(void *ctx, bool *ret_busy)
+{
+    struct storage_server *storage = ctx;
+    struct message *message;
+    struct storage_load *load;
+
+    if (storage->ended || !storage->recorded)
+        return NULL;
+    look_at_space(storage);
+    load = MESSAGE_NEW(storage_load, &message);
+    load->id = storage->id;
+    load->version = storage_version(storage);
+    load->durable_version = storage->durable;
+    load->queue_bytes = (int64_t)window_bytes(storage->window);
+    load->queue_max = storage->env->knobs.storage_memory_bytes_max;
+    load->input_bytes = (int64_t)storage->mutation_bytes;
+    load->capacity = (int64_t)storage->capacity;
+    load->free_bytes = storage->free_bytes;
+    load->total_bytes = storage->total_bytes;
+    *ret_busy = storage->mutation_bytes != storage->reported_bytes || storage->share_bytes > 0;
+    storage->reported_bytes = storage->mutation_bytes;
+    return message;
+}
+
+void storage_load_start(struct storage_server *storage)
+{
+    storage->reporter = (struct rate_reporter){.rpc = storage->rpc, .make = make_report, .ctx = storage};
+    rate_reporter_start(&storage->reporter, &storage->ops);
+}

@@ -16,6 +16,7 @@ struct check {
     struct sim_cluster *cluster;
     struct endpoint commit_proxy, grv_proxy;
     size_t shards, pairs, replicas;
+    int attempts; /* at one shard */
     bool in_passing; /* what can't be read now is not compared */
 };
 
@@ -199,30 +200,34 @@ static void check_zones(struct check *check, const struct location *shard)
         }
 }
 
-static void check_shard(struct check *check, const struct location *shard)
+/* False: it may have moved, or been split; its location is asked for again. */
+static bool check_shard(struct check *check, const struct location *shard)
 {
     struct sim_world *world = check->cluster->world;
-    int error = 0;
+    int error;
 
     check_zones(check, shard);
     if (shard->servers_count < check->cluster->redundancy)
         sim_world_fail(world, "a shard has %u replicas of %u", shard->servers_count, check->cluster->redundancy);
-    for (int attempt = 0; attempt < SHARD_ATTEMPTS_MAX && !world->failed; attempt++) {
-        error = compare_replicas(check, shard);
-        if (error == 0 || check->in_passing)
-            return;
-        sim_actor_sleep(check->actor, PAUSE_US);
+    error = compare_replicas(check, shard);
+    if (error == 0 || check->in_passing) {
+        check->attempts = 0;
+        return true;
     }
-    sim_world_fail(world, "a shard could not be read from all its replicas: %s", error_name(error));
+    if (++check->attempts > SHARD_ATTEMPTS_MAX)
+        sim_world_fail(world, "a shard could not be read from all its replicas: %s", error_name(error));
+    sim_actor_sleep(check->actor, PAUSE_US);
+    return false;
 }
 
-/* Shards from `from` on; puts the end of the last one into `from`. */
+/* Shards from `from` on; puts the end of the last one that was compared into `from`. */
 static bool check_some_shards(struct check *check, struct bytes_buffer *from)
 {
     const struct bytes end = BYTES_LITERAL("\xff\xff");
     struct message *message, *reply;
     const struct get_key_locations_reply *answer;
     struct get_key_locations *get = MESSAGE_NEW(get_key_locations, &message);
+    uint32_t done = 0;
 
     arena_copy(&message->arena, bytes_buffer_bytes(from), &get->begin);
     get->end = end;
@@ -233,12 +238,18 @@ static bool check_some_shards(struct check *check, struct bytes_buffer *from)
         return true;
     }
     answer = MESSAGE_BODY(get_key_locations_reply, reply);
-    for (uint32_t i = 0; i < answer->locations_count; i++)
-        check_shard(check, &answer->locations[i]);
-    from->len = 0;
-    if (answer->locations_count != 0 && bytes_buffer_append(from, answer->locations[answer->locations_count - 1].end) != 0)
-        assert(false);
+    while (done < answer->locations_count && !check->cluster->world->failed && check_shard(check, &answer->locations[done]))
+        done++;
+    if (done > 0) {
+        from->len = 0;
+        if (bytes_buffer_append(from, answer->locations[done - 1].end) != 0)
+            assert(false);
+    }
     message_unref(reply);
+    if (done < answer->locations_count) {
+        find_proxies(check); /* the proxy may be of an epoch that has ended */
+        return true;
+    }
     return from->len != 0 && bytes_compare(bytes_buffer_bytes(from), end) < 0;
 }
 

@@ -32,6 +32,8 @@ const char *sim_cluster_unrest(const struct sim_cluster *cluster)
             continue;
         if (worker_recovers(worker))
             return "an epoch ends";
+        if (worker_distributor_unrest(worker) != NULL)
+            return worker_distributor_unrest(worker);
         distributors += worker_role_kinds(worker) >> ROLE_DATA_DISTRIBUTOR & 1;
         ratekeepers += worker_role_kinds(worker) >> ROLE_RATEKEEPER & 1;
         if ((worker_role_kinds(worker) >> ROLE_CONTROLLER & 1) == 0)

@@ -244,6 +244,14 @@ static void start_workloads(struct run *run)
     }
 }
 
+/* From the heal on, shards move for a reason only, so that the cluster comes to rest. */
+static void calm_distributors(struct sim_world *world)
+{
+    world->knobs.dd_disturb = 0;
+    for (size_t i = 0; i < world->process_count; i++)
+        world->processes[i]->env.knobs.dd_disturb = 0;
+}
+
 static bool chaos(struct run *run)
 {
     struct sim_world *world = run->world;
@@ -258,6 +266,7 @@ static bool chaos(struct run *run)
     if (decide(world, run->scenario->survivors))
         sim_survivors_draw(&run->cluster);
     lies_heal(&run->lies);
+    calm_distributors(run->world);
     sim_faults_heal(&run->faults);
     return !world->failed;
 }

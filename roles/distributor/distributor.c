@@ -194,6 +194,25 @@ void distributor_destroy(struct distributor *self)
     dispose(self);
 }
 
+const char *distributor_unrest(const struct distributor *self)
+{
+    const struct plan_summary *summary = &self->plan.summary;
+
+    if (!self->env->knobs.dd_enabled || self->settings.off)
+        return NULL;
+    if (!self->loaded || self->plans == 0)
+        return "the data distributor does not know the shards yet";
+    if (self->shards_stale)
+        return "the data distributor reads the shards again";
+    if (self->picture->moves > 0 || summary->moving > 0)
+        return "shards move";
+    if (summary->waiting > summary->stuck)
+        return "shards wait for a better place";
+    if (self->plan.count > 0 || self->env->knobs.dd_disturb)
+        return "the data distributor has something to do";
+    return NULL;
+}
+
 /* ---- status ---- */
 
 static void moves_by_reason(const struct distributor *self, struct role_status *status, struct arena *arena)

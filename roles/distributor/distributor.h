@@ -16,3 +16,5 @@ void distributor_destroy(struct distributor *distributor); /* accepts NULL */
 void distributor_described(struct distributor *distributor, const struct description *description);
 /* Adds its numbers to `status`; the arena owns what it allocates. */
 void distributor_status(const struct distributor *distributor, struct role_status *status, struct arena *arena);
+/* What it still has to do (a literal), as far as that can be done with the servers there are; NULL: it is at rest. */
+const char *distributor_unrest(const struct distributor *distributor);

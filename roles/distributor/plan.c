@@ -213,6 +213,7 @@ static void add_shard(struct planning *planning, const struct picture_shard *sha
     for (uint32_t i = 0; i < to->count; i++)
         picture->servers[to->servers[i]].shards++;
     planning->plan->summary.total_bytes += bytes;
+    planning->plan->summary.moving += to->count > 0;
     if (shard->busy && to->count > 0)
         planning->plan->summary.moving_bytes += bytes;
 }

@@ -63,6 +63,7 @@ struct plan_summary {
     uint32_t reachable_min;     /* the same, of those that answer now */
     size_t missing;             /* shards without a living copy */
     size_t few_copies;          /* shards with fewer living copies than configured */
+    size_t moving;              /* shards with a destination, under way or not */
     size_t waiting;             /* shards that need a move and have none under way */
     size_t stuck;               /* of those, for which there is no place: too few zones */
     int64_t waiting_bytes, moving_bytes; /* one copy of each */

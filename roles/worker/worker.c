@@ -14,6 +14,7 @@
 #include "roles/controller/controller.h"
 #include "roles/coordinator/coordinator.h"
 #include "roles/log/log.h"
+#include "roles/distributor/distributor.h"
 #include "roles/storage/storage.h"
 #include "roles/worker/worker_internal.h"
 #include "txn/log_system.h"
@@ -567,6 +568,17 @@ const struct kv_map *worker_metadata(const struct worker *worker, uint64_t proxy
 
         if (hosted->kind == ROLE_COMMIT_PROXY && hosted->id == proxy_id && hosted->role != NULL && !hosted->ending)
             return commit_proxy_metadata(hosted->role);
+    }
+    return NULL;
+}
+
+const char *worker_distributor_unrest(const struct worker *worker)
+{
+    list_each(node, after, &worker->roles) {
+        const struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (hosted->role != NULL && !hosted->ending && hosted->kind == ROLE_DATA_DISTRIBUTOR)
+            return distributor_unrest(hosted->role);
     }
     return NULL;
 }

@@ -214,6 +214,105 @@ static void check_bad_writes(FDBDatabase *db)
     free(large);
 }
 
+static void check_negative_lengths(FDBDatabase *db)
+{
+    FDBTransaction *tr = new_transaction(db);
+
+    EXPECT(end_of(F(fdb_transaction_get_key)(tr, B("k"), -1, 0, 1, 0)), 2000);
+    EXPECT(end_of(F(fdb_transaction_get_range)(tr, B("a"), -1, 0, 1, B("b"), 1, 0, 1, 0, 0, FDB_STREAMING_MODE_WANT_ALL, 0, 0, 0)), 2000);
+    EXPECT(end_of(F(fdb_transaction_get_range)(tr, B("a"), 1, 0, 1, NULL, 4, 0, 1, 0, 0, FDB_STREAMING_MODE_WANT_ALL, 0, 0, 0)), 2000);
+    EXPECT(end_of(F(fdb_transaction_watch)(tr, B("k"), -3)), 2000);
+    EXPECT(end_of(F(fdb_transaction_get_addresses_for_key)(tr, NULL, 2)), 2000);
+    EXPECT(end_of(F(fdb_transaction_get_estimated_range_size_bytes)(tr, B("a"), 1, B("b"), -1)), 2000);
+    EXPECT(end_of(F(fdb_transaction_get_range_split_points)(tr, B("a"), -1, B("b"), 1, 1000)), 2000);
+    EXPECT(F(fdb_transaction_add_conflict_range)(tr, B("a"), -1, B("b"), 1, FDB_CONFLICT_RANGE_TYPE_READ), 2000);
+    EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_DEBUG_TRANSACTION_IDENTIFIER, B("id"), -2), 2006);
+    EXPECT(F(fdb_database_set_option)(db, FDB_DB_OPTION_MACHINE_ID, NULL, 5), 2006);
+    EXPECT(F(fdb_network_set_option)(FDB_NET_OPTION_TRACE_LOG_GROUP, B("g"), -1), 2006);
+    F(fdb_transaction_set)(tr, B("k"), -1, B("v"), 1);
+    EXPECT(commit_of(tr), 2000);
+    F(fdb_transaction_clear_range)(tr, B("a"), 1, B("b"), -1);
+    EXPECT(commit_of(tr), 2000);
+    F(fdb_transaction_atomic_op)(tr, B("k"), 1, B("v"), -1, FDB_MUTATION_TYPE_ADD);
+    EXPECT(commit_of(tr), 2000);
+    F(fdb_transaction_set)(tr, NULL, 0, NULL, 0);
+    EXPECT(commit_of(tr), 0);
+    F(fdb_transaction_clear)(tr, NULL, 0);
+    EXPECT(commit_of(tr), 0);
+    F(fdb_transaction_destroy)(tr);
+}
+
+static int range_end(FDBTransaction *tr, const char *begin, const char *end)
+{
+    return end_of(F(fdb_transaction_get_range)(tr, B(begin), (int)strlen(begin), 0, 1, B(end), (int)strlen(end), 0, 1, 0, 0,
+                                               FDB_STREAMING_MODE_WANT_ALL, 0, 0, 0));
+}
+
+/* What lies behind \xff needs an option, and a special key a module. */
+static void check_system_keys(FDBDatabase *db)
+{
+    const char *lock = "\xff\xff/management/db_locked", *path = "\xff\xff/cluster_file_path";
+    FDBTransaction *tr = new_transaction(db);
+
+    EXPECT(range_end(tr, "\xff/conf/", "\xff/conf0"), 2004);
+    F(fdb_transaction_reset)(tr);
+    EXPECT(end_of(F(fdb_transaction_watch)(tr, B("\xff/k"), 3)), 2004);
+    F(fdb_transaction_reset)(tr);
+    EXPECT(end_of(F(fdb_transaction_get_key)(tr, B("\xff/k"), 3, 0, 1, 0)), 2004);
+    F(fdb_transaction_reset)(tr);
+    EXPECT(F(fdb_transaction_add_conflict_range)(tr, B("\xff/a"), 3, B("\xff/b"), 3, FDB_CONFLICT_RANGE_TYPE_WRITE), 2004);
+    F(fdb_transaction_reset)(tr);
+    F(fdb_transaction_clear)(tr, B("\xff/k"), 3);
+    EXPECT(commit_of(tr), 2004);
+    F(fdb_transaction_atomic_op)(tr, B("\xff/k"), 3, B("v"), 1, FDB_MUTATION_TYPE_ADD);
+    EXPECT(commit_of(tr), 2004);
+    EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_READ_SYSTEM_KEYS, NULL, 0), 0);
+    EXPECT(range_end(tr, "\xff/conf/", "\xff/conf0"), 0);
+    F(fdb_transaction_set)(tr, B("\xff/k"), 3, B("v"), 1);
+    EXPECT(commit_of(tr), 2004);
+    EXPECT(range_end(tr, "\xff\xff/nothing/", "\xff\xff/nothing0"), 2113);
+    EXPECT(range_end(tr, "\xff\xff/transaction/", "\xff\xff/worker_interfaces0"), 2112);
+    F(fdb_transaction_set)(tr, B(lock), (int)strlen(lock), B("v"), 1);
+    EXPECT(commit_of(tr), 2114);
+    EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    F(fdb_transaction_set)(tr, B(path), (int)strlen(path), B("v"), 1);
+    EXPECT(commit_of(tr), 2115);
+    EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    F(fdb_transaction_clear_range)(tr, B(lock), (int)strlen(lock), B("\xff\xff/tracing0"), 11);
+    EXPECT(commit_of(tr), 2116);
+    EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+    F(fdb_transaction_set)(tr, B(lock), (int)strlen(lock), B("v"), 1);
+    EXPECT(commit_of(tr), 2117);
+    F(fdb_transaction_destroy)(tr);
+}
+
+/* As locality code does: shards begin where the keys below \xff/keyServers/ say, and FoundationDB's decoder reads the values. */
+static void check_locality(FDBDatabase *db)
+{
+    static const uint8_t protocol[8] = {0x01, 0x00, 0x01, 0x62, 0xb0, 0x00, 0xdb, 0x0f};
+    FDBTransaction *tr = new_transaction(db);
+    const FDBKeyValue *pairs;
+    fdb_bool_t more;
+    FDBFuture *f;
+    int count = 0, servers;
+
+    EXPECT(F(fdb_transaction_set_option)(tr, FDB_TR_OPTION_READ_SYSTEM_KEYS, NULL, 0), 0);
+    f = F(fdb_transaction_get_range)(tr, B("\xff/keyServers/"), 13, 0, 1, B("\xff/keyServers/\xff\xff"), 15, 1, 1, 0, 0,
+                                     FDB_STREAMING_MODE_WANT_ALL, 0, 0, 0);
+    EXPECT(F(fdb_future_block_until_ready)(f), 0);
+    EXPECT(F(fdb_future_get_keyvalue_array)(f, &pairs, &count, &more), 0);
+    EXPECT(count >= 2, 1);
+    EXPECT(pairs[0].key_length, 13);
+    for (int i = 0; i + 1 < count; i++) {
+        EXPECT(pairs[i].value_length >= 16 && memcmp(pairs[i].value, protocol, sizeof(protocol)) == 0, 1);
+        memcpy(&servers, (const uint8_t *)pairs[i].value + 8, 4);
+        EXPECT(servers >= 1 && pairs[i].value_length >= 12 + 16 * servers + 4, 1);
+    }
+    EXPECT(pairs[count - 1].key_length == 15 && pairs[count - 1].value_length == 0, 1); /* the end of the last shard */
+    F(fdb_future_destroy)(f);
+    F(fdb_transaction_destroy)(tr);
+}
+
 static void check_options(FDBDatabase *db)
 {
     FDBTransaction *tr = new_transaction(db);
@@ -556,6 +655,9 @@ static void check_database(FDBDatabase *db)
     if (version >= 23) {
         check_bad_bytes(db);
         check_bad_writes(db);
+        check_negative_lengths(db);
+        check_system_keys(db);
+        check_locality(db);
         check_options(db);
         check_life(db);
         check_callbacks(db);

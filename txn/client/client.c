@@ -557,6 +557,18 @@ void client_refuse(struct client *client, const char *what)
     TRACE(client->env, SEVERITY_WARN, "ClientAnswerRefused", {"What", trace_str(what)}, {"Refused", trace_int((int64_t)client->lies)});
 }
 
+void client_doubt_version(struct client *client, version_t version)
+{
+    if (version <= client->newest_proven)
+        return;
+    if (client->cached_version >= version)
+        client->cached_version = VERSION_NONE;
+    if (client->newest_told < version)
+        return;
+    PROBE(client->env, "a read version that nobody has heard of is forgotten");
+    client->newest_told = client->newest_proven;
+}
+
 void client_turn_end(struct client *client)
 {
     env_turn_end(client->env, &client->turn_end);

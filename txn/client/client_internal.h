@@ -205,7 +205,8 @@ struct client {
     version_t cached_version; /* the read-version cache (use_grv_cache): VERSION_NONE, or what was asked for at cached_us */
     int64_t cached_us;
     bool cached_locked;
-    version_t newest_told; /* the highest read or commit version that anybody gave us */
+    version_t newest_told;   /* the highest read or commit version that anybody gave us, and nobody gave the lie */
+    version_t newest_proven; /* the highest that we committed at, or that storage has read at: it is true */
     uint64_t lies;         /* answers that could not be true, and were not believed */
     uint64_t self_conflicts; /* numbers the keys under \xff/SC/ */
 };
@@ -215,6 +216,13 @@ static inline void client_told_version(struct client *client, version_t version)
     if (version > client->newest_told)
         client->newest_told = version;
 }
+static inline void client_proved_version(struct client *client, version_t version)
+{
+    if (version > client->newest_proven)
+        client->newest_proven = version;
+}
+/* A version that storage servers or a commit proxy have never heard of, so that a true one below it is not refused until it has passed. */
+void client_doubt_version(struct client *client, version_t version);
 /* An answer that can't be true: counted, traced, and the caller asks somebody else. */
 void client_refuse(struct client *client, const char *what);
 /* JSON (client_json.c): status/json around what the controller says (empty: it says nothing); the client's own status. */

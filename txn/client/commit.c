@@ -315,6 +315,7 @@ static int take_commit(struct transaction *txn, version_t version, uint16_t orde
     else {
         txn->committed_version = version;
         client_told_version(txn->client, version);
+        client_proved_version(txn->client, version);
         txn->stamp_order = order;
         txn->stamp_error = 0;
     }
@@ -362,6 +363,10 @@ static enum op_result answered(struct op *op)
         PROBE(op->env, "a commit that was not delivered is sent to another proxy");
         wait_timer_start(&commit->timer, op, next_delay(commit));
         return op_wait(op, PAUSED);
+    }
+    if (error == ERROR_VERSION_INVALID && commit->version <= txn->client->newest_told) { /* it was given to us */
+        client_doubt_version(txn->client, commit->version);
+        return op_finish(op, ERROR_FUTURE_VERSION);
     }
     if (is_verdict(error)) /* after the connection's: their numbers lie among those of a proxy's verdicts */
         return op_finish(op, error);

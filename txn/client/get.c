@@ -81,6 +81,7 @@ static void succeed(struct transaction_get *get, bool present, struct bytes valu
     error = get->incarnation == transaction_incarnation(txn) ? keep_with_ops(get, present, value)
                                                              : ERROR_TRANSACTION_CANCELLED;
     transaction_unlock(txn);
+    client_proved_version(txn->client, get->version);
     get_fail(get, error);
 }
 

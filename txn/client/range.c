@@ -393,6 +393,7 @@ static int take_answer(struct transaction_range *range, struct rpc_call *rpc)
         client_refuse(range->txn->client, "a range was answered at another version");
         error = ERROR_BROKEN_PROMISE;
     } else {
+        client_proved_version(range->txn->client, range->version);
         error = range_take_answer(range, rpc);
     }
     transaction_unlock(range->txn);

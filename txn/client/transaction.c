@@ -493,6 +493,8 @@ void transaction_reads_changed(struct transaction *txn)
 void transaction_read_failed(struct transaction *txn, uint32_t incarnation, int error)
 {
     transaction_lock(txn);
+    if (error == ERROR_FUTURE_VERSION && incarnation == transaction_incarnation(txn))
+        client_doubt_version(txn->client, txn->read_version);
     if (incarnation == transaction_incarnation(txn) && txn->read_error == 0 && !txn->ryw_off)
         txn->read_error = error;
     transaction_unlock(txn);

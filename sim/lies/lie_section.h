@@ -11,7 +11,7 @@
  *   all = yes                          ; of lies about disks: all hosts of `from` at once
  *   file = data/coordinator/log/       ; what the paths begin with that are harmed
  *   suffix = .queue                    ; and end with
- *   at = end                           ; where: middle, end (the last byte), behind (what was never written)
+ *   at = end                           ; where: first (the first frame), middle, end (the last byte), behind (what was never written)
  *   pause-ms = 100                     ; forge: between two of them
  *   as-client = yes                    ; forge: the liar says that it is a client
  *   after = 3                          ; seconds of chaos before it begins

@@ -87,8 +87,11 @@ static bool harm_file(struct lies *lies, struct sim_process *process, const char
         offset = (end + 7) / 8 * 8;
         lie_file_write(process, path, offset, bytes_of(garbage, sizeof(garbage)));
     } else {
-        /* A frame is filled up to 8 bytes, and what fills it means nothing: the first of 8 is never that. */
-        offset = strcmp(at, "end") == 0 ? end - 1 : HEADER_BYTES + (lie_random(lies, (end - HEADER_BYTES) / 2) & ~UINT64_C(7));
+        /* A frame is filled up to 8 bytes, and what fills it means nothing: the first of 8 is never that. The first frame (its head
+         * alone has 32 bytes) is below what those behind it name as synced, however short the file is. */
+        uint64_t room = strcmp(at, "first") == 0 ? 32 : (end - HEADER_BYTES) / 2;
+
+        offset = strcmp(at, "end") == 0 ? end - 1 : HEADER_BYTES + (lie_random(lies, room) & ~UINT64_C(7));
         lie_file_xor(process, path, offset, (uint8_t)(1u << lie_random(lies, 8)));
     }
     lie_strikes(lies, "%s of %s at %d of %d", path, process->name, (int)offset, (int)end);

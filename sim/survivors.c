@@ -9,7 +9,7 @@ struct left {
     const struct sim_cluster *cluster;
     const struct description *description; /* the newest that any living server knows; NULL: none */
     bool settled; /* a controller accepts commits, and none ends an epoch */
-    unsigned coordinators, log_hosts; /* that live, or will */
+    unsigned coordinators; /* that live, or will */
     unsigned logs_dead, storage_dead; /* whose disks hold such files */
     uint64_t spared;                  /* machines */
 };
@@ -70,6 +70,21 @@ static bool generations_suffice(const struct left *left)
     return true;
 }
 
+/* In how many zones a next epoch's logs find a place: as many as there are copies must be left. */
+static unsigned log_zones(const struct left *left)
+{
+    const struct sim_world *world = left->cluster->world;
+    uint64_t zones = 0;
+
+    for (size_t i = 0; i < world->process_count; i++) {
+        const struct sim_process *process = world->processes[i];
+
+        if (process->server && !process->damaged && may_host_logs(process) && (left->spared >> process->machine & 1) == 0)
+            zones |= UINT64_C(1) << (sim_cluster_zone_of(process) % 64);
+    }
+    return (unsigned)__builtin_popcountll(zones);
+}
+
 /* ---- drawing ---- */
 
 /* What would be left without it; false when that does not suffice. */
@@ -82,11 +97,10 @@ static bool spare(struct sim_process *process, struct left *left)
     without.spared |= UINT64_C(1) << process->machine;
     if (!process->damaged) {
         without.coordinators -= is_coordinator(cluster, process);
-        without.log_hosts -= may_host_logs(process);
         without.logs_dead += has_logs;
         without.storage_dead += sim_disk_has(process->disk, "data/storage-");
     }
-    if (without.coordinators <= cluster->coordinator_count / 2 || without.log_hosts < cluster->redundancy ||
+    if (without.coordinators <= cluster->coordinator_count / 2 || log_zones(&without) < cluster->redundancy ||
         without.logs_dead >= cluster->redundancy || without.storage_dead >= cluster->redundancy)
         return false;
     if (has_logs && (!left->settled || !generations_suffice(&without)))
@@ -119,7 +133,6 @@ static void look_at(struct left *left, const struct sim_process *process)
     const struct description *description;
 
     count_damaged(process, left);
-    left->log_hosts += may_host_logs(process) && !process->damaged;
     if (!process->alive || process->instance == NULL)
         return;
     description = worker_description(process->instance);

@@ -77,8 +77,8 @@
     X(dd_balance_percent, 25, 10, 50, "the gap between the fullest and the emptiest server, of the mean, that is evened out") \
     X(dd_settle_us, 10000000, 500000, 5000000, "a shard that has moved is not moved for balance before")                      \
     X(dd_disturb, 0, 0, 1, "1: shards are moved, split and merged for no reason as well: for tests")                         \
-    X(dd_moves_max, 64, 1, 64, "moves in flight in the cluster")                                                             \
-    X(dd_moves_per_server, 4, 1, 4, "moves in flight to a server, and from one")                                              \
+    X(dd_moves_max, 64, 8, 64, "moves in flight in the cluster")                                                             \
+    X(dd_moves_per_server, 4, 3, 8, "moves in flight to a server, and from one")                                              \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
     X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \
     X(client_second_delay_us, 4000, 0, 20000, "so much longer than usual may an answer take, then another replica is asked too") \

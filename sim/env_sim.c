@@ -166,6 +166,8 @@ static void trace(struct env *env, enum severity severity, struct bytes line)
     wanted = world->traced != NULL && world->traced(world, process, severity, line);
     if (severity < SEVERITY_ERROR || wanted || sim_process_cut_off(process))
         return;
+    if (process->damaged) /* its disk was harmed for good: it may find what can't be, and says so */
+        return;
     if (world->errors_allowed > 0)
         world->errors_allowed--;
     else

@@ -12,6 +12,7 @@
 #include "roles/distributor/distributor_internal.h"
 
 enum { ASK, ANSWERED, STAGES };
+enum { STEADY_PART = 4 /* of the bound, and it counts as back */, RETURNS_MAX = 3 };
 enum { PAGE_SHARDS = 1000, RETRY_US = 100000, FULL_PART = 20 /* of the disk: less free than that, and it takes no more */ };
 
 static struct tracker *tracker_of_op(struct op *op)
@@ -35,6 +36,7 @@ static void silent(struct tracker *tracker)
 
     if (tracker->silent_since_us == 0)
         tracker->silent_since_us = env_now_us(tracker->distributor->env);
+    tracker->back_since_us = 0;
     if (!server->reachable)
         return;
     server->reachable = false;
@@ -56,34 +58,50 @@ static void answers(struct tracker *tracker)
 
     if (tracker->silent_since_us == 0 && server->reachable)
         return;
-    if (server->failed)
-        PROBE(self->env, "a storage server that was given up returns");
-    else
-        PROBE(self->env, "a storage server returns in time");
-    tracker->silent_since_us = 0;
+    if (tracker->back_since_us == 0) {
+        tracker->back_since_us = env_now_us(self->env);
+        tracker->returns++;
+        rpc_watch_cancel(&tracker->watch);
+        rpc_watch_start(self->context.rpc, &tracker->watch, tracker->endpoint.address);
+    }
+    if (!server->reachable)
+        distributor_plan_soon(self);
     server->reachable = true;
-    rpc_watch_cancel(&tracker->watch);
-    rpc_watch_start(self->context.rpc, &tracker->watch, tracker->endpoint.address);
-    distributor_plan_soon(self);
+}
+
+/* One that comes and goes again and again (it dies of what it finds on its disk) is no better than one that stays away. */
+static bool is_late(struct tracker *tracker, int64_t now_us)
+{
+    int64_t bound_us = tracker->distributor->env->knobs.dd_server_return_us;
+
+    if (tracker->back_since_us != 0 && now_us - tracker->back_since_us >= bound_us / STEADY_PART)
+        tracker->silent_since_us = tracker->back_since_us = tracker->returns = 0;
+    if (tracker->silent_since_us == 0 || now_us - tracker->silent_since_us < bound_us)
+        return false;
+    return tracker->back_since_us == 0 || tracker->returns > RETURNS_MAX;
+}
+
+static void judge(struct tracker *tracker)
+{
+    struct distributor *self = tracker->distributor;
+    struct picture_server *server = &self->picture->servers[tracker->slot];
+    bool on_purpose = server->zone == self->settings.healthy_zone && self->settings.version < self->settings.healthy_until;
+    bool late = is_late(tracker, env_now_us(self->env)), failed = server->given_up || (late && !on_purpose);
+
+    if (late && on_purpose)
+        PROBE(self->env, "a server that is away on purpose is not replaced");
+    if (failed && !server->failed)
+        TRACE(self->env, SEVERITY_WARN_ALWAYS, "StorageServerFailed", {"Server", trace_id(tracker->id)},
+              {"Address", trace_addr(tracker->endpoint.address)}, {"Returns", trace_int(tracker->returns)});
+    if (server->failed && !failed)
+        PROBE(self->env, "a storage server that was given up returns");
+    server->failed = failed;
 }
 
 void trackers_judge(struct distributor *self)
 {
-    int64_t now_us = env_now_us(self->env);
-
-    list_each(node, after, &self->trackers) {
-        struct tracker *tracker = list_entry(node, struct tracker, link);
-        struct picture_server *server = &self->picture->servers[tracker->slot];
-        bool on_purpose = server->zone == self->settings.healthy_zone && self->settings.version < self->settings.healthy_until;
-        bool late = tracker->silent_since_us != 0 && now_us - tracker->silent_since_us >= self->env->knobs.dd_server_return_us;
-
-        if ((late && !on_purpose && !server->failed))
-            TRACE(self->env, SEVERITY_WARN_ALWAYS, "StorageServerFailed", {"Server", trace_id(tracker->id)},
-                  {"Address", trace_addr(tracker->endpoint.address)});
-        if (late && on_purpose)
-            PROBE(self->env, "a server that is away on purpose is not replaced");
-        server->failed = server->given_up || (late && !on_purpose);
-    }
+    list_each(node, after, &self->trackers)
+        judge(list_entry(node, struct tracker, link));
 }
 
 /* ---- what it says ---- */

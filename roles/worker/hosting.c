@@ -143,7 +143,8 @@ void hosting_recruit(struct worker *worker, struct rpc_request *request)
           {"Epoch", trace_int((int64_t)epoch)});
     hosted = worker_host(worker, kind, id, epoch, role);
     hosted->born = born;
-    if (kind != ROLE_STORAGE && worker->description != NULL) /* it is of the epoch before, and names the singletons all the same */
+    /* Which logs and singletons there are: nobody else tells it before the next change. To a proxy it is of the epoch before. */
+    if (worker->description != NULL && (kind != ROLE_STORAGE || MESSAGE_BODY(description, worker->description)->epoch > 0))
         hosting_described(hosted, MESSAGE_BODY(description, worker->description));
     worker_changed(worker);
 }

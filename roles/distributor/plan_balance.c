@@ -73,9 +73,14 @@ void planning_split(struct planning *planning)
 
 /* ---- balance ---- */
 
+static bool is_at_rest(const struct planning *planning, const struct picture_shard *shard)
+{
+    return !shard->busy && shard->rest_until_us <= planning->now_us && shard->destination == TEAM_NONE && shard->measured;
+}
+
 static bool settled(const struct planning *planning, const struct picture_shard *shard)
 {
-    return !shard->busy && shard->rest_until_us <= planning->now_us && shard->destination == TEAM_NONE && shard->measured &&
+    return is_at_rest(planning, shard) &&
            (shard->moved_us == 0 || shard->moved_us + planning->rules->settle_us <= planning->now_us);
 }
 
@@ -290,11 +295,20 @@ static bool may_merge(const struct planning *planning, size_t at, int64_t *bytes
     const struct picture_shard *shard = planning->picture->shards[at];
     const struct team *team = teams_at(&planning->picture->teams, shard->source);
 
-    if (!settled(planning, shard) || team->health.zones < planning->rules->replication || planning->ordered[at])
+    if (!is_at_rest(planning, shard) || team->health.zones < planning->rules->replication || planning->ordered[at])
         return false;
     *bytes += shard->bytes;
     *load += shard->writes + picture_shard_reads(shard);
     return true;
+}
+
+/* A neighbour is on its way to the shard's team, to merge with it there: it stays. */
+static bool is_awaited(const struct picture *picture, size_t at)
+{
+    uint32_t team = picture->shards[at]->source;
+
+    return (at > 0 && picture->shards[at - 1]->destination == team) ||
+           (at + 1 < picture->shard_count && picture->shards[at + 1]->destination == team);
 }
 
 static bool reaches_over_system(const struct picture *picture, size_t at)
@@ -311,6 +325,8 @@ static bool bring_together(struct planning *planning, size_t at)
     const struct picture_shard *other = picture->shards[smaller == at ? at + 1 : at];
     const struct team *to = teams_at(&picture->teams, other->source);
 
+    if (is_awaited(picture, at) || is_awaited(picture, at + 1) || !settled(planning, picture->shards[smaller]))
+        return false;
     if (2 * planning->moves >= planning->rules->moves_max + 1 || !planning_has_room(planning, picture->shards[smaller], to))
         return false;
     if (new_members(planning, teams_at(&picture->teams, picture->shards[smaller]->source), to) == 0)

@@ -19,7 +19,7 @@
 #include "net/trace.h"
 #include "roles/worker/worker.h"
 #include "tools/inspect.h"
-#include "txn/client/cluster_file.h"
+#include "txn/client/cluster_file_disk.h"
 
 enum { PATH_BYTES_MAX = 4096, COMMAND_LINE_BYTES_MAX = 2048 };
 
@@ -49,6 +49,7 @@ static const char usage[] =
 struct server {
     struct env *env;
     struct worker *worker;
+    const char *cluster_file; /* its path */
     int lock_fd;
     int exit_status;
 };
@@ -268,6 +269,15 @@ static void on_exit_wanted(void *ctx, int status, const char *why)
     env_posix_stop(server->env);
 }
 
+static void on_coordinators_changed(void *ctx, const struct address *coordinators, uint32_t count)
+{
+    struct server *server = ctx;
+    int error = cluster_file_update(server->cluster_file, coordinators, count);
+
+    TRACE(server->env, error == 0 ? SEVERITY_INFO : SEVERITY_WARN_ALWAYS, "ClusterFileUpdated", {"Path", trace_str(server->cluster_file)},
+          {"Error", trace_str(error_name(error))});
+}
+
 static void join_arguments(int argc, char **argv, char *out, size_t size)
 {
     size_t at = 0;
@@ -296,11 +306,14 @@ static int serve(const struct arguments *a, struct server *server, const char *c
         .pid = (uint64_t)getpid(),
         .exit = on_exit_wanted,
         .exit_ctx = server,
+        .coordinators_changed = on_coordinators_changed,
+        .coordinators_ctx = server,
     };
     char why[512] = "";
     int status;
 
-    read_cluster_file(find_cluster_file(a->cluster_file), &cluster);
+    server->cluster_file = find_cluster_file(a->cluster_file);
+    read_cluster_file(server->cluster_file, &cluster);
     options.coordinators = cluster.coordinators;
     options.coordinator_count = cluster.coordinator_count;
     make_directories(a->data_directory, "data directory");

@@ -285,6 +285,12 @@ SCHEMA_DEFINE(shard_split, shard_split_fields)
 #define SELF struct storage_servers
 SCHEMA_DEFINE(storage_servers, storage_servers_fields)
 #undef SELF
+#define SELF struct coordinator_join
+SCHEMA_DEFINE(coordinator_join, coordinator_join_fields)
+#undef SELF
+#define SELF struct coordinator_change
+SCHEMA_DEFINE(coordinator_change, coordinator_change_fields)
+#undef SELF
 #define SELF struct get_settings
 SCHEMA_DEFINE(get_settings, get_settings_fields)
 #undef SELF

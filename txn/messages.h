@@ -26,17 +26,19 @@ SCHEMA_DECLARE(generation)
 #define FIELDS_role_ref(F, S, A, L) F(u32, kind) S(wire_endpoint, endpoint) F(bytes, begin)
 SCHEMA_DECLARE(role_ref)
 
+#define FIELDS_coordinator_member(F, S, A, L) F(u64, member) S(wire_address, address)
+SCHEMA_DECLARE(coordinator_member)
+
 /* What workers and clients know of the cluster. Ordered by (epoch, term, number); a lower one is ignored. epoch is the
  * written epoch; 0 when there is no database. singletons: the data distributor and the ratekeeper that the controller knows, beside
- * the epoch; a kind that is missing is being recruited. */
+ * the epoch; a kind that is missing is being recruited. coordinators: as committed; empty while the controller does not know them. */
 #define FIELDS_description(F, S, A, L)                                                                        \
     F(u64, epoch) F(u64, term) F(u64, number) F(u64, cluster_high) F(u64, cluster_low) S(wire_endpoint, controller) \
-    F(i64, recovery_transaction_version) A(role_ref, roles) A(generation, generations) A(role_ref, singletons)
+    F(i64, recovery_transaction_version) A(role_ref, roles) A(generation, generations) A(role_ref, singletons) \
+    A(coordinator_member, coordinators)
 SCHEMA_DECLARE(description)
 
 /* The coordinated state: what Raft replicates. roles are those of the written epoch. The last generation is the newest. */
-#define FIELDS_coordinator_member(F, S, A, L) F(u64, member) S(wire_address, address)
-SCHEMA_DECLARE(coordinator_member)
 #define FIELDS_coordinated_state(F, S, A, L)                                                             \
     F(u64, cluster_high) F(u64, cluster_low) F(u64, locked_epoch) F(u64, written_epoch)                 \
     F(i64, recovery_transaction_version) A(role_ref, roles) A(generation, generations) F(u64, lock_id)
@@ -60,6 +62,17 @@ SCHEMA_DECLARE(coordinator_create)
 #define FIELDS_coordinator_create_reply(F, S, A, L) \
     F(boolean, accepted) F(u64, cluster_high) F(u64, cluster_low) A(coordinator_member, members)
 SCHEMA_DECLARE(coordinator_create_reply)
+
+/* `coordinators`, a member at a time. join, at a worker's endpoint: its process becomes a coordinator that waits to be added as
+ * `member`, which was drawn for this; `members` are those that may speak to it. A repeat is answered again; refused
+ * (ERROR_CLIENT_INVALID_OPERATION) when it is one already. change, at the leader: adds that member or removes it, and is answered
+ * when that is committed. ERROR_OPERATION_OBSOLETE: it does not lead (any more); ERROR_OPERATION_FAILED: another change is under way;
+ * ERROR_TIMED_OUT: the member did not catch up; ERROR_CLIENT_INVALID_OPERATION: too many, the last one, or already so. */
+#define FIELDS_coordinator_join(F, S, A, L) \
+    F(u64, cluster_high) F(u64, cluster_low) F(u64, member) A(coordinator_member, members)
+SCHEMA_DECLARE(coordinator_join)
+#define FIELDS_coordinator_change(F, S, A, L) F(boolean, add) S(coordinator_member, member)
+SCHEMA_DECLARE(coordinator_change)
 
 /* Who leads? Answered when the leader differs from (known_member, known_term), at once if it does already, and at the
  * latest after wait_us. cluster ids are none when this coordinator has no record. */
@@ -488,7 +501,9 @@ SCHEMA_DECLARE(rate_lease)
     M(87, get_shard_split, shard_split, SENDER_ANY, READ)                            \
     M(88, storage_servers, done, SENDER_SERVER, COMMIT)                              \
     M(100, settings, none, SENDER_SERVER, COMMIT)                                    \
-    M(101, get_settings, settings, SENDER_SERVER, COMMIT)
+    M(101, get_settings, settings, SENDER_SERVER, COMMIT)                            \
+    M(102, coordinator_join, done, SENDER_ANY, COMMIT)                               \
+    M(103, coordinator_change, done, SENDER_ANY, COMMIT)
 
 enum message_id {
 #define M(id, name, reply, senders, priority) MESSAGE_##name = id,

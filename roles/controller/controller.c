@@ -96,6 +96,8 @@ static struct message *describe(struct controller *controller)
         .roles_count = state->roles_count,
         .generations = state->generations,
         .generations_count = state->generations_count,
+        .coordinators = controller->coordinators,
+        .coordinators_count = controller->coordinator_count,
         .singletons = singletons,
         .singletons_count = singletons_list(controller, singletons),
     };
@@ -128,6 +130,22 @@ void controller_publish(struct controller *controller)
         request = list_entry(list_pop_front(&controller->description_waiters), struct rpc_request, link);
         rpc_reply(request, message_ref(controller->description));
     }
+}
+
+void controller_set_coordinators(struct controller *controller, const struct coordinator_member *members, uint32_t count)
+{
+    bool same = count == controller->coordinator_count;
+
+    assert(count <= COORDINATORS_MAX);
+    for (uint32_t i = 0; i < count && same; i++)
+        same = memcmp(&members[i], &controller->coordinators[i], sizeof(members[i])) == 0;
+    if (same)
+        return;
+    if (count > 0)
+        memcpy(controller->coordinators, members, count * sizeof(*members));
+    controller->coordinator_count = count;
+    if (controller->description != NULL)
+        controller_publish(controller);
 }
 
 static void forget_dead_waiters(struct controller *controller)

@@ -10,6 +10,8 @@ struct controller;
 
 int controller_create(const struct role_context *context, uint64_t term, struct controller **ret_controller);
 void controller_destroy(struct controller *controller);
+/* Who the coordinators are, as committed: told to everybody with the next description, which comes at once. Copied; at most 7. */
+void controller_set_coordinators(struct controller *controller, const struct coordinator_member *members, uint32_t count);
 /* What it has published last, NULL before; borrowed until the next. */
 const struct description *controller_description(const struct controller *controller);
 bool controller_accepts_commits(const struct controller *controller);

@@ -9,7 +9,7 @@
 #include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
-enum { WORKERS_MAX = 4096, STORAGE_SERVERS_MAX = 4096, GENERATIONS_MAX = 32, STATUS_REQUESTS_MAX = 64 };
+enum { COORDINATORS_MAX = 7, WORKERS_MAX = 4096, STORAGE_SERVERS_MAX = 4096, GENERATIONS_MAX = 32, STATUS_REQUESTS_MAX = 64 };
 
 /* A registered process. Lives from its first registration until its connection fails. */
 struct worker_info {
@@ -88,6 +88,8 @@ struct controller {
     int64_t newest_worker_us; /* when the last new process registered */
     struct arena state_arena;
     struct coordinated_state state; /* as last read or written; in state_arena */
+    struct coordinator_member coordinators[COORDINATORS_MAX];
+    uint32_t coordinator_count;     /* 0: not known */
     struct message *description;    /* owned; NULL until there is something to say */
     uint64_t description_number;
     struct list description_waiters; /* rpc_request.link: clients' long polls */

@@ -105,6 +105,7 @@ static void announce(struct ready *ready)
         coordinator->announced_cluster = true;
         coordinator->callbacks.cluster_known(host, (struct uid){record->cluster_high, record->cluster_low});
     }
+    members_announce(coordinator);
     if (coordinator->announced_term == coordinator->leading_term)
         return;
     if (coordinator->announced_term != 0) {
@@ -138,6 +139,7 @@ void coordinator_fail(struct coordinator *coordinator, int error)
     rpc_watch_cancel(&coordinator->leader_watch);
     coordinator->watched_leader = 0;
     requests_lost(coordinator);
+    members_changed(coordinator, ERROR_OPERATION_OBSOLETE);
     while (!list_empty(&coordinator->leader_waiters.list))
         leader_answer(coordinator, waiter_take(&coordinator->leader_waiters,
                                                list_entry(coordinator->leader_waiters.list.next, struct waiter, link)));
@@ -216,8 +218,14 @@ static void obey(struct coordinator *coordinator, const struct raft_update *upda
     apply(coordinator, update);
     if (coordinator->failed != 0)
         return;
-    if (update->lost_leadership)
+    if (update->configuration_changed)
+        peers_remember_all(coordinator);
+    if (update->change != RAFT_CHANGE_NONE)
+        members_changed(coordinator, update->change == RAFT_CHANGE_COMMITTED ? 0 : ERROR_TIMED_OUT);
+    if (update->lost_leadership) {
         requests_lost(coordinator);
+        members_changed(coordinator, ERROR_OPERATION_OBSOLETE);
+    }
     peers_watch_leader(coordinator, update->leader_id);
     set_timer(coordinator, update->timeout_us);
 }
@@ -248,6 +256,8 @@ static void notice_leadership(struct coordinator *coordinator)
 
     raft_status(coordinator->raft, &status);
     set_leading(coordinator, status.ready ? status.term : 0);
+    if (members_are_news(coordinator, &status))
+        env_ready(coordinator->env, &coordinator->announce, READY_COMMIT);
     leader_look(coordinator);
     requests_leading(coordinator);
 }
@@ -338,6 +348,12 @@ int coordinator_start_raft(struct coordinator *coordinator, struct coordinator_r
     arena_done(&restored->arena);
     if (error != 0)
         return error;
+    for (uint32_t i = 0; i < coordinator_record(coordinator)->members_count; i++) {
+        struct raft_member member = members_raft(&coordinator_record(coordinator)->members[i]);
+
+        peers_remember(coordinator, &member);
+    }
+    peers_remember_all(coordinator);
     env_ready(env, &coordinator->announce, READY_COMMIT);
     (void)coordinator_step(coordinator, &tick, NULL);
     return 0;
@@ -358,6 +374,9 @@ static void on_request(void *ctx, struct rpc_request *request)
         break;
     case MESSAGE_coordinator_create:
         requests_create(coordinator, request);
+        break;
+    case MESSAGE_coordinator_change:
+        members_change(coordinator, request);
         break;
     case MESSAGE_read_state:
     case MESSAGE_lock_state:
@@ -435,6 +454,8 @@ void coordinator_destroy(struct coordinator *coordinator)
     drop_all(&coordinator->leader_waiters);
     drop_all(&coordinator->ready_waiters);
     drop_all(&coordinator->proposals);
+    if (coordinator->change != NULL)
+        rpc_drop(coordinator->change);
     coordinator_disk_close(coordinator->disk);
     raft_destroy(coordinator->raft);
     coordinated_done(&coordinator->coordinated);

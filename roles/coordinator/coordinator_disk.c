@@ -337,6 +337,8 @@ static int first_snapshot(const struct coordinator_record *record, struct coordi
 
     if (bytes == NULL)
         return ERROR_OUT_OF_MEMORY;
+    if (record->joins) /* a member of nothing yet */
+        return 0;
     for (uint32_t i = 0; i < record->members_count; i++) {
         const struct coordinator_member *from = &record->members[i];
         struct raft_member *to = &configuration.members[i];
@@ -400,7 +402,7 @@ static bool record_is_sound(const struct coordinator_record *record)
                 return false;
         found |= member->member == record->member;
     }
-    return found;
+    return found != record->joins; /* who waits to be added is not among those that it waits for */
 }
 
 static int take_record(struct coordinator_disk *disk, struct bytes packed)
@@ -567,4 +569,34 @@ int coordinator_disk_create(struct coordinator_disk *disk, const struct coordina
     if (error == 0)
         error = write_record(disk);
     return error;
+}
+
+/* ---- removal ---- */
+
+int coordinator_disk_forget(struct coordinator_disk *disk)
+{
+    char path[PATH_MAX_BYTES + 16];
+    int error = write_first_hard(disk);
+
+    if (error == 0)
+        error = write_first_hard(disk); /* the other slot */
+    slots_close(disk->record_slots);
+    disk->record_slots = NULL;
+    if (error == 0)
+        error = env_remove(disk->env, path_of(disk, "record", path));
+    return error != 0 ? error : env_dir_sync(disk->env, disk->directory);
+}
+
+static void see_coordinator(void *ctx, const char *name)
+{
+    bool *found = ctx;
+
+    *found |= strcmp(name, "coordinator") == 0;
+}
+
+bool coordinator_disk_is_there(struct env *env, const char *data_directory)
+{
+    bool found = false;
+
+    return env_dir_list(env, data_directory, see_coordinator, &found) == 0 && found;
 }

@@ -1,6 +1,7 @@
 /* A coordinator's files: who it is, Raft's log, and how far that log was synced.
  *
- *   <data>/coordinator/record   slots: member id, cluster id, the members that the cluster was created with
+ *   <data>/coordinator/record   slots: member id, cluster id, the members that the cluster was created with; or, with `joins`, those
+ *                               that it waits to be added to
  *   <data>/coordinator/log/     disk queue, one frame a raft_persist; its file id is the member id
  *   <data>/coordinator/hard     slots: term, vote and the synced end of the log
  *
@@ -14,7 +15,7 @@
 #include "txn/messages.h"
 
 #define FIELDS_coordinator_record(F, S, A, L) \
-    F(u32, format) F(u64, member) F(u64, cluster_high) F(u64, cluster_low) A(coordinator_member, members)
+    F(u32, format) F(u64, member) F(u64, cluster_high) F(u64, cluster_low) A(coordinator_member, members) F(boolean, joins)
 SCHEMA_DECLARE(coordinator_record)
 
 enum { COORDINATOR_FORMAT = 1 };
@@ -45,6 +46,12 @@ const struct coordinator_record *coordinator_disk_record(const struct coordinato
 /* Makes the record durable (blocking), with an empty log; only where there is none. */
 int coordinator_disk_create(struct coordinator_disk *disk, const struct coordinator_record *record,
                             struct coordinator_restored *ret_restored);
+
+/* Takes the record away (blocking): the directory is as new. Only of one that is no member and never will be by this id: between the
+ * two writes it would have forgotten how it voted. The disk is then only good for being closed. */
+int coordinator_disk_forget(struct coordinator_disk *disk);
+/* Is there a coordinator's directory? */
+bool coordinator_disk_is_there(struct env *env, const char *data_directory);
 
 /* Hands one persist to the disk; owner.persisted() follows, in a later turn or stage. raft: for the entries that stay behind a snapshot. */
 int coordinator_disk_persist(struct coordinator_disk *disk, const struct raft *raft, const struct raft_persist *persist);

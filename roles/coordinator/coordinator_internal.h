@@ -10,6 +10,7 @@ enum {
     LEADER_WAITERS_MAX = 4096,
     PROPOSALS_MAX = 256,
     LEADER_WAIT_US_MAX = 30 * 1000 * 1000,
+    ADDRESS_BOOK = 2 * RAFT_MEMBERS_MAX,
 };
 
 /* A request that waits; owned by the list that it is on. */
@@ -42,6 +43,11 @@ struct coordinator {
     uint64_t applied_index;
     uint64_t vouched_index; /* in the newest answer to an append; for the trace */
     int failed; /* not 0: the disk failed, and we wait to be destroyed */
+
+    struct rpc_request *change; /* owned: the membership change under way; NULL: none */
+    uint64_t announced_configuration; /* index of the one that the host was told, plus 1 */
+    struct raft_member book[ADDRESS_BOOK]; /* where members are reached that are not (yet, or any more) in force */
+    uint32_t book_next;
 
     struct env_timer raft_timer;
     struct rpc_watch leader_watch;
@@ -89,6 +95,21 @@ void peers_metrics(const struct raft_counters *counters, struct role_status *sta
 void peers_watch_leader(struct coordinator *coordinator, uint64_t leader_id);
 /* False if there is no such member or its address can't be read. */
 bool peers_address(const struct coordinator *coordinator, uint64_t member_id, struct address *ret_address);
+
+/* Where a member is reached, for as long as nobody in force says it. */
+void peers_remember(struct coordinator *coordinator, const struct raft_member *member);
+/* All members in force. */
+void peers_remember_all(struct coordinator *coordinator);
+
+/* ---- coordinator_members.c ---- */
+void members_change(struct coordinator *coordinator, struct rpc_request *request);
+/* What became of the change under way: 0, or the error that its caller hears. */
+void members_changed(struct coordinator *coordinator, int error);
+/* Tells the host, if the committed members are others than it knows. From announce() alone. */
+void members_announce(struct coordinator *coordinator);
+/* Has it something to tell? */
+bool members_are_news(const struct coordinator *coordinator, const struct raft_status *status);
+struct raft_member members_raft(const struct coordinator_member *member);
 
 /* ---- coordinator_leader.c ---- */
 void leader_request(struct coordinator *coordinator, struct rpc_request *request);

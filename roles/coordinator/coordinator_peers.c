@@ -12,7 +12,28 @@ bool peers_address(const struct coordinator *coordinator, uint64_t member_id, st
 {
     const struct raft_member *member = raft_configuration_find(raft_configuration(coordinator->raft), member_id);
 
+    for (uint32_t i = 0; i < ADDRESS_BOOK && member == NULL && member_id != 0; i++)
+        if (coordinator->book[i].id == member_id)
+            member = &coordinator->book[i];
     return member != NULL && address_parse(bytes_of(member->address, member->address_len), ret_address) == 0;
+}
+
+void peers_remember(struct coordinator *coordinator, const struct raft_member *member)
+{
+    for (uint32_t i = 0; i < ADDRESS_BOOK; i++)
+        if (coordinator->book[i].id == member->id) {
+            coordinator->book[i] = *member;
+            return;
+        }
+    coordinator->book[coordinator->book_next++ % ADDRESS_BOOK] = *member;
+}
+
+void peers_remember_all(struct coordinator *coordinator)
+{
+    const struct raft_configuration *configuration = raft_configuration(coordinator->raft);
+
+    for (uint32_t i = 0; i < configuration->count; i++)
+        peers_remember(coordinator, &configuration->members[i]);
 }
 
 /* ---- sending ---- */

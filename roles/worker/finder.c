@@ -17,6 +17,7 @@ struct finder {
     struct rpc_call call;
     struct wait_timer timer;
     uint32_t next; /* coordinator to ask */
+    struct address asked;
     uint64_t leader_member, leader_term;
     struct address leader;
     uint32_t failures;
@@ -32,10 +33,11 @@ static enum op_result run_ask(struct op *op)
 {
     struct finder *finder = finder_of(op);
     struct worker *worker = finder->worker;
-    struct endpoint coordinator = {worker->coordinators[finder->next], ENDPOINT_COORDINATOR};
+    struct endpoint coordinator = {worker->coordinators[finder->next % worker->coordinator_count], ENDPOINT_COORDINATOR};
     struct message *message;
     struct get_leader *m = MESSAGE_NEW(get_leader, &message);
 
+    finder->asked = coordinator.address;
     m->known_member = finder->leader_member;
     m->known_term = finder->leader_term;
     m->wait_us = worker->env->knobs.client_connect_timeout_us;
@@ -56,6 +58,8 @@ static enum op_result run_asked(struct op *op)
         return op_move(op, PAUSE);
     reply = MESSAGE_BODY(get_leader_reply, finder->call.reply);
     cluster_id = (struct uid){reply->cluster_high, reply->cluster_low};
+    if (!uid_is_none(cluster_id) && (uid_is_none(worker->cluster_id) || uid_equal(cluster_id, worker->cluster_id)))
+        coordinators_hint(worker, reply, finder->asked);
     if (uid_is_none(cluster_id) || reply->leader_address.port == 0)
         return op_move(op, PAUSE);
     if (!worker_join_cluster(worker, cluster_id))

@@ -63,7 +63,7 @@ static void role_changed(void *host)
     worker_changed(host);
 }
 
-static void end_process(struct worker *worker, int status, const char *why)
+void worker_end_process(struct worker *worker, int status, const char *why)
 {
     TRACE(worker->env, SEVERITY_WARN_ALWAYS, "ProcessEnding", {"Why", trace_str(why)}, {"Status", trace_int(status)});
     if (worker->options.exit != NULL)
@@ -113,7 +113,7 @@ static void reap(struct ready *ready)
     if (fatal)
         PROBE(worker->env, "a process ends because a role with files can't go on");
     if (fatal)
-        end_process(worker, 1, "a log, storage server or coordinator could not go on; see RoleEnded");
+        worker_end_process(worker, 1, "a log, storage server or coordinator could not go on; see RoleEnded");
 }
 
 /* ---- descriptions ---- */
@@ -216,6 +216,7 @@ void worker_described(struct worker *worker, struct message *description)
     }
     message_unref(worker->description);
     worker->description = description;
+    coordinators_described(worker, d);
     retire(worker, d);
     list_each(node, after, &worker->roles)
         hosting_described(list_entry(node, struct hosted, link), d);
@@ -247,7 +248,7 @@ bool worker_join_cluster(struct worker *worker, struct uid cluster_id)
     }
     worker->cluster_id = cluster_id;
     if (BUGGIFY_DEATH(worker->env, 8, "a process ends when it should write down its cluster") || write_identity(worker) != 0) {
-        end_process(worker, 1, "the data directory's identity can't be written");
+        worker_end_process(worker, 1, "the data directory's identity can't be written");
         return false;
     }
     rpc_set_cluster_id(worker->rpc, cluster_id);
@@ -280,52 +281,6 @@ static int open_identity(struct worker *worker, char *ret_why, size_t why_size)
     }
     arena_done(&arena);
     return error;
-}
-
-/* ---- coordinator and controller ---- */
-
-static void on_leading(void *host, uint64_t term)
-{
-    struct worker *worker = host;
-    int error;
-
-    assert(worker->controller == NULL);
-    error = controller_create(&worker->context, term, &worker->controller);
-    assert(error == 0);
-}
-
-static void on_lost(void *host)
-{
-    struct worker *worker = host;
-
-    controller_destroy(worker->controller);
-    worker->controller = NULL;
-}
-
-static void on_cluster_known(void *host, struct uid cluster_id)
-{
-    if (!worker_join_cluster(host, cluster_id))
-        end_process(host, 1, "the coordinator's record is of another cluster than the data directory");
-}
-
-static int start_coordinator(struct worker *worker, char *ret_why, size_t why_size)
-{
-    static const struct coordinator_callbacks callbacks = {on_leading, on_lost, on_cluster_known};
-    bool ours = false;
-    int error;
-
-    for (uint32_t i = 0; i < worker->coordinator_count; i++)
-        ours |= address_equal(worker->coordinators[i], worker->options.public_address);
-    if (!ours)
-        return 0;
-    error = coordinator_create(&worker->context, &callbacks, &worker->coordinator);
-    if (error == ERROR_FILE_CORRUPT) /* traced; it takes no part, and what else is here goes on */
-        return 0;
-    if (error != 0) {
-        snprintf(ret_why, why_size, "%s/coordinator: %s", worker->data_directory, error_text(error));
-        return error;
-    }
-    return 0;
 }
 
 /* ---- requests to the worker itself ---- */
@@ -383,7 +338,10 @@ static void on_request(void *ctx, struct rpc_request *request)
     case MESSAGE_reboot_process:
         (void)MESSAGE_NEW(done, &reply);
         rpc_reply(request, reply);
-        end_process(worker, 0, "told to reboot");
+        worker_end_process(worker, 0, "told to reboot");
+        break;
+    case MESSAGE_coordinator_join:
+        coordinators_join(worker, request);
         break;
     default:
         hosting_recruit(worker, request);
@@ -492,7 +450,7 @@ int worker_create(struct env *env, const struct worker_options *options, struct 
     }
     error = hosting_restore(worker, ret_why, why_size);
     if (error == 0)
-        error = start_coordinator(worker, ret_why, why_size);
+        error = coordinators_start(worker, ret_why, why_size);
     if (error != 0) {
         worker_destroy(worker);
         return error;

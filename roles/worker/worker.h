@@ -27,6 +27,9 @@ struct worker_options {
     /* The shell's `kill`, or the data directory can't be used: the process should end. May be NULL. */
     void (*exit)(void *ctx, int status, const char *why);
     void *exit_ctx;
+    /* The coordinators are others than before: a cluster file should say so. May be NULL. */
+    void (*coordinators_changed)(void *ctx, const struct address *coordinators, uint32_t count);
+    void *coordinators_ctx;
 };
 
 /* Opens or adopts the data directory (its identity, cluster id and format), restores logs and storage servers (blocking), starts

@@ -41,9 +41,12 @@ struct worker {
     struct slots *identity;
     struct address coordinators[COORDINATORS_MAX];
     uint32_t coordinator_count;
+    bool hinted; /* they are not those of the cluster file, and no controller has named them */
     struct list roles;
     uint32_t role_count;
     struct coordinator *coordinator; /* NULL: none here, or its files are damaged */
+    struct coordinator_member members[COORDINATORS_MAX]; /* as our own coordinator last told */
+    uint32_t member_count;
     bool coordinator_ended;          /* its disk failed: the process ends with this turn */
     struct controller *controller; /* NULL: this process does not lead */
     struct message *description;   /* owned; the newest known */
@@ -65,6 +68,18 @@ void worker_changed(struct worker *worker);
 void worker_described(struct worker *worker, struct message *description);
 /* Remembers the cluster that this data directory belongs to. False when it belongs to another. */
 bool worker_join_cluster(struct worker *worker, struct uid cluster_id);
+
+void worker_end_process(struct worker *worker, int status, const char *why);
+
+/* ---- coordinators.c: our own coordinator, if any, and where the others are ---- */
+/* If we are one by the cluster file, or were one. */
+int coordinators_start(struct worker *worker, char *ret_why, size_t why_size);
+/* coordinator_join: answers it. */
+void coordinators_join(struct worker *worker, struct rpc_request *request);
+/* The controller says who they are: from now on, and in the cluster file. */
+void coordinators_described(struct worker *worker, const struct description *d);
+/* One that was replaced says who they may be. In memory alone: its word may be old. */
+void coordinators_hint(struct worker *worker, const struct get_leader_reply *reply, struct address from);
 
 /* ---- hosting.c: what differs between kinds of roles ---- */
 /* Creates the role that an init_X message asks for; takes over the request. */

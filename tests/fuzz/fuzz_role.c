@@ -166,8 +166,8 @@ static void describe(struct stage *stage)
 #define KIND ROLE_COORDINATOR
 #undef ENDPOINT
 #define ENDPOINT ENDPOINT_COORDINATOR
-static const uint16_t types[] = {MESSAGE_raft_wire, MESSAGE_coordinator_create, MESSAGE_get_leader, MESSAGE_read_state,
-                                 MESSAGE_lock_state, MESSAGE_write_state, MESSAGE_raft_wire};
+static const uint16_t types[] = {MESSAGE_raft_wire, MESSAGE_coordinator_create, MESSAGE_coordinator_change, MESSAGE_get_leader,
+                                 MESSAGE_read_state, MESSAGE_lock_state, MESSAGE_write_state, MESSAGE_raft_wire};
 
 static void leading(void *host, uint64_t term)
 {

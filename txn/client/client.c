@@ -119,6 +119,82 @@ static bool is_newer(const struct description *a, const struct description *b)
     return a->number > b->number;
 }
 
+/* ---- other coordinators ---- */
+
+static bool is_coordinator(const struct client *client, struct address address)
+{
+    for (uint32_t i = 0; i < client->coordinator_count; i++)
+        if (address_equal(client->coordinators[i].address, address))
+            return true;
+    return false;
+}
+
+static void take_coordinators(struct client *client)
+{
+    struct coordinator *coordinators;
+
+    for (uint32_t i = 0; i < client->coordinator_count && client->next_count > 0; i++)
+        if (client->coordinators[i].request != NULL)
+            return; /* it comes back here */
+    if (client->next_count == 0)
+        return;
+    coordinators = mem_zalloc(client->next_count * sizeof(*coordinators));
+    if (coordinators == NULL)
+        return; /* those that are known stay; the next description tells again */
+    for (uint32_t i = 0; i < client->next_count; i++)
+        coordinators[i].address = client->next_coordinators[i];
+    mem_free(client->coordinators);
+    client->coordinators = coordinators;
+    client->coordinator_count = client->next_count;
+    client->next_count = 0;
+}
+
+/* True: they are others than those that are known. */
+static bool expect_coordinators(struct client *client, const struct coordinator_member *members, uint32_t member_count)
+{
+    bool same = member_count == client->coordinator_count;
+
+    client->next_count = 0;
+    for (uint32_t i = 0; i < member_count && i < CLIENT_COORDINATORS_MAX; i++) {
+        struct address address = {members[i].address.ip, members[i].address.port};
+
+        same &= is_coordinator(client, address);
+        client->next_coordinators[client->next_count++] = address;
+    }
+    if (same)
+        client->next_count = 0;
+    return client->next_count > 0;
+}
+
+/* What the controller says is committed, and goes to the cluster file. */
+static void coordinators_described(struct client *client, const struct description *description)
+{
+    struct address named[CLIENT_COORDINATORS_MAX];
+    uint32_t count = 0;
+
+    if (!expect_coordinators(client, description->coordinators, description->coordinators_count) && !client->hinted)
+        return;
+    for (; count < description->coordinators_count && count < CLIENT_COORDINATORS_MAX; count++)
+        named[count] = (struct address){description->coordinators[count].address.ip, description->coordinators[count].address.port};
+    if (count == 0)
+        return;
+    PROBE(client->env, "a client hears of other coordinators");
+    client->hinted = false;
+    if (client->coordinators_changed != NULL)
+        client->coordinators_changed(client->coordinators_ctx, named, count);
+    take_coordinators(client);
+}
+
+/* One that was replaced names those who may be it now; its word may be old, so it stays in memory. */
+static void coordinators_hinted(struct client *client, const struct coordinator *from, const struct get_leader_reply *reply)
+{
+    for (uint32_t i = 0; i < reply->members_count; i++)
+        if (reply->members[i].address.ip == from->address.ip && reply->members[i].address.port == from->address.port)
+            return;
+    if (reply->members_count > 0 && client->controller.port == 0)
+        client->hinted |= expect_coordinators(client, reply->members, reply->members_count);
+}
+
 static void adopt(struct client *client, struct message *message)
 {
     const struct description *description = MESSAGE_BODY(description, message);
@@ -131,6 +207,7 @@ static void adopt(struct client *client, struct message *message)
     message_unref(client->description_message);
     client->description_message = message;
     client->description = description;
+    coordinators_described(client, description);
     if (description->epoch == 0)
         return;
     end_all(&client->waiting_ready, 0);
@@ -293,6 +370,8 @@ static void note_coordinator(struct client *client, struct coordinator *coordina
     }
     if (uid_is_none(client->cluster_id))
         choose_cluster(client);
+    if (!uid_is_none(client->cluster_id) && uid_equal(coordinator->cluster_id, client->cluster_id))
+        coordinators_hinted(client, coordinator, reply);
     if (client->divided)
         refuse(client);
     else if (!uid_is_none(client->cluster_id))
@@ -323,6 +402,7 @@ static void coordinator_answered(struct client_request *request, int error)
     }
     if (!client->destroying) {
         note_coordinator(client, coordinator, error, reply);
+        take_coordinators(client);
         if (client->controller.port == 0)
             ask_coordinators_later(client);
     }
@@ -358,6 +438,9 @@ static void ask_coordinators(struct client *client)
 {
     if (client->destroying || client->controller.port != 0)
         return;
+    take_coordinators(client);
+    if (client->next_count > 0)
+        return; /* those that are being asked come back here */
     for (uint32_t i = 0; i < client->coordinator_count; i++)
         if (client->coordinators[i].request == NULL)
             ask_coordinator(client, i);
@@ -632,6 +715,8 @@ int client_create(struct env *env, const struct client_options *options, struct 
         mem_free(whole);
         return error;
     }
+    client->coordinators_changed = options->coordinators_changed;
+    client->coordinators_ctx = options->ctx;
     client->coordinator_count = options->coordinator_count;
     for (uint32_t i = 0; i < client->coordinator_count; i++)
         client->coordinators[i].address = options->coordinators[i];
@@ -672,8 +757,10 @@ void client_destroy(struct client *client)
 
 int client_set_names(struct client *client, struct bytes file_path, struct bytes connection_string)
 {
-    int error = bytes_buffer_append(&client->file_path, file_path);
+    int error;
 
+    client->file_path.len = client->connection_string.len = 0;
+    error = bytes_buffer_append(&client->file_path, file_path);
     return error != 0 ? error : bytes_buffer_append(&client->connection_string, connection_string);
 }
 

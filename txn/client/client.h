@@ -18,12 +18,17 @@
 #include "txn/messages.h"
 #include "txn/types.h"
 
+enum { CLIENT_COORDINATORS_MAX = 15 };
+
 struct client;
 
 struct client_options {
     const struct address *coordinators; /* copied */
     uint32_t coordinator_count;         /* at least 1 */
     struct rpc *rpc;                    /* borrowed for the client's life; NULL: the client makes its own */
+    /* The coordinators are others than before: a cluster file should say so. On the client's thread; may be NULL. */
+    void (*coordinators_changed)(void *ctx, const struct address *coordinators, uint32_t count);
+    void *ctx;
 };
 
 /* 0 or ERROR_OUT_OF_MEMORY. Looks for the cluster from the next turn on, for as long as it lives. */

@@ -6,8 +6,6 @@
 
 #include "txn/client/client.h"
 
-enum { CLIENT_COORDINATORS_MAX = 15 };
-
 /* `configure new`: makes the coordinators a cluster (going on with an id that some of them hold already), then creates the
  * database. Completes with 0 once commits are accepted, ERROR_CLIENT_INVALID_OPERATION if there is a database,
  * ERROR_INVALID_CLUSTER_ID if the coordinators belong to different clusters. */

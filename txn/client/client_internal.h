@@ -168,6 +168,11 @@ struct client {
 
     struct coordinator *coordinators;
     uint32_t coordinator_count;
+    struct address next_coordinators[CLIENT_COORDINATORS_MAX]; /* to be taken over once none of the present is being asked */
+    uint32_t next_count;                                       /* 0: none are */
+    bool hinted; /* those that are known are not those of the cluster file, and no controller has named them */
+    void (*coordinators_changed)(void *ctx, const struct address *coordinators, uint32_t count);
+    void *coordinators_ctx;
     struct op *monitor;
     struct address controller; /* none: not known */
     uint64_t leader_term;

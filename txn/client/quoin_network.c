@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "net/trace.h"
+#include "txn/client/cluster_file_disk.h"
 #include "txn/client/quoin_internal.h"
 
 struct quoin_network {
@@ -422,11 +423,27 @@ static void name_client(struct quoin_database *db)
     (void)client_set_names(db->client, bytes_of_string(db->path), bytes_of_string(text));
 }
 
+/* A file that can't be written stays as it is: its coordinators lead to the others for as long as one of them lives. */
+static void on_coordinators_changed(void *ctx, const struct address *coordinators, uint32_t count)
+{
+    struct quoin_database *db = ctx;
+
+    if (db->hosted || count > CLUSTER_FILE_COORDINATORS_MAX)
+        return;
+    (void)cluster_file_update(db->path, coordinators, count);
+    memcpy(db->file.coordinators, coordinators, count * sizeof(*coordinators));
+    db->file.coordinator_count = count;
+    name_client(db);
+}
+
 static void open_client(struct network_call *call)
 {
     struct open_call *open = (struct open_call *)call;
     struct quoin_database *db = open->db;
-    struct client_options options = {db->file.coordinators, db->file.coordinator_count, NULL};
+    struct client_options options = {.coordinators = db->file.coordinators,
+                                     .coordinator_count = db->file.coordinator_count,
+                                     .coordinators_changed = on_coordinators_changed,
+                                     .ctx = db};
 
     open->error = 0;
     if (db->hosted)

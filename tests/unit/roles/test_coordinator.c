@@ -90,7 +90,8 @@ static int start_rpc(struct sim_process *process, bool client, struct rpc **ret_
 
 static int node_start(struct sim_process *process, void *ctx)
 {
-    static const struct coordinator_callbacks callbacks = {node_leading, node_lost, node_cluster_known};
+    static const struct coordinator_callbacks callbacks = {
+        .leading = node_leading, .lost = node_lost, .cluster_known = node_cluster_known};
     struct node *node = ctx;
     struct role_context context = {.env = &process->env, .data_directory = "data", .ended = node_ended, .host = node};
 

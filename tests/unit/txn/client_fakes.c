@@ -262,7 +262,7 @@ void fakes_end(struct fakes *fakes)
 void start(struct fakes *fakes)
 {
     struct env_posix_options env_options = {0};
-    struct client_options client_options = {&fakes->address, 1, NULL};
+    struct client_options client_options = {.coordinators = &fakes->address, .coordinator_count = 1};
     struct env *env;
 
     cr_assert_eq(env_posix_create(&env_options, &env), 0);

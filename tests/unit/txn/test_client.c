@@ -559,7 +559,7 @@ static void stray_start(struct stray *stray, struct fakes *fakes)
 
 static void meet(struct fakes *fakes, const struct address *coordinators, uint32_t count)
 {
-    struct client_options options = {coordinators, count, NULL};
+    struct client_options options = {.coordinators = coordinators, .coordinator_count = count};
 
     client_destroy(fakes->client);
     cr_assert_eq(client_create(fakes->env, &options, &fakes->client), 0);

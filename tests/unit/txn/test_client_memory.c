@@ -67,7 +67,7 @@ Test(client_memory, every_call_of_a_client_returns_the_error, .timeout = 120)
 
     FAIL_EACH(nth, nth_allocation) {
         struct env_posix_options env_options = {0};
-        struct client_options options = {&apart.address, 1, NULL};
+        struct client_options options = {.coordinators = &apart.address, .coordinator_count = 1};
         struct fakes ours = {0}; /* the client's side of it */
         int error;
 

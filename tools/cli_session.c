@@ -351,6 +351,71 @@ void cli_session_probe(struct cli_session *session, int64_t limit_us, struct cli
     op_cancel_all(&ops);
 }
 
+/* ---- any call ---- */
+
+enum { CALL_SEND, CALL_ANSWERED, CALL_STAGES };
+
+struct any_call {
+    struct op op;
+    struct cli_session *session;
+    struct rpc_call call;
+    struct endpoint to;
+    struct message *request; /* owned until it is sent */
+    int64_t limit_us;
+    int error;
+};
+
+static enum op_result call_send(struct op *op)
+{
+    struct any_call *any = container_of(op, struct any_call, op);
+    struct message *request = any->request;
+
+    any->request = NULL;
+    rpc_call_start(&any->call, op, client_rpc(any->session->client), &any->to, request, any->limit_us);
+    return op_wait(op, CALL_ANSWERED);
+}
+
+static enum op_result call_answered(struct op *op)
+{
+    return op_finish(op, container_of(op, struct any_call, op)->call.error);
+}
+
+static void call_ended(struct op *op)
+{
+    struct any_call *any = container_of(op, struct any_call, op);
+
+    any->error = op->error;
+    stop(any->session, 0);
+}
+
+static const struct op_stage call_stages[CALL_STAGES] = {
+    [CALL_SEND] = {"SEND", call_send, OP_STAGE(CALL_ANSWERED)},
+    [CALL_ANSWERED] = {"ANSWERED", call_answered, 0},
+};
+static const struct op_type call_type = {
+    .name = "cli_call", .stages = call_stages, .stage_count = CALL_STAGES, .queue = READY_READ, .ended = call_ended};
+
+int cli_session_call(struct cli_session *session, struct endpoint to, struct message *request, int64_t limit_us,
+                     struct message **ret_reply)
+{
+    struct any_call any = {.session = session, .to = to, .request = request, .limit_us = limit_us, .error = ERROR_TIMED_OUT};
+    struct op_list ops = {0};
+    int error;
+
+    op_list_init(&ops, session->env, session);
+    prepare(session);
+    op_start(&any.op, &call_type, &ops);
+    error = run(session, env_now_us(session->env) + limit_us, false);
+    op_cancel_all(&ops);
+    if (error == 0)
+        error = any.error;
+    if (error == 0)
+        *ret_reply = rpc_call_take(&any.call);
+    rpc_call_clear(&any.call);
+    message_unref(any.request);
+    return error;
+}
+
 int cli_session_status(struct cli_session *session, int64_t limit_us, struct bytes_buffer *ret_json)
 {
     struct client_status status = {.json = {0}};
@@ -384,6 +449,17 @@ static int open_embedded(struct cli_session *session)
     return 0;
 }
 
+static void coordinators_changed(void *ctx, const struct address *coordinators, uint32_t count)
+{
+    struct cli_session *session = ctx;
+
+    if (session->embedded != NULL || count > CLUSTER_FILE_COORDINATORS_MAX)
+        return;
+    (void)cluster_file_update(session->path, coordinators, count);
+    memcpy(session->file.coordinators, coordinators, count * sizeof(*coordinators));
+    session->file.coordinator_count = count;
+}
+
 int cli_session_open(struct cli_session *session, const char *path, bool interactive)
 {
     struct env_posix_options options = {.trace_stderr = false, .on_signal = interactive ? on_signal : NULL, .ctx = session};
@@ -400,8 +476,11 @@ int cli_session_open(struct cli_session *session, const char *path, bool interac
     error = env_posix_create(&options, &session->env);
     if (error == 0 && client_name_is_hosted(found))
         error = open_embedded(session);
-    client_options = (struct client_options){session->file.coordinators, session->file.coordinator_count,
-                                             session->embedded == NULL ? NULL : embedded_client_options(session->embedded).rpc};
+    client_options = (struct client_options){.coordinators = session->file.coordinators,
+                                             .coordinator_count = session->file.coordinator_count,
+                                             .rpc = session->embedded == NULL ? NULL : embedded_client_options(session->embedded).rpc,
+                                             .coordinators_changed = coordinators_changed,
+                                             .ctx = session};
     if (error == 0)
         error = client_create(session->env, &client_options, &session->client);
     if (error != 0 && session->why[0] == '\0')

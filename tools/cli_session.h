@@ -7,7 +7,7 @@
 #include "net/env.h"
 #include "txn/client/client_admin.h"
 #include "txn/client/client_hosting.h"
-#include "txn/client/cluster_file.h"
+#include "txn/client/cluster_file_disk.h"
 #include "txn/client/transaction.h"
 
 enum { CLI_PATH_MAX = 4096, CLI_WHY_MAX = 10240 };
@@ -58,6 +58,11 @@ void cli_session_idle(struct cli_session *session);
 
 /* Asks every coordinator, at once, and waits at most limit_us. ret holds CLUSTER_FILE_COORDINATORS_MAX. */
 void cli_session_probe(struct cli_session *session, int64_t limit_us, struct cli_coordinator *ret);
+
+/* Any request to any endpoint; waits at most limit_us. 0 and a reply that the caller unrefs, or the error. Takes one reference on
+ * `request`. */
+int cli_session_call(struct cli_session *session, struct endpoint to, struct message *request, int64_t limit_us,
+                     struct message **ret_reply);
 
 /* The controller's status document, waiting at most limit_us. The caller clears *ret_json with bytes_buffer_done. */
 int cli_session_status(struct cli_session *session, int64_t limit_us, struct bytes_buffer *ret_json);

@@ -26,6 +26,11 @@ const struct cli_entry cli_entries[] = {
      "  configure commit_proxies=3 grv_proxies=2 resolvers=2", 1, 16, cli_configure},
     {"consistencycheck", "consistencycheck [on|off]", "lets the scan that compares replicas go on, or pauses it; or shows which",
      NULL, 1, 2, cli_consistencycheck},
+    {"coordinators", "coordinators [auto|ADDRESS...]", "shows the coordinators, or changes them while the cluster runs",
+     "ADDRESS...: IP:PORT of all that there shall be, an odd number, in different zones; each must run. auto: as many as the redundancy\n"
+     "calls for. One is added or removed at a time; servers and clients write the new ones into their cluster files.\n\n"
+     "  coordinators 10.0.0.1:4500 10.0.0.2:4500 10.0.0.3:4500\n"
+     "  coordinators auto", 1, 9, cli_coordinators},
     {"datadistribution", "datadistribution [on|off|enable rebalance|disable rebalance]", "lets the data distributor move data, or not",
      "off: nothing is moved at all, and lost copies are not replaced. disable rebalance: nothing is moved for balance alone.\n"
      "Without an argument: shows which.\n\n"

@@ -110,6 +110,9 @@ int cli_read_range(struct cli *cli, struct transaction *txn, struct bytes begin,
 /* cli_configure.c */
 void cli_configure(struct cli *cli);
 
+/* cli_coordinators.c */
+void cli_coordinators(struct cli *cli);
+
 /* cli_exclude.c */
 void cli_exclude(struct cli *cli);
 void cli_include(struct cli *cli);

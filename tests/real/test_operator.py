@@ -146,3 +146,41 @@ def test_settings_of_the_distributor_are_shown_as_they_were_set(scratch, _):
     assert not shell.good("consistencycheck")["on"]
     shell.good("consistencycheck on")
     assert shell.good("consistencycheck")["on"]
+
+
+def test_the_coordinators_change_one_at_a_time_while_commits_go_on(scratch, _):
+    file = scratch.start_cluster()
+    shell = Shell(file)
+    checker = Checker(scratch, file)
+    checker.goes_on("the start", 20)
+    before = shell.good("coordinators")["coordinators"]
+    after = sorted(addresses(shell, "log"))
+    shell.refused(f"coordinators {after[0]} 127.0.0.1:9", "no process", "127.0.0.1:9")
+    shell.refused("coordinators 127.0.0.1", "not an address")
+    shell.refused(f"coordinators {after[0]} {after[0]}", "once")
+    said = shell.good("coordinators " + " ".join(after))
+    assert sorted(said["coordinators"]) == after, said
+    checker.goes_on("the change")
+    assert sorted(open(file).read().split("@")[1].strip().split(",")) == after
+    for address in before:  # they are needed no more
+        scratch.local_cluster("kill", address, "--for-good", "--dir", scratch.path("cluster"))
+    checker.goes_on("the death of those that were replaced", 20)
+    scratch.local_cluster("stop", "--dir", scratch.path("cluster"))
+    scratch.local_cluster("start", "--dir", scratch.path("cluster"))
+    checker.goes_on("a restart of all", 30)
+    assert sorted(shell.good("coordinators")["coordinators"]) == after
+    checker.end()
+    checker.verify()
+
+
+def test_a_client_with_an_old_cluster_file_is_led_to_the_new_coordinators(scratch, _):
+    file = scratch.start_cluster()
+    shell = Shell(file)
+    old = scratch.write("old.cluster", "# kept\n" + open(file).read())
+    after = sorted(addresses(shell, "storage"))
+    shell.good("coordinators " + " ".join(after))
+    Shell(old).good("getversion")
+    assert open(old).read().startswith("# kept\n")
+    assert sorted(open(old).read().split("@")[1].strip().split(",")) == after
+    shell.good("coordinators auto")
+    assert len(shell.good("coordinators")["coordinators"]) == 3

@@ -345,6 +345,8 @@ static int enter_chunk(struct fetch *fetch, const struct fetch_range_reply *repl
         error = set_pairs(storage, version, reply->pairs);
     if (error == 0 && !PLANTED_BUG(FETCH_LOSES_UPDATES))
         error = storage_buffer_apply(storage, version, at, reply->through, reply->version);
+    if (error == 0 && PLANTED_BUG(FETCH_APPLIES_TWICE))
+        error = storage_buffer_apply(storage, version, at, reply->through, reply->version);
     if (error == 0)
         error = storage_assign(storage, version, at, reply->through, HELD_FETCHED);
     if (error == 0)

@@ -17,7 +17,6 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
-#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 
 enum { BUFFER_SHARE = 4 }; /* of the memory that the window may have */
@@ -77,7 +76,7 @@ int storage_buffer_apply(struct storage_server *storage, version_t version, stru
 
         assert(entry->version >= last && entry->version <= version);
         last = entry->version;
-        if (entry->version <= above && !PLANTED_BUG(FETCH_APPLIES_TWICE))
+        if (entry->version <= above)
             continue;
         error = apply_entry(storage, version, entry, begin, end);
         if (error != 0)

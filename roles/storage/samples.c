@@ -202,7 +202,9 @@ int byte_sample_unpack(struct byte_sample *sample, struct bytes packed)
     if (unit == 0 || unit > UINT32_MAX || get_le32(packed.ptr + 8) > SAMPLE_KEYS_MAX)
         return ERROR_FILE_CORRUPT;
     error = byte_sample_init(&fresh, unit);
-    if (error == 0 && kv_map_apply(fresh.keys, bytes_of(packed.ptr + HEADER_BYTES, packed.len - HEADER_BYTES)) != 0)
+    if (error == 0)
+        error = kv_map_apply(fresh.keys, bytes_of(packed.ptr + HEADER_BYTES, packed.len - HEADER_BYTES));
+    if (error != 0 && error != ERROR_OUT_OF_MEMORY)
         error = ERROR_FILE_CORRUPT;
     if (error == 0 && kv_map_count(fresh.keys) != get_le32(packed.ptr + 8))
         error = ERROR_FILE_CORRUPT;

@@ -4,6 +4,7 @@
 #include "net/error.h"
 #include "roles/storage/ownership.h"
 #include "sim/random.h"
+#include "tests/unit/nth.h"
 
 enum { KEYS = 12 };
 
@@ -187,5 +188,28 @@ Test(ownership, boundaries_between_shards_stay_and_those_between_chunks_go)
         owned = next;
         cr_assert_eq(owned->count, steps[i].pieces, "step %u: %u pieces", i, owned->count);
     }
+    ownership_destroy(owned);
+}
+
+Test(ownership, without_memory_an_assignment_makes_nothing)
+{
+    struct ownership *owned, *fetching, *next = NULL;
+    int error;
+
+    cr_assert_eq(ownership_create(&owned), 0);
+    cr_assert_eq(ownership_assign(owned, BYTES_LITERAL("a"), BYTES_LITERAL("z"), SERVER_KEYS_FETCH, 1, VERSION_NONE, &fetching), 0);
+    FAIL_EACH(nth, nth_allocation) {
+        next = NULL;
+        nth_begin(&nth, NULL);
+        error = ownership_assign(fetching, BYTES_LITERAL("f"), BYTES_LITERAL("k"), HELD_FETCHED, 2, VERSION_NONE, &next);
+        if (nth_end(&nth)) {
+            cr_assert_eq(error, ERROR_OUT_OF_MEMORY);
+            cr_assert_null(next);
+        } else {
+            cr_assert_eq(next->count, 3);
+        }
+        ownership_destroy(next);
+    }
+    ownership_destroy(fetching);
     ownership_destroy(owned);
 }

@@ -6,6 +6,7 @@
 #include "net/error.h"
 #include "roles/storage/samples.h"
 #include "sim/random.h"
+#include "tests/unit/nth.h"
 
 enum { KEYS = 200000, SECOND_US = 1000000 };
 
@@ -177,4 +178,34 @@ Test(samples, a_rate_that_changes_is_followed_in_bounded_memory)
                   (unsigned long)load_sample_rate(&load, now_us));
     }
     load_sample_done(&load);
+}
+
+/* ---- without memory ---- */
+
+Test(samples, without_memory_nothing_is_lost_of_a_sample)
+{
+    FAIL_EACH(nth, nth_allocation) {
+        struct byte_sample sample, again = {0};
+        struct bytes_buffer packed = {0};
+        char text[24];
+        int error;
+
+        nth_begin(&nth, NULL);
+        error = byte_sample_init(&sample, 1);
+        for (unsigned i = 0; i < 3 && error == 0; i++)
+            error = byte_sample_set(&sample, key_of(i, text), 10);
+        if (error == 0)
+            error = byte_sample_pack(&sample, &packed);
+        if (error == 0)
+            error = byte_sample_init(&again, 1);
+        if (error == 0)
+            error = byte_sample_unpack(&again, bytes_buffer_bytes(&packed));
+        if (nth_end(&nth))
+            cr_assert_eq(error, ERROR_OUT_OF_MEMORY);
+        else
+            cr_assert_eq(kv_map_count(again.keys), 3);
+        bytes_buffer_done(&packed);
+        byte_sample_done(&sample);
+        byte_sample_done(&again);
+    }
 }

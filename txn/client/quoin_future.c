@@ -142,10 +142,11 @@ void future_ref(struct quoin_future *future)
 
 void future_unref(struct quoin_future *future)
 {
-    struct quoin_transaction *transaction = future->transaction;
+    struct quoin_transaction *transaction;
 
     if (atomic_fetch_sub_explicit(&future->refs, 1, memory_order_acq_rel) > 1)
         return;
+    transaction = future->transaction; /* not before: a watch leaves its transaction on the network thread */
     drop_special(future); /* also of one whose other memory is kept for the next get */
     if (future->kind != FUTURE_VALUE)
         clean(future, FUTURE_NONE);

@@ -242,11 +242,14 @@ static void print_data(const json_t *cluster)
         return;
     }
     if (json_is_true(json_object_get(state, "healthy")))
-        line("Replication health", "Healthy");
+        line("Replication health", "Healthy%s%s", *text_or(json_object_get(state, "description"), "") == '\0' ? "" : ":",
+             text_or(json_object_get(state, "description"), ""));
     else
         line("Replication health", "UNHEALTHY: %s", text_or(json_object_get(state, "description"), "unknown"));
     line("Moving data", "%.3f GB", (double)(json_integer_value(json_object_get(moving, "in_flight_bytes")) +
                                             json_integer_value(json_object_get(moving, "in_queue_bytes"))) / 1e9);
+    if (json_object_get(data, "partitions_count") != NULL)
+        line("Shards", "%" PRId64, (int64_t)json_integer_value(json_object_get(data, "partitions_count")));
     line_bytes("Sum of key-value sizes", json_object_get(data, "total_kv_size_bytes"), "");
     line_bytes("Disk space used", json_object_get(data, "total_disk_used_bytes"), "");
 }

@@ -1,6 +1,8 @@
 /* What a status is composed from: the controller as it is, and what each process answered. Private to status*.c. */
 #pragma once
 
+#include <jansson.h>
+
 #include "roles/controller/recovery.h"
 
 /* A process that was registered when the status was asked for. */
@@ -26,3 +28,15 @@ struct status_input {
 
 /* FoundationDB's "cluster" object as text; in the arena. Bytes of length 0 if there is no memory for it. */
 struct bytes status_json(const struct status_input *input, struct arena *arena);
+
+/* ---- between the files ---- */
+
+/* A number of all roles of a kind that answered, added up. */
+int64_t status_sum(const struct status_input *input, enum role_kind kind, const char *name);
+/* Storage servers of the database that are not registered. */
+uint32_t status_missing_servers(const struct status_input *input);
+/* True when there is a data distributor that knows the shards. */
+bool status_distributor_knows(const struct status_input *input);
+/* The lowest number of living copies in different zones that some data has. */
+int64_t status_replicas_min(const struct status_input *input);
+json_t *status_data(const struct status_input *input);

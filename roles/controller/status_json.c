@@ -72,7 +72,7 @@ static bool metric_of(const struct role_status *role, const char *name, int64_t 
 }
 
 /* Over all roles of a kind that answered. */
-static int64_t sum_of(const struct status_input *input, enum role_kind kind, const char *name)
+int64_t status_sum(const struct status_input *input, enum role_kind kind, const char *name)
 {
     int64_t sum = 0, value;
 
@@ -385,7 +385,7 @@ static json_t *logs_of(const struct status_input *input)
     return logs;
 }
 
-static uint32_t missing_servers(const struct status_input *input)
+uint32_t status_missing_servers(const struct status_input *input)
 {
     uint32_t missing = 0;
 
@@ -454,43 +454,21 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* A storage server that is not there counts as a zone: where it was is not known any more. -1: some data may be out of reach. */
+/* What the data distributor knows of the copies, or, without one, as if each storage server that is not there were a zone. -1: some data
+ * may be out of reach. */
 static json_t *fault_tolerance_of(const struct status_input *input)
 {
     const struct controller *controller = input->controller;
     int64_t replication = controller->configuration.replication;
     int64_t here = coordinators_here(input), majority = coordinator_count(input) / 2 + 1;
-    int64_t missing = missing_servers(input), log_zones = missing_log_zones(input), data, availability;
+    int64_t log_zones = missing_log_zones(input), data, availability;
     json_t *object = json_object();
 
-    if (log_zones > missing)
-        missing = log_zones;
-    data = replication - 1 - least(missing, replication);
+    data = least(status_replicas_min(input), replication - least(log_zones, replication)) - 1;
     availability = least(data, least((int64_t)zones_for_logs(input) - replication, here - majority));
     put_int(object, "max_zone_failures_without_losing_data", data);
     put_int(object, "max_zone_failures_without_losing_availability", availability < -1 ? -1 : availability);
     return object;
-}
-
-static json_t *data_of(const struct status_input *input)
-{
-    uint32_t missing = missing_servers(input), replication = input->controller->configuration.replication;
-    int64_t stored = sum_of(input, ROLE_STORAGE, "stored_bytes"), shards = sum_of(input, ROLE_COMMIT_PROXY, "shards");
-    json_t *data = json_object(), *state = json_object(), *moving = json_object();
-
-    put(state, "healthy", json_boolean(missing == 0));
-    put_text(state, "name", missing == 0 ? "healthy" : "healing");
-    put_text(state, "description", missing == 0 ? "" : "Some storage servers are not there.");
-    put_int(state, "min_replicas_remaining", missing >= replication ? 0 : (int64_t)replication - missing);
-    put(data, "state", state);
-    put_int(data, "total_kv_size_bytes", replication == 0 ? stored : stored / replication);
-    put_int(data, "total_disk_used_bytes", sum_of(input, ROLE_STORAGE, "kvstore_used_bytes") +
-                                               sum_of(input, ROLE_LOG, "queue_disk_used_bytes"));
-    put_int(data, "partitions_count", shards);
-    put_int(moving, "in_flight_bytes", 0);
-    put_int(moving, "in_queue_bytes", 0);
-    put(data, "moving_data", moving);
-    return data;
 }
 
 /* ---- workload ---- */
@@ -541,7 +519,7 @@ static void move_rates(const struct status_input *input)
     if (rates->at_us != 0 && past_us < RATE_WINDOW_US)
         return;
     for (size_t i = 0; i < COUNTERS; i++) {
-        int64_t value = sum_of(input, counters[i].kind, counters[i].metric), more = value - rates->values[i];
+        int64_t value = status_sum(input, counters[i].kind, counters[i].metric), more = value - rates->values[i];
 
         rates->hz[i] = rates->at_us == 0 || more < 0 ? 0 : (double)more * 1e6 / (double)past_us;
         rates->values[i] = value;
@@ -558,7 +536,7 @@ static json_t *workload_of(const struct status_input *input)
         json_t *entry = child_object(child_object(workload, counters[i].group), counters[i].name);
 
         put_int(entry, "counter", json_integer_value(json_object_get(entry, "counter")) +
-                                      sum_of(input, counters[i].kind, counters[i].metric));
+                                      status_sum(input, counters[i].kind, counters[i].metric));
         put(entry, "hz", json_real(json_number_value(json_object_get(entry, "hz")) + input->rates->hz[i]));
     }
     return workload;
@@ -658,7 +636,7 @@ static void add_missing_singletons(json_t *messages, const struct controller *co
 static json_t *messages_of(const struct status_input *input)
 {
     json_t *messages = json_array();
-    uint32_t silent = 0, missing = missing_servers(input);
+    uint32_t silent = 0, missing = status_missing_servers(input);
     char text[600];
 
     for (uint32_t i = 0; i < input->process_count; i++)
@@ -684,7 +662,7 @@ static json_t *lock_state_of(const struct status_input *input)
 {
     json_t *lock = json_object();
 
-    put(lock, "locked", json_boolean(sum_of(input, ROLE_SEQUENCER, "locked") != 0));
+    put(lock, "locked", json_boolean(status_sum(input, ROLE_SEQUENCER, "locked") != 0));
     return lock;
 }
 
@@ -707,8 +685,8 @@ static json_t *cluster_of(const struct status_input *input)
     put(cluster, "configuration", configuration_of(input));
     if (controller->state.written_epoch > 0) {
         put(cluster, "fault_tolerance", fault_tolerance_of(input));
-        put(cluster, "data", data_of(input));
-        put(cluster, "full_replication", json_boolean(missing_servers(input) == 0));
+        put(cluster, "data", status_data(input));
+        put(cluster, "full_replication", json_boolean(status_missing_servers(input) == 0));
     }
     put(cluster, "logs", logs_of(input));
     put(cluster, "processes", processes_of(input));

@@ -9,7 +9,7 @@
 #include "txn/system_keys.h"
 
 /* A hold lapses with its lease, and a while after: below it lies the reserve, at which logs stop by themselves. */
-enum { HOLD_KEEP_US = 2000000 };
+enum { HOLD_KEEP_US = 2000000, LEASE_US_MAX = 60000000 };
 
 void commit_load_taken(struct commit_proxy *proxy, const struct rpc_request *request)
 {
@@ -72,7 +72,9 @@ static void take_lease(void *ctx, const struct rate_lease *lease)
 {
     struct commit_proxy *proxy = ctx;
 
-    proxy->hold_sets_until_us = lease->hold_sets ? env_now_us(proxy->context.env) + lease->lease_us + HOLD_KEEP_US : 0;
+    int64_t lease_us = lease->lease_us < 0 ? 0 : lease->lease_us < LEASE_US_MAX ? lease->lease_us : LEASE_US_MAX;
+
+    proxy->hold_sets_until_us = lease->hold_sets ? env_now_us(proxy->context.env) + lease_us + HOLD_KEEP_US : 0;
 }
 
 void commit_load_start(struct commit_proxy *proxy)

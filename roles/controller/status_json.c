@@ -3,6 +3,7 @@
  * Roles report numbers by name, and all of them go into the role's object; the few that the document adds up over the cluster are
  * named in the tables below. A process that did not answer is there with what its registration said. */
 #include "roles/controller/status.h"
+#include "roles/controller/status_qos.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -654,6 +655,7 @@ static json_t *messages_of(const struct status_input *input)
     if (coordinators_here(input) < coordinator_count(input))
         (void)json_array_append_new(messages, message_of("unreachable_coordinators", text));
     add_missing_singletons(messages, input->controller);
+    status_qos_messages(input, messages);
     add_unsatisfied(input, messages);
     return messages;
 }
@@ -692,6 +694,7 @@ static json_t *cluster_of(const struct status_input *input)
     put(cluster, "processes", processes_of(input));
     put(cluster, "machines", machines_of(input));
     put(cluster, "workload", workload_of(input));
+    put(cluster, "qos", status_qos(input));
     put(cluster, "messages", messages_of(input));
     put_int(cluster, "degraded_processes", 0);
     put(cluster, "incompatible_connections", json_array());

@@ -8,7 +8,7 @@
 #include "roles/grv_proxy/grv_proxy_impl.h"
 
 /* How many times grv_queue_wait_us a request waits before it is refused; and how soon, and late, the queue is looked at again. */
-enum { PATIENCE = 4, BATCH_PATIENCE = 20, LOOK_US_MIN = 200, LOOK_US_MAX = 50000 };
+enum { PATIENCE = 4, BATCH_PATIENCE = 20, LOOK_US_MIN = 200, LOOK_US_MAX = 50000, LEASE_US_MAX = 60000000 };
 
 static bool nobody_waits(const struct grv_proxy *self)
 {
@@ -246,7 +246,7 @@ static void take_lease(void *ctx, const struct rate_lease *lease)
         return;
     grv_rate_fill(&self->rate, env_now_us(self->context.env), floor_of(self));
     grv_rate_lease(&self->rate, env_now_us(self->context.env), (double)lease->rate_milli / 1000, (double)lease->batch_rate_milli / 1000,
-                   lease->lease_us);
+                   lease->lease_us < LEASE_US_MAX ? lease->lease_us : LEASE_US_MAX);
     if (lease->rate_milli >= 0)
         PROBE(self->context.env, "a GRV proxy is given a rate that limits");
     grv_proxy_go(self);

@@ -36,7 +36,8 @@
 #define COMMIT_LEAST 0.5
 #define LAG_SMOOTHING_US 300000
 #define COST_SMOOTHING_US 3000000
-enum { PROBES_MAX = 64 };
+#define SANE_MAX (INT64_C(1) << 56)
+enum { PROBES_MAX = 64, SMALL_DISK_PARTS = 10 };
 
 static const struct {
     const char *name, *text;
@@ -86,6 +87,12 @@ void rate_smoother_add(struct rate_smoother *smoother, int64_t now_us, int64_t t
 
 /* ---- what was said ---- */
 
+/* No number that anybody says makes ours overflow. */
+static int64_t sane(int64_t value)
+{
+    return value < 0 ? 0 : value > SANE_MAX ? SANE_MAX : value;
+}
+
 /* The place of a source: its own, or one that is free or whose owner has been silent. NULL: there is no room near. */
 static struct rate_source *source_of(struct rate_source *sources, uint32_t capacity, uint64_t id, int64_t now_us, int64_t stale_us)
 {
@@ -114,8 +121,8 @@ void rate_core_init(struct rate_core *core, const struct rate_limits *limits, st
 
 void rate_core_epoch(struct rate_core *core, version_t epoch_version)
 {
-    if (epoch_version > core->epoch_version)
-        core->epoch_version = epoch_version;
+    if (sane(epoch_version) > core->epoch_version)
+        core->epoch_version = sane(epoch_version);
 }
 
 /* How far it lacks what some log had already at its last report: what has come since then may just be on its way. An epoch's first
@@ -132,8 +139,8 @@ static void note(struct rate_source *source, struct address from, int64_t now_us
     int64_t past_us = now_us - source->heard_us;
 
     source->address = from;
-    source->queue_bytes = queue_bytes;
-    source->queue = smooth(source->queue, queue_max > 0 ? (double)queue_bytes / (double)queue_max : 0, past_us, LAG_SMOOTHING_US);
+    source->queue_bytes = sane(queue_bytes);
+    source->queue = smooth(source->queue, queue_max > 0 ? (double)sane(queue_bytes) / (double)queue_max : 0, past_us, LAG_SMOOTHING_US);
     source->heard_us = now_us;
 }
 
@@ -146,15 +153,15 @@ void rate_note_storage(struct rate_core *core, int64_t now_us, struct address fr
         return;
     past_us = now_us - source->heard_us;
     note(source, from, now_us, load->queue_bytes, load->queue_max);
-    source->lag_us = smooth(source->lag_us, lag_of(core, source, load->version), past_us, LAG_SMOOTHING_US);
+    source->lag_us = smooth(source->lag_us, lag_of(core, source, sane(load->version)), past_us, LAG_SMOOTHING_US);
     source->newest_before = core->newest_version;
-    source->behind_us = load->version > load->durable_version ? (double)(load->version - load->durable_version) : 0;
-    source->version = load->version;
-    source->free_bytes = load->free_bytes;
-    source->total_bytes = load->total_bytes;
-    source->capacity = (double)load->capacity;
-    rate_smoother_add(&source->input, now_us, load->input_bytes, core->limits.smoothing_us);
-    rate_smoother_add(&source->versions, now_us, load->version, core->limits.smoothing_us);
+    source->behind_us = (double)sane(sane(load->version) - sane(load->durable_version));
+    source->version = sane(load->version);
+    source->free_bytes = sane(load->free_bytes);
+    source->total_bytes = sane(load->total_bytes);
+    source->capacity = (double)sane(load->capacity);
+    rate_smoother_add(&source->input, now_us, sane(load->input_bytes), core->limits.smoothing_us);
+    rate_smoother_add(&source->versions, now_us, source->version, core->limits.smoothing_us);
 }
 
 void rate_note_log(struct rate_core *core, int64_t now_us, struct address from, const struct log_load *load)
@@ -164,13 +171,13 @@ void rate_note_log(struct rate_core *core, int64_t now_us, struct address from, 
     if (load->id == 0 || source == NULL)
         return;
     note(source, from, now_us, load->queue_bytes, load->queue_max);
-    source->version = load->version;
-    source->free_bytes = load->free_bytes;
-    source->total_bytes = load->total_bytes;
-    source->capacity = (double)load->reserve_bytes; /* of a log: the disk that it keeps free */
-    rate_smoother_add(&source->input, now_us, load->input_bytes, core->limits.smoothing_us);
-    if (load->version > core->newest_version)
-        core->newest_version = load->version;
+    source->version = sane(load->version);
+    source->free_bytes = sane(load->free_bytes);
+    source->total_bytes = sane(load->total_bytes);
+    source->capacity = (double)sane(load->reserve_bytes); /* of a log: the disk that it keeps free */
+    rate_smoother_add(&source->input, now_us, sane(load->input_bytes), core->limits.smoothing_us);
+    if (source->version > core->newest_version)
+        core->newest_version = source->version;
 }
 
 void rate_note_proxy(struct rate_core *core, int64_t now_us, struct address from, const struct proxy_load *load)
@@ -193,10 +200,10 @@ void rate_note_proxy(struct rate_core *core, int64_t now_us, struct address from
         *proxy = (struct rate_proxy){.id = load->id, .heard_us = now_us};
     proxy->address = from;
     proxy->kind = load->kind;
-    proxy->wait_us = smooth(proxy->wait_us, (double)load->wait_us, now_us - proxy->heard_us, LAG_SMOOTHING_US / 3);
+    proxy->wait_us = smooth(proxy->wait_us, (double)sane(load->wait_us), now_us - proxy->heard_us, LAG_SMOOTHING_US / 3);
     proxy->heard_us = now_us;
-    rate_smoother_add(&proxy->started, now_us, load->started, core->limits.smoothing_us);
-    rate_smoother_add(&proxy->done, now_us, load->done, core->limits.smoothing_us);
+    rate_smoother_add(&proxy->started, now_us, sane(load->started), core->limits.smoothing_us);
+    rate_smoother_add(&proxy->done, now_us, sane(load->done), core->limits.smoothing_us);
 }
 
 /* ---- the laws ---- */
@@ -231,8 +238,10 @@ static void press(struct rate_core *core, double value, double begin, double tar
     }
 }
 
-static void press_disk(struct rate_core *core, int64_t level, enum rate_reason reason, const struct rate_source *source)
+/* level: bytes; of a small disk a part, or it would always be nearly full. */
+static void press_disk(struct rate_core *core, int64_t wanted, enum rate_reason reason, const struct rate_source *source)
 {
+    int64_t level = wanted < source->total_bytes / SMALL_DISK_PARTS ? wanted : source->total_bytes / SMALL_DISK_PARTS;
     double left = (double)(source->free_bytes - level);
 
     if (source->total_bytes <= 0 || source->free_bytes >= level * DISK_BEGIN)

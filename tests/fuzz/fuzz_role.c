@@ -308,7 +308,8 @@ static const uint16_t types[] = {
     MESSAGE_get_range_metrics, MESSAGE_get_workers, MESSAGE_get_key_locations, MESSAGE_peek, MESSAGE_pop, MESSAGE_lock_log,
     MESSAGE_get_metadata, MESSAGE_confirm_epoch, MESSAGE_report_committed, MESSAGE_get_committed, MESSAGE_storage_durable,
     MESSAGE_init_data_distributor, MESSAGE_init_ratekeeper, MESSAGE_storage_servers, MESSAGE_get_settings, MESSAGE_fetch_range,
-    MESSAGE_get_shard_progress, MESSAGE_get_shard_loads, MESSAGE_get_shard_split};
+    MESSAGE_get_shard_progress, MESSAGE_get_shard_loads, MESSAGE_get_shard_split, MESSAGE_storage_load, MESSAGE_log_load,
+    MESSAGE_proxy_load};
 
 /* It is a coordinator, or there is one elsewhere. */
 static void start(struct stage *stage)
@@ -356,13 +357,14 @@ static void status(struct stage *stage, struct role_status *out, struct arena *a
 RECRUITED(distributor, distributor)
 #define DESCRIBED distributor_described
 #define NEW_INIT(ret_message) MESSAGE_NEW(init_data_distributor, ret_message)
+static const uint16_t types[] = {MESSAGE_get_shard_loads}; /* it serves nothing yet: it is refused */
 #else
 #define KIND ROLE_RATEKEEPER
 RECRUITED(ratekeeper, ratekeeper)
 #define DESCRIBED ratekeeper_described
 #define NEW_INIT(ret_message) ((struct init_data_distributor *)(void *)MESSAGE_NEW(init_ratekeeper, ret_message))
+static const uint16_t types[] = {MESSAGE_storage_load, MESSAGE_log_load, MESSAGE_proxy_load, MESSAGE_get_shard_loads};
 #endif
-static const uint16_t types[] = {MESSAGE_get_shard_loads}; /* they serve nothing yet: it is refused */
 
 static void start(struct stage *stage)
 {

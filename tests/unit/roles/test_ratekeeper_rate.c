@@ -39,8 +39,8 @@ static void model_init(struct model *m)
     memset(m, 0, sizeof(*m));
     m->sources = mem_zalloc(RATE_STORAGE_MAX * sizeof(*m->sources));
     rate_core_init(&m->core, &limits, m->sources);
-    m->now_us = SECOND_US;
-    m->version = SECOND_US;
+    m->now_us = 1000 * (int64_t)SECOND_US;
+    m->version = (double)m->now_us;
     m->offered = 1000;
     m->bytes = 1000;
     m->disk = 30 * MB;

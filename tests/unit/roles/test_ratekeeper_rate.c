@@ -167,7 +167,7 @@ Test(ratekeeper_rate, a_silent_server_counts_for_nothing)
     model_init(&m);
     run(&m, 5);
     for (int i = 0; i < 20; i++) {
-        full.version = (int64_t)m.version;
+        full.version = full.durable_version = (int64_t)m.version;
         rate_note_storage(&m.core, m.now_us, (struct address){2, 2}, &full);
         run(&m, 0.1);
     }

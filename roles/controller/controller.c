@@ -244,7 +244,7 @@ static void worker_lost(struct controller *controller, struct worker_info *worke
           {"Class", trace_str(process_class_name(worker->process_class))});
     list_remove(&worker->link);
     controller->worker_count--;
-    recovery_worker_lost(controller, worker);
+    recovery_roles_lost(controller, address, 0);
     worker_free(worker, ERROR_CONNECTION_FAILED); /* if it lives, it registers again */
     singletons_worker_lost(controller, address);
     controller_roles_lost(controller, address, 0, cause);
@@ -315,6 +315,8 @@ static void look_at_roles(struct controller *controller, struct worker_info *wor
 
         if (role->kind == ROLE_STORAGE)
             note_durable(controller, role->id, role->version);
+        if (role->error.len > 0)
+            recovery_roles_lost(controller, worker->address, role->id);
         if (role->error.len > 0)
             controller_roles_lost(controller, worker->address, role->id, "a role ended by itself");
         assert(worker->sequence == sequence);

@@ -195,7 +195,8 @@ void settings_watch_stop(struct controller *controller);
 void recovery_start(struct controller *controller, const char *cause);
 /* A registration or a loss: what waits looks again. */
 void recovery_workers_changed(struct controller *controller);
-void recovery_worker_lost(struct controller *controller, const struct worker_info *worker);
+/* All roles of a process, or the one with this id (0: all). */
+void recovery_roles_lost(struct controller *controller, struct address address, uint64_t id);
 const char *recovery_stage_name(const struct recovery *recovery);
 void adoption_start(struct controller *controller);
 void adoption_workers_changed(struct controller *controller);

@@ -428,7 +428,7 @@ static void ended(struct op *op)
     struct controller *controller = recovery->controller;
     uint8_t stage = op->stage;
     int error = op->error;
-    bool live = error == 0 && processes_live(recovery);
+    bool live = error == 0 && !recovery->lost && processes_live(recovery);
 
     cancel_locks(recovery);
     for (uint32_t i = 0; i < recovery->recruit_count; i++)
@@ -482,15 +482,19 @@ void recovery_workers_changed(struct controller *controller)
         op_resume(&recovery->op);
 }
 
-void recovery_worker_lost(struct controller *controller, const struct worker_info *worker)
+void recovery_roles_lost(struct controller *controller, struct address address, uint64_t id)
 {
     struct recovery *recovery = controller->recovery;
 
-    if (recovery == NULL)
+    if (recovery == NULL || recovery->op.stage < RECRUITING)
         return;
     for (uint32_t i = 0; i < recovery->recruit_count; i++) {
-        if (recovery->op.stage < RECRUITING || !address_equal(recovery->recruits[i].address, worker->address))
+        const struct recruit *recruit = &recovery->recruits[i];
+
+        if (!address_equal(recruit->address, address) || (id != 0 && recruit->role_id != id))
             continue;
+        if (id != 0)
+            PROBE(controller->env, "a role that a recovery has recruited ends by itself");
         recovery->lost = true;
         if (recovery->op.waiting)
             op_resume(&recovery->op);

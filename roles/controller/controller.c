@@ -334,6 +334,7 @@ static void on_register(struct controller *controller, struct rpc_request *reque
     const struct register_worker *r = MESSAGE_BODY(register_worker, request->message);
     struct address address = {r->address.ip, r->address.port};
     struct worker_info *worker = controller_worker_at(controller, address);
+    uint64_t known_term = r->known_term, known_number = r->known_number; /* `r` goes with the answer */
     const struct description *d;
 
     if (BUGGIFY_ONE_IN(controller->env, 32, "a controller refuses a registration")) {
@@ -374,7 +375,7 @@ static void on_register(struct controller *controller, struct rpc_request *reque
     look_at_roles(controller, worker);
     adoption_workers_changed(controller);
     recovery_workers_changed(controller);
-    singletons_registered(controller, worker, r);
+    singletons_registered(controller, worker, known_term, known_number);
     upkeep_look(controller);
 }
 

@@ -209,8 +209,9 @@ void singletons_init(struct controller *controller);
 void singletons_done(struct controller *controller); /* its ops have been cancelled */
 /* Commits are accepted, or something has changed: recruits what is missing. */
 void singletons_look(struct controller *controller);
-/* A worker has registered: what it hosts may be one that an earlier controller recruited, or no longer one of ours. */
-void singletons_registered(struct controller *controller, const struct worker_info *worker, const struct register_worker *r);
+/* A worker has registered, by what it knew: what it hosts may be one that an earlier controller recruited, or no longer one of ours. */
+void singletons_registered(struct controller *controller, const struct worker_info *worker, uint64_t known_term,
+                           uint64_t known_number);
 /* Things are calm: one that shares a process with a role of the epoch moves to a process that has none. */
 void singletons_spread(struct controller *controller);
 void singletons_worker_lost(struct controller *controller, struct address address);

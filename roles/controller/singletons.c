@@ -281,14 +281,15 @@ static const struct hosted_role *named_by(const struct worker_info *worker, cons
 
 /* A registration and the answer to a recruitment travel on different connections: one is missed only by a registration that was made
  * with the description that names it, or a later one, at hand. */
-void singletons_registered(struct controller *controller, const struct worker_info *worker, const struct register_worker *r)
+void singletons_registered(struct controller *controller, const struct worker_info *worker, uint64_t known_term,
+                           uint64_t known_number)
 {
     for (int i = 0; i < SINGLETONS; i++) {
         struct singleton *singleton = &controller->singletons[i];
         const struct hosted_role *role = named_by(worker, singleton);
 
         if (is_at(&singleton->known, worker->address)) {
-            if (role == NULL ? r->known_term == controller->term && r->known_number >= singleton->named_by : role->error.len > 0)
+            if (role == NULL ? known_term == controller->term && known_number >= singleton->named_by : role->error.len > 0)
                 lost(singleton);
         } else if (singleton->known.kind == ROLE_NONE && role != NULL && !under_way(singleton)) {
             struct role_ref ref = {.kind = singleton->kind, .endpoint = {{worker->address.ip, worker->address.port}, role->id}};

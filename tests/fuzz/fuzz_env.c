@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "net/error.h"
 #include "net/mem.h"
@@ -65,9 +66,10 @@ static void wake_at(struct env *env)
 
 static void trace(struct env *env, enum severity severity, struct bytes json_line)
 {
-    (void)env;
     (void)severity;
     fuzz_did(json_line);
+    if (fuzz_of(env)->prints)
+        fprintf(stderr, "%.*s\n", (int)json_line.len, (const char *)json_line.ptr);
 }
 
 static void exit_asked(struct env *env, int status, const char *why)
@@ -610,8 +612,10 @@ struct fuzz_env *fuzz_env_create(void)
 
     env_init(&fuzz->env, &ops);
     fuzz->now_us = 1000000;
+    fuzz->prints = getenv("FUZZ_TRACE") != NULL;
     fuzz->random = 1;
     fuzz->env.knobs.log_segment_bytes = 16384;
+    fuzz->env.knobs.dd_enabled = 1;
     list_init(&fuzz->files);
     list_init(&fuzz->listeners);
     list_init(&fuzz->conns);

@@ -15,6 +15,7 @@ struct fuzz_env {
     struct list files, listeners, conns, syncs, jobs;
     unsigned open_files;
     bool exited;                /* env_exit was called */
+    bool prints;                /* FUZZ_TRACE is set: traces go to stderr, to understand an input */
     const char *real_directory; /* borrowed: where LMDB may work; NULL: nowhere */
     /* A connection's other side gets these bytes. May be NULL. */
     void (*sent)(void *ctx, struct env_conn *conn, struct bytes data);

@@ -1,11 +1,14 @@
 #include "tests/fuzz/stage.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/rpc_internal.h"
 #include "txn/digest.h"
+#include "txn/keys.h"
+#include "txn/kv_map.h"
 #include "txn/mutation.h"
 #include "txn/system_keys.h"
 
@@ -83,9 +86,9 @@ static void answer_state(struct stage *stage, const struct message *asked, struc
 }
 
 /* A table that begins with the whole key space given to its reader. */
-static struct bytes with_shard(struct arena *arena, struct bytes table)
+static struct bytes with_shard(struct arena *arena, enum server_keys_state state, struct bytes table)
 {
-    struct server_keys_value shard = {SERVER_KEYS_READY, KEY_SYSTEM_END};
+    struct server_keys_value shard = {state, KEY_SYSTEM_END};
     struct bytes_buffer out = {0}, value = {0};
     struct bytes copy;
 
@@ -107,7 +110,7 @@ static void answer_peek(struct stage *stage, const struct peek *peek, struct mes
     m->versions[0].version = peek->from < VERSION_MAX - 70000 ? peek->from + 1 + (version_t)draw : peek->from;
     m->versions[0].mutations = feed_mutations(&stage->feed, &reply->arena);
     if (draw & 1)
-        m->versions[0].mutations = with_shard(&reply->arena, m->versions[0].mutations);
+        m->versions[0].mutations = with_shard(&reply->arena, SERVER_KEYS_OWNED_EMPTY + (draw >> 2 & 3) % 3, m->versions[0].mutations);
     if (draw & 2)
         m->versions[0].digest = peek_digest(peek->tag, m->versions[0].version, m->versions[0].mutations);
     m->through = m->end = m->versions[0].version;
@@ -128,39 +131,71 @@ static void answer_locations(struct message *reply, struct get_key_locations_rep
     location->servers[0] = stage_at(STAGE_PEER);
 }
 
+/* What the pretended cluster stores: the metadata at first, then what was committed to it. */
+static struct kv_map *database_of(struct stage *stage)
+{
+    if (stage->database == NULL) {
+        stage->database = kv_map_create();
+        assert(kv_map_apply(stage->database, stage_metadata(stage)) == 0);
+    }
+    return stage->database;
+}
+
 static void answer_values(struct stage *stage, const struct get_values *asked, struct message *reply, struct get_values_reply *m)
 {
     m->values = arena_zalloc(&reply->arena, (asked->gets_count + 1) * sizeof(*m->values));
     m->values_count = asked->gets_count;
     for (uint32_t i = 0; i < asked->gets_count; i++) {
+        struct bytes value;
+
         m->values[i].version = asked->gets[i].version;
-        m->values[i].present = feed_below(&stage->feed, 2) == 1;
+        m->values[i].present = kv_map_get(database_of(stage), asked->gets[i].key, &value);
         if (m->values[i].present)
-            m->values[i].value = feed_key(&stage->feed, &reply->arena);
+            (void)arena_copy(&reply->arena, value, &m->values[i].value);
     }
 }
 
-/* Of the pretended metadata, the pairs that lie in the range. */
 static void answer_range(struct stage *stage, const struct get_range *asked, struct message *reply, struct get_range_reply *m)
 {
-    struct bytes table = stage_metadata(stage);
+    struct bytes key = asked->reverse ? asked->end : asked->begin, value;
     struct bytes_buffer pairs = {0};
-    struct mutation mutation;
     uint8_t lengths[8];
 
     m->version = asked->version;
-    while (mutation_next(&table, &mutation) == 0) {
-        if (bytes_compare(mutation.param1, asked->begin) < 0 || bytes_compare(mutation.param1, asked->end) >= 0)
-            continue;
-        put_le32(lengths, (uint32_t)mutation.param1.len);
-        put_le32(lengths + 4, (uint32_t)mutation.param2.len);
+    while (asked->reverse ? kv_map_before(database_of(stage), key, &key, &value) && bytes_compare(key, asked->begin) >= 0
+                          : kv_map_at_or_after(database_of(stage), key, &key, &value) && bytes_compare(key, asked->end) < 0) {
+        put_le32(lengths, (uint32_t)key.len);
+        put_le32(lengths + 4, (uint32_t)value.len);
         (void)bytes_buffer_append(&pairs, bytes_of(lengths, sizeof(lengths)));
-        (void)bytes_buffer_append(&pairs, mutation.param1);
-        (void)bytes_buffer_append(&pairs, mutation.param2);
+        (void)bytes_buffer_append(&pairs, key);
+        (void)bytes_buffer_append(&pairs, value);
         m->count++;
+        if (!asked->reverse && key_after(&reply->arena, key, &key) != 0)
+            break;
     }
     (void)arena_copy(&reply->arena, bytes_buffer_bytes(&pairs), &m->pairs);
     bytes_buffer_done(&pairs);
+}
+
+static void answer_commit(struct stage *stage, const struct commit *asked, struct commit_reply *m)
+{
+    stage->version += asked->flags & COMMIT_RECOVERY ? VERSIONS_IN_FLIGHT_MAX + 1 : 1;
+    m->version = stage->version;
+    (void)kv_map_apply(database_of(stage), asked->mutations); /* as far as it is well formed */
+}
+
+static void on_asked(void *ctx, struct rpc_request *request);
+
+/* A role that was recruited elsewhere can be reached. */
+static void take_part(struct stage *stage, uint64_t id)
+{
+    for (unsigned i = 0; i < stage->recruited_count; i++)
+        if (stage->recruited[i] == id)
+            return;
+    if (stage->recruited_count == STAGE_RECRUITED || id == STAGE_ROLE || id < STAGE_PEER + STAGE_PEERS)
+        return;
+    stage->recruited[stage->recruited_count++] = id;
+    rpc_register(stage->rpc, id, on_asked, stage);
 }
 
 /* A body that an honest peer could send. */
@@ -202,7 +237,7 @@ static void plausible(struct stage *stage, const struct message *asked, uint64_t
             .leader_address = {stage_address().ip, stage_address().port}};
         break;
     case MESSAGE_commit:
-        ((struct commit_reply *)body)->version = stage->version;
+        answer_commit(stage, MESSAGE_BODY(commit, asked), body);
         break;
     case MESSAGE_get_read_version:
         ((struct get_read_version_reply *)body)->version = stage->version;
@@ -224,7 +259,10 @@ static void plausible(struct stage *stage, const struct message *asked, uint64_t
         *(struct shard_progress *)body = (struct shard_progress){.ready = true, .version = stage->version};
         break;
     case MESSAGE_init_storage:
-        ((struct role_started *)body)->role_id = MESSAGE_BODY(init_storage, asked)->server_id;
+    case MESSAGE_init_data_distributor:
+    case MESSAGE_init_ratekeeper: /* the id is the first field */
+        ((struct role_started *)body)->role_id = *(const uint64_t *)asked->body;
+        take_part(stage, *(const uint64_t *)asked->body);
         break;
     case MESSAGE_init_sequencer:
     case MESSAGE_init_grv_proxy:
@@ -232,6 +270,7 @@ static void plausible(struct stage *stage, const struct message *asked, uint64_t
     case MESSAGE_init_resolver:
     case MESSAGE_init_log: /* epoch, then the id, in all of them */
         ((struct role_started *)body)->role_id = ((const struct init_resolver *)asked->body)->role_id;
+        take_part(stage, ((const struct init_resolver *)asked->body)->role_id);
         break;
     default:
         break;
@@ -258,17 +297,25 @@ static void answer(struct stage *stage, struct rpc_request *request)
     }
 }
 
+static bool is_long_poll(uint16_t id)
+{
+    return id == MESSAGE_peek || id == MESSAGE_get_description || id == MESSAGE_get_settings || id == MESSAGE_get_shard_loads;
+}
+
 static void on_asked(void *ctx, struct rpc_request *request)
 {
     struct stage *stage = ctx;
 
+    if (stage->fuzz->prints)
+        fprintf(stderr, "asked: %s\n", request->message->type->name);
     feed_saw_body(&stage->feed, request->message->type->schema, request->message->body);
     if (stage->held_count >= 64) {
         rpc_drop(request);
         return;
     }
-    /* Once the input has ended nobody answers: a role that asks again at once would go on for ever. */
-    if (stage->feed.left > 0 && feed_byte(&stage->feed) < 0xd0) {
+    /* Once the input has ended nobody answers: a role that asks again at once would go on for ever. A long poll is asked again
+     * too, and would eat all of the input in one turn: it waits until the input says so. */
+    if (!is_long_poll(request->message->type->id) && stage->feed.left > 0 && feed_byte(&stage->feed) < 0xd0) {
         answer(stage, request);
         return;
     }
@@ -528,6 +575,8 @@ static void drop_rpc(struct stage *stage)
         rpc_drop(list_entry(list_pop_front(&stage->held), struct rpc_request, link));
     for (unsigned i = 0; i < STAGE_PEERS; i++)
         rpc_unregister(stage->rpc, STAGE_PEER + i);
+    for (unsigned i = 0; i < stage->recruited_count; i++)
+        rpc_unregister(stage->rpc, stage->recruited[i]);
     for (uint64_t id = ENDPOINT_COORDINATOR; id <= ENDPOINT_WORKER; id++)
         if (id != stage->act->endpoint)
             rpc_unregister(stage->rpc, id);
@@ -580,6 +629,7 @@ void stage_run(const struct act *act, const uint8_t *data, size_t size)
         drop_rpc(&stage);
     fuzz_env_destroy(stage.fuzz);
     arena_done(&stage.arena);
+    kv_map_destroy(stage.database);
     arena_done(&stage.given);
     arena_done(&stage.taken);
 }

@@ -9,7 +9,7 @@
 #include "tests/fuzz/feed.h"
 #include "tests/fuzz/fuzz_env.h"
 
-enum { STAGE_ROLE = 1000, STAGE_PEER = 2000, STAGE_PEERS = 6, STAGE_ASKED = 8, STAGE_OPS_MAX = 80 };
+enum { STAGE_ROLE = 1000, STAGE_PEER = 2000, STAGE_PEERS = 6, STAGE_ASKED = 8, STAGE_RECRUITED = 32, STAGE_OPS_MAX = 80 };
 #define STAGE_VERSION ((version_t)1000)
 
 struct stage;
@@ -53,9 +53,12 @@ struct stage {
     unsigned held_count;
     struct stage_asked asked[STAGE_ASKED];
     unsigned asked_next;
+    uint64_t recruited[STAGE_RECRUITED]; /* ids of roles that the role had made elsewhere; pretended too */
+    unsigned recruited_count;
     version_t version; /* the newest that the pretended cluster gave out, or the role got to see */
     version_t pushed, resolved;
     uint64_t term, asked_versions, watch_numbers[2], watch_ids, described;
+    struct kv_map *database; /* owned; NULL: nobody asked for it yet */
     struct coordinated_state state; /* what the pretended coordinator keeps; in `arena` */
 };
 

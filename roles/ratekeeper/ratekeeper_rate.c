@@ -125,11 +125,16 @@ void rate_core_epoch(struct rate_core *core, version_t epoch_version)
         core->epoch_version = sane(epoch_version);
 }
 
+static version_t later(version_t a, version_t b)
+{
+    return a > b ? a : b;
+}
+
 /* How far it lacks what some log had already at its last report: what has come since then may just be on its way. An epoch's first
  * version lies far above the one before; that jump is no lag. */
 static double lag_of(const struct rate_core *core, const struct rate_source *source, version_t version)
 {
-    version_t from = version > core->epoch_version ? version : core->epoch_version;
+    version_t from = later(version, core->epoch_version);
 
     return source->newest_before > from ? (double)(source->newest_before - from) : 0;
 }
@@ -155,7 +160,7 @@ void rate_note_storage(struct rate_core *core, int64_t now_us, struct address fr
     note(source, from, now_us, load->queue_bytes, load->queue_max);
     source->lag_us = smooth(source->lag_us, lag_of(core, source, sane(load->version)), past_us, LAG_SMOOTHING_US);
     source->newest_before = core->newest_version;
-    source->behind_us = (double)sane(sane(load->version) - sane(load->durable_version));
+    source->behind_us = (double)sane(sane(load->version) - later(sane(load->durable_version), core->epoch_version));
     source->version = sane(load->version);
     source->free_bytes = sane(load->free_bytes);
     source->total_bytes = sane(load->total_bytes);

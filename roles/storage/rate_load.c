@@ -51,7 +51,7 @@ static struct message *make_report(void *ctx, bool *ret_busy)
     load = MESSAGE_NEW(storage_load, &message);
     load->id = storage->id;
     load->version = storage_version(storage);
-    load->durable_version = storage->durable;
+    load->durable_version = storage->share_bytes == 0 ? storage_version(storage) : storage->durable; /* nothing waits to be written */
     load->queue_bytes = (int64_t)window_bytes(storage->window);
     load->queue_max = storage->env->knobs.storage_memory_bytes_max;
     load->input_bytes = (int64_t)storage->mutation_bytes;

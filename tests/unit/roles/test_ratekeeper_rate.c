@@ -29,7 +29,7 @@ struct model {
     double window[500], young;            /* input of the last 5 s by steps: it is not durable before that, unless memory presses */
     double commits, wait_us, peak_wait_us; /* a second that the proxy can do; 0: any number */
     double backlog, version, version_pace;
-    int64_t free_bytes;
+    int64_t free_bytes, durable_behind_us;
     double rate_sum, rate_squares, started_at_mark;
     unsigned rate_count;
 };
@@ -47,6 +47,7 @@ static void model_init(struct model *m)
     m->memory = 256 * MB;
     m->free_bytes = 100 * 1000 * 1000 * INT64_C(1000);
     m->version_pace = 1;
+    m->durable_behind_us = 6 * SECOND_US;
 }
 
 static void model_done(struct model *m)
@@ -59,7 +60,7 @@ static void report(struct model *m)
     struct address at = {1, 1};
     struct storage_load storage = {.id = 11,
                                    .version = (int64_t)m->version,
-                                   .durable_version = (int64_t)m->version - 6 * SECOND_US,
+                                   .durable_version = (int64_t)m->version - m->durable_behind_us,
                                    .queue_bytes = (int64_t)m->queue,
                                    .queue_max = (int64_t)m->memory,
                                    .input_bytes = (int64_t)m->input,
@@ -211,6 +212,10 @@ Test(ratekeeper_rate, an_epochs_jump_of_versions_is_no_lag)
     rate_note_log(&m.core, m.now_us, (struct address){1, 1}, &log);
     run(&m, 1);
     cr_assert_eq(m.core.normal.reason, RATE_WORKLOAD);
+    m.version = (double)log.version + SECOND_US;
+    m.durable_behind_us = VERSIONS_IN_FLIGHT_MAX; /* its disk stands where the last epoch ended */
+    run(&m, 1);
+    cr_assert_eq(m.core.normal.reason, RATE_WORKLOAD, "%s", rate_reason_name(m.core.normal.reason));
     model_done(&m);
 }
 

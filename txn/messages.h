@@ -371,7 +371,7 @@ SCHEMA_DECLARE(fetch_range_reply)
  * not assigned to the server (any more); 1009 when the version has not come within wait_us. */
 #define FIELDS_get_shard_progress(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, wait_us) F(i64, version)
 SCHEMA_DECLARE(get_shard_progress)
-/* version: the server's. bytes_left: an estimate; 0: not known. */
+/* version: the server's. bytes_fetched: what of the range is there, by the server's sample. bytes_left: an estimate; 0: not known. */
 #define FIELDS_shard_progress(F, S, A, L) F(boolean, ready) F(i64, version) F(u64, bytes_fetched) F(u64, bytes_left)
 SCHEMA_DECLARE(shard_progress)
 /* What the server holds from `begin` on, in order, at most `limit` shards (0: as many as it likes), with sizes and loads by its samples. The numbers

@@ -79,14 +79,14 @@ static int add_change(void *context, const struct window_entry *entry)
     return 0;
 }
 
-/* A store that is too large to be walked when it is opened keeps its sample, as soon as an eighth of it is new. */
+/* A store that is too large to be walked when it is opened keeps its sample, as soon as a quarter of it is new. */
 static int add_sample(struct storage_server *storage, struct storage_commit *block)
 {
     struct engine_status status;
     int error;
 
     if (storage->engine_kind != ENGINE_LMDB || !storage->recorded ||
-        storage->sample.changes <= kv_map_count(storage->sample.keys) / 8)
+        storage->sample.changes <= kv_map_count(storage->sample.keys) / 4)
         return 0;
     engine_status(storage->engine, &status);
     if (status.bytes <= (uint64_t)storage->env->knobs.storage_check_bytes_max / 2)

@@ -48,7 +48,7 @@ static enum op_result answer(struct progress *progress, bool ready)
         return fail(progress, ERROR_OUT_OF_MEMORY);
     reply->ready = ready;
     reply->version = storage_version(progress->storage);
-    reply->bytes_fetched = progress->storage->moves.bytes;
+    reply->bytes_fetched = byte_sample_bytes(&progress->storage->sample, body_of(progress)->begin, body_of(progress)->end);
     rpc_reply(progress->request, message);
     progress->request = NULL;
     return op_finish(&progress->op, 0);

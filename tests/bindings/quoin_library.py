@@ -194,6 +194,9 @@ class Transaction:
     def set_option(self, code):
         check(self.library.quoin_transaction_set_option(self.handle, code, None, 0))
 
+    def set_number_option(self, code, number):
+        check(self.library.quoin_transaction_set_option(self.handle, code, number.to_bytes(8, "little"), 8))
+
     def commit(self):
         self._wait(self.library.quoin_transaction_commit(self.handle))
 

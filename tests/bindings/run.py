@@ -116,7 +116,7 @@ def start_tester(prefix, version, cluster, scratch):
 def dump(db, prefix):
     """What a stream has written, but for what is another each time."""
     pairs = db.run(lambda transaction: transaction.get_all(prefix + b"/", prefix + b"0"))
-    return [pair for pair in pairs if not pair[0].startswith(prefix + b"/work/free")]
+    return [pair for pair in pairs if b"/work/free" not in pair[0]]
 
 
 def load_stream(db, prefix, instructions):
@@ -144,9 +144,9 @@ def compare_stacks(scratch, cluster, version, seeds, count, killing=None):
     prefixes = {seed: f"s{version}-{seed}".encode() for seed in seeds}
     total = 0
     for seed, prefix in prefixes.items():
-        instructions = stack_streams.Stream(seed, prefix, version, killing is not None).make(count)
-        load_stream(db, prefix, instructions)
-        total += len(instructions)
+        for name, instructions in stack_streams.Stream(seed, prefix, version, killing is not None).make(count):
+            load_stream(db, name, instructions)
+            total += len(instructions)
     testers = [start_tester(prefix, version, cluster, scratch) for prefix in prefixes.values()]
     if killing is not None:
         killing(lambda: any(process.poll() is None for process, _ in testers))

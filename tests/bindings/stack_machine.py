@@ -11,6 +11,8 @@ ATOMICS = {"ADD": 2, "BIT_AND": 6, "BIT_OR": 7, "BIT_XOR": 8, "APPEND_IF_FITS": 
            "SET_VERSIONSTAMPED_VALUE": 15, "BYTE_MIN": 16, "BYTE_MAX": 17, "COMPARE_AND_CLEAR": 20}
 NOTHING = b"RESULT_NOT_PRESENT"
 NEXT_WRITE_NO_WRITE_CONFLICT_RANGE = 30
+UNIT_TEST_OPTIONS = [20, 51, 200, 201, 301, 302, 600, 601, 701]
+UNIT_TEST_NUMBERS = [500, 501, 502]
 # After an error these leave an empty place in the list of directories.
 DIRECTORY_MAKERS = {"CREATE_SUBSPACE", "CREATE_LAYER", "CREATE_OR_OPEN", "CREATE", "OPEN", "MOVE", "MOVE_TO", "OPEN_SUBSPACE"}
 
@@ -139,6 +141,29 @@ class StackMachine:
         for i in range(0, len(entries), 100):
             self.db.run(lambda transaction: [transaction.set(key, value) for key, value in entries[i:i + 100]])
         self.stack.clear()
+
+    # ---- threads ----
+
+    def op_START_THREAD(self, _):
+        """A tester's runs beside it. Ours has done all of it before it goes on: what they write does not meet until WAIT_EMPTY."""
+        type(self)(self.db, self.library, self.pop(), self.version).run()
+
+    def op_WAIT_EMPTY(self, _):
+        prefix = self.pop()
+        if self.db.run(lambda transaction: transaction.get_key(prefix, False, 1, False)).startswith(prefix):
+            raise AssertionError(f"nobody is left who would clear {prefix}")
+        self.push(b"WAITED_FOR_EMPTY")
+
+    def op_UNIT_TESTS(self, _):
+        """What other bindings' testers do there: every option at once, and the transaction still works."""
+        transaction = self.db.transaction()
+        for option in UNIT_TEST_OPTIONS:
+            transaction.set_option(option)
+        for option in UNIT_TEST_NUMBERS:
+            transaction.set_number_option(option, 60000 if option == 500 else 50)
+        transaction.get_read_version()
+        transaction.get(b"\xff", False)
+        transaction.commit()
 
     # ---- transactions ----
 

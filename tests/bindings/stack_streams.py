@@ -1,4 +1,4 @@
-"""Random streams of instructions for stack machines: data, tuples, versionstamps, conflicts and directories, from a seed."""
+"""Random streams of instructions for stack machines: data, tuples, versionstamps, conflicts, threads and directories, from a seed."""
 import random
 
 from stack_machine import ATOMICS
@@ -8,7 +8,7 @@ PLAIN_ATOMICS = [name for name in ATOMICS if "VERSIONSTAMPED" not in name]
 # What may be done twice: for runs in which processes die, where a commit whose answer was lost is tried again.
 REPEATABLE = ["BIT_AND", "BIT_OR", "MAX", "MIN", "BYTE_MIN", "BYTE_MAX"]
 NAMES = ["a", "b", "c", "d"]
-LAYERS = [None, None, b"one", b"two"]
+LAYERS = [None, None, b"one", b"two", b"partition"]
 
 
 class Stream:
@@ -23,6 +23,8 @@ class Stream:
         self.out = []
         self.logs = 0
         self.directories = []
+        self.prefix = prefix
+        self.threads = []  # streams of their own, which a tester runs beside this one
 
     # ---- parts ----
 
@@ -122,7 +124,7 @@ class Stream:
         limit = r.choice([0, 0, 1, 3, 10]) if mode != 0 else r.choice([0, 2, 5, 50])
         offset = r.choice([-3, -1, 0, 1, 2, 5])
         atomics = REPEATABLE if self.killing else PLAIN_ATOMICS
-        kind = r.randrange(14)
+        kind = r.randrange(15)
         if kind < 3:
             self.write("SET", self.key(), self.value())
         elif kind < 4:
@@ -139,6 +141,8 @@ class Stream:
             self.read("GET_KEY", self.work + pack("x", 10 + r.randrange(10)), int(r.random() < 0.5), offset, self.work + b"\x02")
         elif kind < 12:
             self.read("GET_RANGE", *self.range(), limit, int(r.random() < 0.5), mode)
+        elif kind < 14 and kind >= 13:
+            self.write("CLEAR_RANGE_STARTS_WITH", self.work + pack(r.choice(["x", "y"]), r.randrange(30)))
         elif kind < 13:
             self.read("GET_RANGE_STARTS_WITH", self.work + pack(r.choice(["x", "y"])), limit, int(r.random() < 0.5), mode)
         else:
@@ -158,7 +162,7 @@ class Stream:
             return
         r = self.random
         key = self.key()
-        one, other = b"one", b"other"
+        one, other = self.prefix + b"one", self.prefix + b"other"  # a tester has one table of transactions for all of its threads
         for name in (one, other):
             self.push(name)
             self.add("USE_TRANSACTION")
@@ -300,6 +304,10 @@ class Stream:
             self.push(len(path), *path, len(other), *other)
             self.add("DIRECTORY_MOVE" + target)
             self.directories.append("directory")
+        elif way < 7 and not self.killing and r.random() < 0.4:
+            self.push(len(other), *other)
+            self.add("DIRECTORY_MOVE_TO" + target)
+            self.directories.append("directory")
         elif way < 7:
             self.push(1, len(path), *path)
             self.add("DIRECTORY_REMOVE_IF_EXISTS" + target)
@@ -328,8 +336,11 @@ class Stream:
         items = [self.item() for _ in range(r.randrange(1, 4))]
         self.push(r.choice([1, 2]))
         self.add("DIRECTORY_CHANGE")
-        way = r.randrange(4)
-        if way == 0:
+        way = r.randrange(5)
+        if way == 4:
+            self.push(self.log + b"subspace/%d/" % len(self.out))
+            self.add("DIRECTORY_LOG_SUBSPACE_DATABASE")
+        elif way == 0:
             self.push(len(items), *items)
             self.add("DIRECTORY_PACK_KEY")
             self.add("DIRECTORY_UNPACK_KEY")
@@ -344,7 +355,41 @@ class Stream:
             self.add("DIRECTORY_OPEN_SUBSPACE")
             self.directories.append("subspace")
 
+    # ---- threads ----
+
+    def mark(self, number):
+        return self.prefix + b"/running/%d/" % number
+
+    def start_thread(self, count):
+        """Its keys are below this stream's, where nobody else writes; it clears its mark at its end."""
+        number = len(self.threads)
+        thread = Stream(self.random.random(), self.prefix + b"/thread%d" % number, self.version, self.killing)
+        thread.build(count)
+        thread.push(self.mark(number))
+        thread.add("CLEAR_DATABASE")
+        thread.wait()
+        self.threads.append(thread)
+        self.push(self.mark(number), b"running")
+        self.add("SET_DATABASE")
+        self.wait()
+        self.push(thread.prefix)
+        self.add("START_THREAD")
+
+    def wait_for_threads(self):
+        self.push(self.prefix + b"/running/")
+        self.add("WAIT_EMPTY")
+
     def make(self, count):
+        """What to store: (prefix, instructions) of the stream and of its threads."""
+        self.start_thread(count // 6)
+        self.start_thread(count // 6)
+        self.add("UNIT_TESTS")
+        self.build(count - sum(len(thread.out) for thread in self.threads))
+        self.wait_for_threads()
+        self.log_stack()
+        return [(stream.prefix, [pack(*instruction) for instruction in stream.out]) for stream in [self, *self.threads]]
+
+    def build(self, count):
         self.add("NEW_TRANSACTION")
         self.start_directories()
         while len(self.out) < count:
@@ -364,4 +409,3 @@ class Stream:
             else:
                 self.directory()
             self.log_stack()
-        return [pack(*instruction) for instruction in self.out]

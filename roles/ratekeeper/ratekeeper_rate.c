@@ -243,10 +243,10 @@ static void press(struct rate_core *core, double value, double begin, double tar
     }
 }
 
-/* level: bytes; of a small disk a part, or it would always be nearly full. */
-static void press_disk(struct rate_core *core, int64_t wanted, enum rate_reason reason, const struct rate_source *source)
+/* Nothing is set any more when `wanted` bytes above the reserve are left; of a small disk a part, or it would always be nearly full. */
+static void press_disk(struct rate_core *core, int64_t reserve, int64_t wanted, enum rate_reason reason, const struct rate_source *source)
 {
-    int64_t level = wanted < source->total_bytes / SMALL_DISK_PARTS ? wanted : source->total_bytes / SMALL_DISK_PARTS;
+    int64_t part = source->total_bytes / SMALL_DISK_PARTS, level = reserve + (wanted < part ? wanted : part);
     double left = (double)(source->free_bytes - level);
 
     if (source->total_bytes <= 0 || source->free_bytes >= level * DISK_BEGIN)
@@ -292,7 +292,7 @@ static void look_at_storage(struct rate_core *core, struct rate_source *source, 
     if (source->lag_us <= (double)core->limits.catch_up_us)
         press(core, source->lag_us, (double)core->limits.read_lag_us / 3, (double)core->limits.read_lag_us, base_of_lag,
               RATE_STORAGE_BEHIND, source);
-    press_disk(core, core->limits.hold_free_bytes, RATE_STORAGE_DISK, source);
+    press_disk(core, 0, core->limits.hold_free_bytes, RATE_STORAGE_DISK, source);
     core->live_storage++;
     if ((double)source->queue_bytes > core->worst_queue)
         core->worst_queue = (double)source->queue_bytes;
@@ -306,7 +306,7 @@ static void look_at_log(struct rate_core *core, struct rate_source *source, int6
 {
     learn_cost(core, source, past_us);
     press(core, source->queue, LOG_QUEUE_BEGIN, LOG_QUEUE_TARGET, started(core), RATE_LOG_QUEUE, source);
-    press_disk(core, 2 * (int64_t)source->capacity, RATE_LOG_DISK, source);
+    press_disk(core, (int64_t)source->capacity, (int64_t)source->capacity, RATE_LOG_DISK, source);
     core->live_logs++;
     if ((double)source->queue_bytes > core->worst_log_queue)
         core->worst_log_queue = (double)source->queue_bytes;

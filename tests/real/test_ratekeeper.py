@@ -1,0 +1,72 @@
+"""The ratekeeper with real processes: it dies under load, and a disk that is nearly full."""
+import json
+import os
+import subprocess
+
+from checking import Checker, in_a_namespace, small_disk, where
+from harness import program, wait_until
+
+
+def shell(file, commands, timeout=5):
+    done = subprocess.run([program("quoincli"), "-C", file, "--timeout", str(timeout), "--exec", commands], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout + 20)
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def cluster_of(file):
+    return json.loads(shell(file, "status json")[1])["cluster"]
+
+
+def hosts_of(file, role):
+    return [process["address"] for process in cluster_of(file)["processes"].values() if role in [r["role"] for r in process["roles"]]]
+
+
+def names_of(file):
+    return [message["name"] for message in cluster_of(file)["messages"]]
+
+
+def test_singletons_die_under_load_and_are_replaced(scratch, _):
+    file = scratch.start_cluster()
+    checker = Checker(scratch, file)
+    for role in ("ratekeeper", "data_distributor"):
+        wait_until(f"there is a {role}", lambda role=role: len(hosts_of(file, role)) == 1, 20, 0.2)
+        checker.goes_on("before", 20)
+        epoch, pid = cluster_of(file)["generation"], scratch.local_cluster("kill", role, *where(scratch)).stdout.split()[-1]
+        wait_until(f"another {role}", lambda role=role: hosts_of(file, role) and pid not in [
+            str(p["pid"]) for p in cluster_of(file)["processes"].values() if role in [r["role"] for r in p["roles"]]], 20, 0.2)
+        checker.goes_on(f"the {role} has died", 20)
+        assert cluster_of(file)["generation"] >= epoch
+    qos = cluster_of(file)["qos"]
+    assert qos["rate_leases_lapsed"] == 0 and "performance_limited_by" in qos, qos
+    checker.end()
+    print(f"      {checker.verify()}")
+
+
+def free_bytes(directory):
+    space = os.statvfs(directory)
+    return space.f_bavail * space.f_frsize
+
+
+def test_on_a_disk_that_is_nearly_full_clears_alone_commit(scratch, _):
+    if in_a_namespace("test_on_a_disk_that_is_nearly_full_clears_alone_commit"):
+        return
+    disk = scratch.path("cluster")
+    small_disk(scratch, disk, 512)
+    file = scratch.start_cluster("--processes", "one")
+    status, text = shell(file, "writemode on; set a 1; set b 2")
+    assert status == 0, text
+    filler = os.path.join(disk, "filler")
+    with open(filler, "wb") as out:  # what is left lies between the reserve (64 MiB) and what holds back sets (115 MiB)
+        os.posix_fallocate(out.fileno(), 0, free_bytes(disk) - (90 << 20))
+    wait_until("status says that sets are held back", lambda: "sets_held_back" in names_of(file), 20, 0.2)
+    said = [m["description"] for m in cluster_of(file)["messages"] if m["name"] == "sets_held_back"][0]
+    assert "127.0.0.1:" in said and " MB left" in said, said
+    status, text = shell(file, "writemode on; set c 3", timeout=2)
+    assert status != 0, text
+    status, text = shell(file, "writemode on; clear a")
+    assert status == 0, text
+    os.unlink(filler)
+    wait_until("sets go on", lambda: shell(file, "writemode on; set c 3", timeout=2)[0] == 0, 30, 0.2)
+    status, text = shell(file, "getrange a z")
+    assert status == 0 and "c" in text and "`a'" not in text, text
+    assert "sets_held_back" not in names_of(file)

@@ -3,14 +3,15 @@
  * Only the first actor of the first client does it. It draws the numbers of \xff/conf anew, which the controller must obey by a new
  * epoch (now and then the sequencer dies as well, so that this meets a recovery); it excludes a server that is no coordinator, as
  * long as the others would do, and includes it again. The check: the configuration reads as it was written, the epoch has no more
- * of anything than that asks for, and who is still excluded has no role of it. The other workloads say whether the cluster is right. */
+ * of anything than that asks for, who is still excluded has no role of it, and a coordinator can be replaced by another. The other
+ * workloads say whether the cluster is right. */
 #include "roles/worker/worker.h"
 #include "sim/cluster.h"
 #include "sim/workloads/values.h"
 #include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
-enum option { ACTORS, PAUSE_MS, EXCLUDE };
+enum option { ACTORS, PAUSE_MS, EXCLUDE, COORDINATORS };
 
 enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, CONF_KEYS = 4, SETTLE_S = 60 };
 
@@ -19,7 +20,7 @@ struct configure {
     struct sim_world *world;
     char values[CONF_KEYS];
     struct sim_process *out; /* excluded; NULL: nobody is */
-    uint64_t changes, strikes, exclusions;
+    uint64_t changes, strikes, exclusions, replaced;
 };
 
 static struct bytes conf_key(unsigned index)
@@ -180,6 +181,128 @@ static void configure_run(struct sim_actor *actor, struct sim_workload_run *run)
     }
 }
 
+/* ---- another coordinator ---- */
+
+static struct address leader_of(const struct get_leader_reply *reply)
+{
+    return (struct address){reply->leader_address.ip, reply->leader_address.port};
+}
+
+/* Whom the coordinator at `at` names, and then what that one says of itself; false: it is not the leader. */
+static bool ask_leader(struct sim_actor *actor, struct address at, struct address *ret_leader, struct message **ret_reply)
+{
+    for (int hop = 0; hop < 2; hop++) {
+        struct message *message, *reply;
+        struct address leader;
+
+        MESSAGE_NEW(get_leader, &message);
+        if (sim_actor_call(actor, &(struct endpoint){at, ENDPOINT_COORDINATOR}, message, 2 * SIM_SECOND_US, &reply) != 0)
+            return false;
+        leader = leader_of(MESSAGE_BODY(get_leader_reply, reply));
+        if (leader.port != 0 && address_equal(leader, at)) {
+            *ret_leader = leader;
+            *ret_reply = reply;
+            return true;
+        }
+        message_unref(reply);
+        if (leader.port == 0)
+            return false;
+        at = leader;
+    }
+    return false;
+}
+
+/* `newest`: one that may be a coordinator by now, too. */
+static bool find_members(struct sim_actor *actor, struct address newest, struct address *ret_leader, struct message **ret_reply)
+{
+    const struct sim_cluster *cluster = actor->client->cluster;
+
+    for (size_t i = 0; i < cluster->coordinator_count; i++)
+        if (ask_leader(actor, cluster->coordinators[i], ret_leader, ret_reply))
+            return true;
+    return ask_leader(actor, newest, ret_leader, ret_reply);
+}
+
+static bool has_member(const struct get_leader_reply *reply, struct address address, uint64_t *ret_member)
+{
+    for (uint32_t i = 0; i < reply->members_count; i++)
+        if (reply->members[i].address.ip == address.ip) {
+            *ret_member = reply->members[i].member;
+            return true;
+        }
+    return false;
+}
+
+static int ask_join(struct sim_actor *actor, const struct get_leader_reply *reply, const struct coordinator_member *member)
+{
+    struct endpoint to = {{member->address.ip, member->address.port}, ENDPOINT_WORKER};
+    struct message *message, *answer = NULL;
+    struct coordinator_join *m = MESSAGE_NEW(coordinator_join, &message);
+    int error;
+
+    *m = (struct coordinator_join){reply->cluster_high, reply->cluster_low, member->member, NULL, reply->members_count};
+    m->members = arena_zalloc(&message->arena, reply->members_count * sizeof(*m->members));
+    memcpy(m->members, reply->members, reply->members_count * sizeof(*m->members));
+    error = sim_actor_call(actor, &to, message, 5 * SIM_SECOND_US, &answer);
+    message_unref(answer);
+    return error;
+}
+
+static void ask_change(struct sim_actor *actor, struct address leader, bool add, const struct coordinator_member *member)
+{
+    struct message *message, *answer = NULL;
+    struct coordinator_change *m = MESSAGE_NEW(coordinator_change, &message);
+
+    m->add = add;
+    m->member = *member;
+    (void)sim_actor_call(actor, &(struct endpoint){leader, ENDPOINT_COORDINATOR}, message, 10 * SIM_SECOND_US, &answer);
+    message_unref(answer); /* whatever it says: the members are asked for */
+}
+
+/* One step: true when the member is there (added), or is not any more. */
+static bool step(struct sim_actor *actor, bool add, struct address address, struct address newest)
+{
+    struct coordinator_member member = {.address = {address.ip, address.port}};
+    struct message *reply;
+    struct address leader;
+    bool there;
+
+    if (!find_members(actor, newest, &leader, &reply))
+        return false;
+    there = has_member(MESSAGE_BODY(get_leader_reply, reply), address, &member.member);
+    if (there != add) {
+        if (add)
+            member.member = 1 + sim_actor_random(actor, UINT64_MAX - 1);
+        if (!add || ask_join(actor, MESSAGE_BODY(get_leader_reply, reply), &member) == 0)
+            ask_change(actor, leader, add, &member);
+    }
+    message_unref(reply);
+    return there == add;
+}
+
+/* When the cluster is whole again: one more coordinator, and one of the first ones less. */
+static void replace_coordinator(struct sim_actor *actor, struct configure *configure)
+{
+    struct sim_cluster *cluster = actor->client->cluster;
+    struct sim_world *world = cluster->world;
+    struct sim_process *process = world->processes[sim_actor_random(actor, world->process_count)];
+    size_t which = sim_actor_random(actor, cluster->coordinator_count);
+    struct address old = cluster->coordinators[which];
+    int tries;
+
+    if (!process->server || process->coordinator || !process->alive || process->given_up || process->damaged)
+        return;
+    for (tries = 0; tries < SETTLE_S && !step(actor, true, process->address, process->address); tries++)
+        sim_actor_sleep(actor, SIM_SECOND_US / 2);
+    for (; tries < SETTLE_S && !step(actor, false, old, process->address); tries++)
+        sim_actor_sleep(actor, SIM_SECOND_US / 2);
+    if (tries == SETTLE_S)
+        sim_world_fail(world, "ConfigureDatabase: a coordinator can't be replaced");
+    cluster->coordinators[which] = process->address; /* as cluster files say now */
+    process->coordinator = true;
+    configure->replaced++;
+}
+
 /* ---- the check ---- */
 
 static const struct description *newest_description(const struct sim_world *world)
@@ -274,15 +397,18 @@ static void configure_check(struct sim_actor *actor, struct sim_workload_run *ru
     if (run->options[EXCLUDE] != 0 && configure->out == NULL)
         exclude(actor, configure);
     check_obedience(actor, configure);
-    sim_say(workload_world(actor), actor->client->process, "ConfigureDatabase: %llu changes, %llu exclusions, %llu sequencers ended",
-            (unsigned long long)configure->changes, (unsigned long long)configure->exclusions, (unsigned long long)configure->strikes);
+    if (run->options[COORDINATORS] != 0)
+        replace_coordinator(actor, configure);
+    sim_say(workload_world(actor), actor->client->process, "ConfigureDatabase: %llu changes, %llu exclusions, %llu sequencers ended, %llu coordinators replaced",
+            (unsigned long long)configure->changes, (unsigned long long)configure->exclusions, (unsigned long long)configure->strikes,
+            (unsigned long long)configure->replaced);
     sim_transaction_destroy(transaction);
 }
 
 const struct sim_workload sim_workload_configure = {
     .name = "ConfigureDatabase",
     .what = "numbers of logs, proxies and resolvers change, servers are excluded and included, and epochs follow",
-    .options = {{"actors", 1, 1, 1}, {"pause-ms", 6000, 0, 100000}, {"exclude", 1, 0, 1}},
+    .options = {{"actors", 1, 1, 1}, {"pause-ms", 6000, 0, 100000}, {"exclude", 1, 0, 1}, {"coordinators", 1, 0, 1}},
     .state_bytes = sizeof(struct configure),
     .setup = configure_setup,
     .run = configure_run,

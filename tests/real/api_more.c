@@ -363,6 +363,44 @@ static void the_database_is_locked_by_a_special_key(void)
     quoin_transaction_destroy(txn);
 }
 
+static void enable_special(struct quoin_transaction *txn)
+{
+    quoin_transaction_reset(txn);
+    CHECK_EQ(quoin_transaction_set_option(txn, QUOIN_OPTION_SPECIAL_KEY_SPACE_ENABLE_WRITES, NULL, 0), 0);
+}
+
+static void an_operator_excludes_by_special_keys(void)
+{
+    static const char excluded[] = "\xff\xff/management/excluded/", end[] = "\xff\xff/management/excluded0";
+    static const char nobody[] = "\xff\xff/management/excluded/10.9.8.7:4500", suspended[] = "\xff\xff/management/consistency_check_suspended";
+    static const char failed[] = "\xff\xff/management/failed/10.9.8.6";
+    struct quoin_transaction *txn = begin_special();
+
+    set(txn, nobody, "");
+    set(txn, failed, "");
+    set(txn, suspended, "");
+    CHECK_EQ(count_range(txn, excluded, end), 1);
+    CHECK_EQ(commit(txn), 0);
+    enable_special(txn);
+    CHECK(is(txn, nobody, "", 0));
+    CHECK(is(txn, failed, "", 0));
+    CHECK(is(txn, suspended, "", 0));
+    CHECK_EQ(quoin_transaction_clear_range(txn, excluded, (int)strlen(excluded), end, (int)strlen(end)), 0);
+    CHECK_EQ(quoin_transaction_clear(txn, failed, (int)strlen(failed)), 0);
+    CHECK_EQ(quoin_transaction_clear(txn, suspended, (int)strlen(suspended)), 0);
+    CHECK_EQ(commit(txn), 0);
+    quoin_transaction_reset(txn);
+    CHECK_EQ(count_range(txn, "\xff\xff/management/", "\xff\xff/management0"), 0);
+    enable_special(txn);
+    set(txn, "\xff\xff/management/excluded/nobody", "");
+    CHECK_EQ(commit(txn), 2117);
+    CHECK(has_text(txn, "\xff\xff/error_message", "\"command\":\"exclude\""));
+    enable_special(txn);
+    set(txn, "\xff\xff/configuration/process/class_type/10.9.8.7:4500", "juggler");
+    CHECK_EQ(commit(txn), 2117);
+    quoin_transaction_destroy(txn);
+}
+
 static void a_refused_special_write_says_why(void)
 {
     struct quoin_transaction *txn = begin_special();
@@ -459,6 +497,7 @@ const struct test more_tests[] = {
     TEST(an_idempotency_id_is_kept_with_its_commit),
     TEST(special_keys_are_read_and_guarded),
     TEST(the_database_is_locked_by_a_special_key),
+    TEST(an_operator_excludes_by_special_keys),
     TEST(a_refused_special_write_says_why),
     TEST(the_client_tells_what_it_knows),
     TEST(a_timeout_says_what_was_in_the_way),

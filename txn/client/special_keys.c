@@ -238,7 +238,7 @@ static enum op_result collect(struct op *op)
 
         if (!is_met(read, &part->span))
             continue;
-        if (part->system_begin.len > 0 && !read->system_asked) {
+        if (part->system_begin.len > 0 && part->needs == 0 && !read->system_asked) {
             error = read_system(read, part);
             return error != 0 ? op_finish(op, error) : op_wait(op, COLLECT);
         }

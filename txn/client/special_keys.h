@@ -72,10 +72,16 @@ struct special_span {
 struct special_part {
     struct special_span span;
     unsigned needs;
-    struct bytes system_begin, system_end; /* read at the transaction's version before collect and commit; empty: nothing */
+    struct bytes system_begin, system_end; /* read at the transaction's version before collect (when `needs` is 0) and commit (unless
+                                              `unread`); empty: nothing */
     int (*collect)(struct special_read *read, const struct special_part *part);
     /* Under the transaction's lock. NULL: it can't be written. */
     int (*commit)(struct special_commit *commit, const struct special_part *part);
+    /* Of parts whose keys stand for keys of the system, in [system_begin, system_end): */
+    bool unread;         /* the commit needs nothing of what is there */
+    bool keeps_value;    /* else what is written there has none */
+    const char *command; /* the shell's, for the error's JSON */
+    const char *(*refuses)(struct bytes rest, struct bytes value); /* why it can't be; NULL: it can */
 };
 extern const struct special_span special_modules[]; /* these two end with a begin of NULL */
 extern const struct special_part special_parts[];
@@ -93,5 +99,14 @@ bool special_written(const struct transaction *txn, const struct special_part *p
 /* Writes of keys of the system, with their conflict ranges. */
 int special_system_set(struct transaction *txn, struct bytes key, struct bytes value);
 int special_system_clear(struct transaction *txn, struct bytes key);
+int special_system_clear_range(struct transaction *txn, struct bytes begin, struct bytes end);
 /* Returns 2117, and \xff\xff/error_message says why. */
 int special_refuse(struct transaction *txn, const char *command, const char *message);
+
+/* ---- parts whose keys stand for keys of the system (special_operator.c) ---- */
+
+int special_collect_mapped(struct special_read *read, const struct special_part *part);
+int special_commit_mapped(struct special_commit *commit, const struct special_part *part);
+const char *special_refuses_address(struct bytes rest, struct bytes value);
+const char *special_refuses_class(struct bytes rest, struct bytes value);
+const char *special_refuses_nothing(struct bytes rest, struct bytes value);

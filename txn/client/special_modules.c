@@ -7,6 +7,7 @@
 
 #include "txn/client/client_internal.h"
 #include "txn/client/special_keys.h"
+#include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
 /* ---- the cluster ---- */
@@ -253,9 +254,19 @@ const struct special_part special_parts[] = {
     {.span = {"/clusterId", NULL}, .collect = collect_cluster_id},
     {.span = {"/cluster_file_path", NULL}, .collect = collect_file_path},
     {.span = {"/configuration/process/class_type/", "/configuration/process/class_type0"}, .needs = SPECIAL_NEEDS_WORKERS,
-     .collect = collect_classes},
+     .system_begin = KEY_PROCESS_CLASS_PREFIX, .system_end = KEY_PROCESS_CLASS_END, .collect = collect_classes,
+     .commit = special_commit_mapped, .unread = true, .keeps_value = true, .command = "setclass", .refuses = special_refuses_class},
     {.span = {"/connection_string", NULL}, .collect = collect_connection_string},
     {.span = {"/error_message", NULL}, .collect = collect_error_message},
+    {.span = {"/management/consistency_check_suspended", NULL}, .system_begin = KEY_CONSISTENCY_CHECK_SUSPEND,
+     .system_end = BYTES_LITERAL("\xff\x02/ConsistencyCheck/Suspend\0"), .collect = special_collect_mapped,
+     .commit = special_commit_mapped, .unread = true, .command = "consistencycheck", .refuses = special_refuses_nothing},
+    {.span = {"/management/excluded/", "/management/excluded0"}, .system_begin = KEY_EXCLUDED_PREFIX, .system_end = KEY_EXCLUDED_END,
+     .collect = special_collect_mapped, .commit = special_commit_mapped, .unread = true, .command = "exclude",
+     .refuses = special_refuses_address},
+    {.span = {"/management/failed/", "/management/failed0"}, .system_begin = KEY_FAILED_PREFIX, .system_end = KEY_FAILED_END,
+     .collect = special_collect_mapped, .commit = special_commit_mapped, .unread = true, .command = "exclude failed",
+     .refuses = special_refuses_address},
     {.span = {"/management/db_locked", NULL}, .system_begin = KEY_DB_LOCKED,
      .system_end = BYTES_LITERAL("\xff/dbLocked\0"), .collect = collect_lock, .commit = commit_lock},
     {.span = {"/status/json", NULL}, .needs = SPECIAL_NEEDS_STATUS, .collect = collect_status},

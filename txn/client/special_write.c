@@ -94,17 +94,24 @@ int special_system_set(struct transaction *txn, struct bytes key, struct bytes v
     return error != 0 ? error : conflict_range_append_point(&txn->write_conflicts, key);
 }
 
+int special_system_clear_range(struct transaction *txn, struct bytes begin, struct bytes end)
+{
+    int error = mutation_append(&txn->mutations, MUTATION_CLEAR_RANGE, begin, end);
+
+    txn->special_system = true;
+    return error != 0 ? error : conflict_range_append(&txn->write_conflicts, begin, end);
+}
+
 int special_system_clear(struct transaction *txn, struct bytes key)
 {
     struct arena arena = {0};
     struct bytes end;
     int error = key_after(&arena, key, &end);
 
-    txn->special_system = true;
     if (error == 0)
-        error = mutation_append(&txn->mutations, MUTATION_CLEAR_RANGE, key, end);
+        error = special_system_clear_range(txn, key, end);
     arena_done(&arena);
-    return error != 0 ? error : conflict_range_append_point(&txn->write_conflicts, key);
+    return error;
 }
 
 int special_refuse(struct transaction *txn, const char *command, const char *message)
@@ -183,7 +190,7 @@ int special_commit_go(struct special_commit *commit, struct transaction *txn, st
         transaction_unlock(txn);
         if (!written)
             continue;
-        if (part->system_begin.len > 0 && !commit->system_asked) {
+        if (part->system_begin.len > 0 && !part->unread && !commit->system_asked) {
             *ret_waits = true;
             return read_system(commit, part, op);
         }

@@ -62,7 +62,7 @@
     X(storage_check_bytes_max, 67108864, 0, 67108864, "a store up to this is checked as a whole when it is opened")        \
     X(storage_engine_nosync, 0, 0, 1, "1: LMDB commits without syncs (the simulator tears no LMDB file)")                    \
     X(storage_read_job_bytes, 1073741824, 1048576, 1073741824, "an engine file above this is read off the loop")          \
-    X(dd_enabled, 0, 0, 0, "1: the data distributor moves, splits and merges shards")                                        \
+    X(dd_enabled, 0, 0, 1, "1: the data distributor moves, splits and merges shards")                                        \
     X(dd_server_return_us, 10000000, 1000000, 10000000, "a storage server silent for longer is replaced")                    \
     X(dd_plan_interval_us, 100000, 10000, 500000, "plans of the data distributor are at least this far apart")               \
     X(dd_loads_interval_us, 1000000, 100000, 2000000, "how often each storage server is asked for its loads")                \
@@ -77,8 +77,8 @@
     X(dd_balance_percent, 25, 10, 50, "the gap between the fullest and the emptiest server, of the mean, that is evened out") \
     X(dd_settle_us, 10000000, 500000, 5000000, "a shard that has moved is not moved for balance before")                      \
     X(dd_disturb, 0, 0, 1, "1: shards are moved, split and merged for no reason as well: for tests")                         \
-    X(dd_moves_max, 64, 8, 64, "moves in flight in the cluster")                                                             \
-    X(dd_moves_per_server, 4, 3, 8, "moves in flight to a server, and from one")                                              \
+    X(dd_moves_max, 256, 8, 64, "moves in flight in the cluster")                                                             \
+    X(dd_moves_per_server, 16, 3, 16, "moves in flight to a server, and from one")                                              \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
     X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \
     X(client_second_delay_us, 4000, 0, 20000, "so much longer than usual may an answer take, then another replica is asked too") \

@@ -1,0 +1,207 @@
+/* RemoveServersSafely: storage servers are excluded, and drained by the data distributor, and come back empty when they are included.
+ *
+ * One actor, one server at a time, and only while the other servers' zones suffice. A drained server is one that no shard names; by then
+ * it may be taken away (its process is killed at times, for good measure). The other workloads and the comparison of replicas say
+ * whether the data came along; a server that is drained must not be named again before it is included. */
+#include "sim/cluster.h"
+#include "sim/workloads/values.h"
+#include "txn/key_servers.h"
+#include "txn/operator_keys.h"
+#include "txn/system_keys.h"
+
+enum option { ACTORS, PAUSE_MS, PATIENCE_MS };
+enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, LOOK_US = 500000, SERVERS_MAX = 64, RANGE_LIMIT = 1000 };
+
+struct remove_servers {
+    uint64_t excluded, drained, patience_ended;
+};
+
+struct chosen {
+    uint64_t id; /* 0: none can be spared */
+    struct address address;
+};
+
+static void remove_servers_setup(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    (void)actor;
+    (void)run;
+}
+
+static struct sim_transaction *begin(struct sim_actor *actor)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+
+    sim_option(transaction, OPTION_ACCESS_SYSTEM_KEYS);
+    sim_option(transaction, OPTION_LOCK_AWARE);
+    return transaction;
+}
+
+static bool zone_is_new(const struct server_value *servers, size_t count, struct bytes zone)
+{
+    for (size_t i = 0; i < count; i++)
+        if (bytes_equal(servers[i].zone, zone))
+            return false;
+    return true;
+}
+
+/* How many zones are left without the servers at the address. */
+static unsigned zones_without(const struct server_value *servers, size_t count, struct wire_address address)
+{
+    struct server_value others[SERVERS_MAX];
+    size_t other_count = 0;
+    unsigned zones = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (servers[i].endpoint.address.ip != address.ip || servers[i].endpoint.address.port != address.port) {
+            zones += zone_is_new(others, other_count, servers[i].zone);
+            others[other_count++] = servers[i];
+        }
+    return zones;
+}
+
+static void pick(struct sim_actor *actor, const struct sim_pair *pairs, size_t pair_count, struct chosen *ret)
+{
+    struct server_value servers[SERVERS_MAX];
+    uint64_t ids[SERVERS_MAX];
+    struct arena arena = {0};
+    size_t count = 0, at;
+
+    for (size_t i = 0; i < pair_count && count < SERVERS_MAX; i++)
+        if (system_key_parse_server_list(pairs[i].key, &ids[count]) &&
+            message_decode(&schema_server_value, pairs[i].value, &arena, &servers[count]) == 0)
+            count++;
+    *ret = (struct chosen){0};
+    if (count > 0) {
+        at = sim_actor_random(actor, count);
+        if (zones_without(servers, count, servers[at].endpoint.address) >= actor->client->cluster->redundancy)
+            *ret = (struct chosen){ids[at], {servers[at].endpoint.address.ip, servers[at].endpoint.address.port}};
+    }
+    arena_done(&arena);
+}
+
+/* Excludes one, or (include) takes the exclusion back. */
+static bool set_exclusion(struct sim_actor *actor, bool include, struct chosen *chosen)
+{
+    struct sim_transaction *transaction = begin(actor);
+    struct bytes_buffer key = {0};
+    struct arena arena = {0};
+    struct bytes after;
+    const struct sim_pair *pairs;
+    size_t count;
+    int error;
+
+    do {
+        error = 0;
+        if (!include) {
+            error = sim_get_range(transaction, KEY_SERVER_LIST_PREFIX, BYTES_LITERAL("\xff/serverList0"), RANGE_LIMIT, &pairs, &count);
+            if (error == 0)
+                pick(actor, pairs, count, chosen);
+        }
+        if (error != 0 || chosen->id == 0)
+            continue;
+        key.len = 0;
+        error = exclusion_key(&key, chosen->address, false);
+        if (error == 0 && include)
+            error = key_after(&arena, bytes_buffer_bytes(&key), &after);
+        if (error == 0 && include)
+            sim_clear_range(transaction, bytes_buffer_bytes(&key), after);
+        else if (error == 0)
+            sim_set(transaction, bytes_buffer_bytes(&key), bytes_none());
+        if (error == 0)
+            error = sim_commit(transaction);
+    } while (error != 0 && sim_retry(transaction, error));
+    bytes_buffer_done(&key);
+    arena_done(&arena);
+    sim_transaction_destroy(transaction);
+    return error == 0;
+}
+
+static bool names(struct bytes packed, uint64_t id)
+{
+    struct arena arena = {0};
+    struct key_servers_value value;
+    bool found = false;
+
+    if (key_servers_decode(packed, &arena, &value) == 0) {
+        for (uint32_t i = 0; i < value.source_count; i++)
+            found |= value.source[i] == id;
+        for (uint32_t i = 0; i < value.destination_count; i++)
+            found |= value.destination[i] == id;
+    }
+    arena_done(&arena);
+    return found;
+}
+
+/* True when no shard names the server. */
+static bool is_drained(struct sim_actor *actor, uint64_t id)
+{
+    struct sim_transaction *transaction = begin(actor);
+    const struct sim_pair *pairs;
+    size_t count = 0;
+    bool named = false;
+    int error;
+
+    do
+        error = sim_get_range(transaction, KEY_KEY_SERVERS_PREFIX, BYTES_LITERAL("\xff/keyServers0"), RANGE_LIMIT, &pairs, &count);
+    while (error != 0 && sim_retry(transaction, error));
+    for (size_t i = 0; i < count && error == 0; i++)
+        named |= names(pairs[i].value, id);
+    sim_transaction_destroy(transaction);
+    return error == 0 && !named;
+}
+
+static bool wait_for_drain(struct sim_actor *actor, struct sim_workload_run *run, uint64_t id)
+{
+    int64_t left_us = 1000 * run->options[PATIENCE_MS];
+
+    while (left_us > 0 && !sim_actor_stopping(actor)) {
+        if (is_drained(actor, id))
+            return true;
+        sim_actor_sleep(actor, LOOK_US);
+        left_us -= LOOK_US;
+    }
+    return false;
+}
+
+static void remove_servers_run(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    struct remove_servers *state = run->state;
+
+    if (actor->index != 0)
+        return;
+    while (!sim_actor_stopping(actor)) {
+        struct chosen chosen = {0};
+
+        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
+        if (sim_actor_stopping(actor) || !set_exclusion(actor, false, &chosen) || chosen.id == 0)
+            continue;
+        state->excluded++;
+        if (wait_for_drain(actor, run, chosen.id)) {
+            state->drained++;
+            sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 1000 * (uint64_t)run->options[PAUSE_MS] + 1));
+            if (!is_drained(actor, chosen.id) && !sim_actor_stopping(actor))
+                sim_world_fail(workload_world(actor), "RemoveServersSafely: a shard names a server that is excluded and was drained");
+        } else if (!sim_actor_stopping(actor))
+            state->patience_ended++;
+        if (!set_exclusion(actor, true, &chosen))
+            sim_world_fail(workload_world(actor), "RemoveServersSafely: a server could not be included again");
+    }
+}
+
+static void remove_servers_check(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    const struct remove_servers *state = run->state;
+
+    sim_say(workload_world(actor), actor->client->process, "RemoveServersSafely: %llu excluded, %llu drained, %llu not in time",
+            (unsigned long long)state->excluded, (unsigned long long)state->drained, (unsigned long long)state->patience_ended);
+}
+
+const struct sim_workload sim_workload_remove_servers = {
+    .name = "RemoveServersSafely",
+    .what = "an excluded storage server is drained, and comes back empty when it is included",
+    .options = {{"actors", 1, 1, 1}, {"pause-ms", 2000, 0, 100000}, {"patience-ms", 60000, 1000, 1000000}},
+    .state_bytes = sizeof(struct remove_servers),
+    .setup = remove_servers_setup,
+    .run = remove_servers_run,
+    .check = remove_servers_check,
+};

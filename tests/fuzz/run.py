@@ -2,7 +2,7 @@
 """Replays the corpus of every fuzz target, then runs it for a while, on all cores; each is one test.
 
 usage: tests/fuzz/run.py [--long] [--seconds S] [--executions N] [--jobs J] [--target NAME]... [--record]
-       tests/fuzz/run.py --totals | --coverage [--target NAME]...
+       tests/fuzz/run.py --totals | --coverage | --keep [--target NAME]...
 
   --long           60 s a target instead of 5
   --seconds S      how long a target runs at most
@@ -13,6 +13,7 @@ usage: tests/fuzz/run.py [--long] [--seconds S] [--executions N] [--jobs J] [--t
   --totals         runs nothing: inputs of each target since its last finding, what is asked, and what is left
   --coverage       runs the corpora and what earlier runs learned: functions reached, by folder, and those of the
                    target's own folder that nothing reaches
+  --keep           writes the fewest inputs that reach each edge that anything did to corpus/NAME.paths, one a line in base64
 
 A finding is kept in build/fuzz/work/fuzz_NAME; `build/fuzz/tests/fuzz/fuzz_NAME FILE` repeats it. Once it is mended, it goes into
 corpus/NAME as regression-N. What a run finds of new paths stays in build/fuzz/work and serves the next run.
@@ -23,6 +24,7 @@ examples:
   tests/fuzz/run.py --coverage --target role_log
   tests/fuzz/run.py --target history --executions 10000000 --seconds 3600 --record
 """
+import base64
 import concurrent.futures
 import fcntl
 import getopt
@@ -32,6 +34,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -65,12 +68,21 @@ def program(name):
     return os.path.join(TOP, FOLDER, f"fuzz_{name}")
 
 
+def paths_of(name):
+    return os.path.join(TOP, "tests/fuzz/corpus", name + ".paths")
+
+
 def work_of(name):
     work = os.path.join(TOP, "build/fuzz/work", f"fuzz_{name}")
     os.makedirs(work, exist_ok=True)
     for pattern in SEEDS.get(name, []):
         for path in glob.glob(os.path.join(TOP, pattern)):
             shutil.copy(path, os.path.join(work, "seed-" + os.path.basename(path)))
+    if os.path.exists(paths_of(name)):
+        with open(paths_of(name), encoding="ascii") as file:
+            for number, line in enumerate(file):
+                with open(os.path.join(work, f"path-{number}"), "wb") as out:
+                    out.write(base64.b64decode(line))
     return work
 
 
@@ -170,12 +182,27 @@ def print_coverage(name):
     print(f"  nothing reaches, in {subject}: {' '.join(missing) or 'all is reached'}")
 
 
+def keep_paths(name):
+    with tempfile.TemporaryDirectory() as few:
+        command = [program(name), "-set_cover_merge=1", "-use_counters=0", "-max_len=4096", *CHEAPLY, few, work_of(name)]
+        status, text = run_program(command, 600)
+        inputs = []
+        for path in glob.glob(os.path.join(few, "*")):
+            with open(path, "rb") as file:
+                inputs.append(base64.b64encode(file.read()).decode())
+    if status != 0 or not inputs:
+        sys.exit(f"tests/fuzz/run.py: {name}: no paths to keep:\n{text[-1000:]}")
+    with open(paths_of(name), "w", encoding="ascii") as file:
+        file.write("".join(line + "\n" for line in sorted(inputs)))
+    print(f"{name}: {len(inputs)} inputs kept")
+
+
 def parse_arguments(arguments):
     options = {"seconds": 5, "executions": -1, "jobs": os.cpu_count() or 2, "targets": [], "record": False, "totals": False,
-               "coverage": False}
+               "coverage": False, "keep": False}
     try:
         flags, rest = getopt.getopt(arguments, "h", ["help", "long", "seconds=", "executions=", "jobs=", "target=", "record", "totals",
-                                                       "coverage"])
+                                                       "coverage", "keep"])
     except getopt.GetoptError as error:
         sys.exit(f"tests/fuzz/run.py: {error}; --help tells what it takes")
     if rest:
@@ -211,9 +238,9 @@ def main():
     if unknown:
         sys.exit(f"tests/fuzz/run.py: no such target: {sorted(unknown)[0]}; there are: {' '.join(names)}")
     names = options["targets"] or names
-    if options["coverage"]:
+    if options["coverage"] or options["keep"]:
         for name in names:
-            print_coverage(name)
+            (keep_paths if options["keep"] else print_coverage)(name)
         return False
     failed, results = 0, []
     with concurrent.futures.ThreadPoolExecutor(options["jobs"]) as pool:

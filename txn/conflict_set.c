@@ -188,6 +188,7 @@ static int grow_slots(struct generation *generation)
             at = slot_after(generation, at);
         grown[at] = old[i];
     }
+    assert(generation->count < (size_t)1 << generation->bits);
     mem_free(old);
     return 0;
 }
@@ -198,6 +199,7 @@ static int add_point(struct generation *generation, struct slot *slot, const str
 
     if (point == NULL)
         return ERROR_OUT_OF_MEMORY;
+    assert(slot->point == NULL && when > 0);
     point->when = when;
     point->len = (uint32_t)access->begin.len;
     if (access->begin.len > 0)
@@ -224,6 +226,7 @@ static int write_point(struct generation *generation, const struct access *acces
         return add_point(generation, slot, access, when);
     if (slot->when == when)
         return 0;
+    assert(slot->when < when && slot->point->when == slot->when); /* versions only rise */
     slot->when = slot->point->when = when;
     list_remove(&slot->point->waiting);
     list_push_front(&generation->waiting, &slot->point->waiting);
@@ -267,8 +270,10 @@ static struct generation *obtain_generation(struct conflict_set *set, version_t 
 
     if (generation == NULL || version - generation->base > VERSIONS_PER_GENERATION)
         generation = create_generation(set, version);
-    if (generation != NULL)
-        generation->newest = version;
+    if (generation == NULL)
+        return NULL;
+    assert(version > generation->base && version >= generation->newest);
+    generation->newest = version;
     return generation;
 }
 
@@ -558,6 +563,7 @@ static int report_conflicts(struct conflict_set *set, struct conflict_transactio
 static enum conflict_verdict judge(struct conflict_set *set, const struct conflict_transaction *transaction,
                                    const struct bounds *bounds)
 {
+    assert(bounds->reads <= bounds->writes && bounds->writes <= bounds->end);
     if (bounds->reads == bounds->writes)
         return CONFLICT_COMMITTED;
     if (PLANTED_BUG(SKIP_CHECK_IN_BATCH) && transaction->read_version >= set->newest)
@@ -648,6 +654,7 @@ void conflict_set_set_oldest(struct conflict_set *set, version_t oldest)
     if (oldest <= set->oldest)
         return;
     set->oldest = oldest;
+    assert(list_empty(&set->generations) || newest_generation(set)->newest <= set->newest);
     while (!list_empty(&set->generations)) {
         struct generation *last = list_entry(set->generations.prev, struct generation, link);
 

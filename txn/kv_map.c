@@ -148,6 +148,7 @@ static struct node *replace_by_successor(struct node *root)
         return NULL;
     }
     right = remove_first(root->right, &successor);
+    assert(successor != root);
     successor->left = root->left;
     successor->right = right;
     successor->level = root->level;
@@ -245,6 +246,7 @@ static void insert_node(struct kv_map *map, struct node *node)
     struct node *old = NULL;
 
     map->root = insert(map->root, node, &old);
+    assert(old == NULL || (map->count > 0 && bytes_equal(node_key(old), node_key(node))));
     map->count++;
     map->bytes += node_bytes(node);
     if (old == NULL)
@@ -274,6 +276,7 @@ static void remove_node(struct kv_map *map, const struct node *node)
 {
     struct node *old = NULL;
 
+    assert(map->count > 0 && map->bytes >= node_bytes(node));
     map->root = take_out(map->root, node_key(node), &old);
     assert(old == node);
     map->count--;

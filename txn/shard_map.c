@@ -62,6 +62,7 @@ static void open_gap(void *array, size_t *count, size_t at)
 {
     uint8_t *slots = array;
 
+    assert(at <= *count);
     memmove(slots + (at + 1) * sizeof(void *), slots + at * sizeof(void *), (*count - at) * sizeof(void *));
     (*count)++;
 }
@@ -70,6 +71,7 @@ static void close_gap(void *array, size_t *count, size_t at, size_t gap)
 {
     uint8_t *slots = array;
 
+    assert(at + gap <= *count);
     memmove(slots + at * sizeof(void *), slots + (at + gap) * sizeof(void *), (*count - at - gap) * sizeof(void *));
     *count -= gap;
 }
@@ -109,6 +111,7 @@ static void add_tag(struct team *team, tag_t tag)
             return;
         at--;
     }
+    assert(team->view.tag_count < team->id_count);
     memmove(team->tags + at + 1, team->tags + at, (team->view.tag_count - at) * sizeof(tag_t));
     team->tags[at] = tag;
     team->view.tag_count++;
@@ -202,6 +205,7 @@ static int team_take(struct shard_map *map, const struct key_servers_value *valu
         map->teams[place] = team;
         team_derive(map, team);
     }
+    assert(map->teams[place] == team);
     team->refs++;
     *ret_team = team;
     return 0;
@@ -215,7 +219,7 @@ static void team_release(struct shard_map *map, struct team *team)
     if (--team->refs > 0)
         return;
     place = team_place(map, team);
-    assert(map->teams[place] == team);
+    assert(place < map->team_count && map->teams[place] == team);
     close_gap(map->teams, &map->team_count, place, 1);
     mem_free(team);
 }
@@ -291,6 +295,7 @@ static int set_shard(struct shard_map *map, struct bytes begin, const struct key
         return error;
     }
     old = boundary->team;
+    assert(old == NULL || old->refs > 0);
     boundary->team = team;
     if (old != NULL)
         team_release(map, old);
@@ -299,6 +304,7 @@ static int set_shard(struct shard_map *map, struct bytes begin, const struct key
 
 static void remove_boundaries(struct shard_map *map, size_t from, size_t to)
 {
+    assert(from >= to || to <= map->boundary_count);
     for (size_t i = from; i < to; i++) {
         team_release(map, map->boundaries[i]->team);
         mem_free(map->boundaries[i]);
@@ -324,6 +330,8 @@ static int set_server(struct shard_map *map, uint64_t id, const struct server_va
         open_gap(map->servers, &map->server_count, place);
         map->servers[place] = server;
     }
+    assert(place == 0 || map->servers[place - 1]->id < id);
+    assert(place + 1 == map->server_count || map->servers[place + 1]->id > id);
     map->servers[place]->id = id;
     map->servers[place]->tag = value->tag;
     map->servers[place]->endpoint = value->endpoint;

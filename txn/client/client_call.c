@@ -84,6 +84,7 @@ static enum op_result send(struct op *op)
     struct client_request *request = request_of(op);
     struct message *message = request->message;
 
+    assert(message != NULL);
     request->message = NULL;
     if (request->timeout_us > 0 && BUGGIFY_ONE_IN(op->env, 128, "a client's request times out after a millisecond"))
         request->timeout_us = 1000;
@@ -115,6 +116,7 @@ static const struct op_type request_type = {
 void client_request_start(struct client_request *request, struct client *client, struct endpoint to, struct message *message,
                           int64_t timeout_us)
 {
+    assert(request->ended != NULL && message != NULL);
     request->client = client;
     request->to = to;
     request->message = message;

@@ -319,6 +319,7 @@ static bool serve(struct client *client)
             continue;
         }
         any = true;
+        assert(!list_linked(&locate->link));
         locate->got(locate);
     }
     return any;
@@ -330,6 +331,7 @@ static void query_ended(struct client_request *request, int error)
     struct message *reply = rpc_call_take(&request->rpc);
     bool served = false;
 
+    assert(client->location_query == request);
     client->location_query = NULL;
     mem_free(request);
     if (error == 0 && !client->destroying) {

@@ -89,6 +89,7 @@ static void batch_ended(struct client_request *request, int error)
     struct grv_batch *batch = container_of(request, struct grv_batch, request);
     struct client *client = request->client;
 
+    assert(list_linked(&batch->link));
     list_remove(&batch->link);
     if (error == 0 && !client->destroying &&
         BUGGIFY_ONE_IN(client->env, 16, "a read version that came is dropped and asked for again"))
@@ -127,6 +128,7 @@ static struct grv_batch *make_batch(struct client *client, unsigned grv_class)
         list_push_back(&batch->waits, list_pop_front(&client->grv[grv_class].waiting));
         batch->count++;
     }
+    assert(batch->count > 0 && list_empty(&batch->waits) == false);
     batch->request.ended = batch_ended;
     list_push_back(&client->grv_batches, &batch->link);
     return batch;

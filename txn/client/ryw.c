@@ -105,9 +105,12 @@ static struct ryw_entry *obtain(struct ryw *ryw, struct bytes key)
         return ryw->head;
     find_below(ryw->head, key, below);
     entry = below[0]->next[0];
+    assert(bytes_compare(below[0]->key, key) < 0);
+    assert(entry == NULL || bytes_compare(entry->key, key) >= 0);
     if (entry != NULL && bytes_equal(entry->key, key))
         return entry;
     levels = draw_levels(ryw);
+    assert(levels >= 1 && levels <= RYW_LEVELS);
     entry = make_entry(ryw, key, levels);
     if (entry == NULL)
         return NULL;

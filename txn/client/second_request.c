@@ -14,6 +14,8 @@
  *
  * A client that was held up itself sees late servers everywhere, though their answers lie in its sockets: so a timer that rings
  * first lets one more turn pass. */
+#include <assert.h>
+
 #include "net/buggify.h"
 #include "txn/client/client_internal.h"
 
@@ -42,6 +44,7 @@ void second_answered(struct client_server *server, int64_t took_us)
     off_us = took_us > server->usual_us ? took_us - server->usual_us : server->usual_us - took_us;
     server->deviation_us = server->usual_us == 0 ? took_us / 2 : (server->deviation_us * 3 + off_us) / 4;
     server->usual_us = server->usual_us == 0 ? took_us : (server->usual_us * 7 + took_us + 4) / 8;
+    assert(server->usual_us > 0 && server->deviation_us >= 0);
 }
 
 static int64_t delay_of(const struct client *client, const struct client_server *server)
@@ -56,6 +59,7 @@ static void earn(struct client *client, int64_t hundredths)
     client->second_budget += hundredths;
     if (client->second_budget > BUDGET_MAX)
         client->second_budget = BUDGET_MAX;
+    assert(client->second_budget >= 0);
 }
 
 /* New reads go elsewhere for as long as it has been silent, several times. An answer ends that. */
@@ -75,6 +79,7 @@ static void rang(struct env_timer *timer)
     struct env *env = second->client->env;
     int64_t now_us = env_now_us(env), waited_us = now_us - second->sent_us;
 
+    assert(waited_us >= 0);
     if (!second->grace_over) {
         second->grace_over = true;
         env_timer_start(env, timer, now_us + GRACE_US);
@@ -90,6 +95,7 @@ void second_start(struct second_request *second, struct client *client, struct c
 {
     struct env *env = client->env;
 
+    assert(second->timer.heap_index_plus_1 == 0);
     second->client = client;
     second->server = server;
     second->late = late;
@@ -133,6 +139,7 @@ struct client_server *second_pick(struct client *client, const struct client_loc
     server = location_pick(client, location, tried, ret_replica);
     if (server == NULL)
         return NULL;
+    assert(server != first);
     if (server->late_until_us > client->env->turn_us) {
         PROBE(client->env, "no second request: the other replica is late as well");
         return NULL;

@@ -9,7 +9,7 @@ static json_t *document_of(const char *const *processes, size_t count)
     json_t *list = json_object();
 
     for (size_t i = 0; i < count; i++) {
-        char class[16], zone[16], id[8], address[32];
+        char class[16], zone[16], id[24], address[40];
         int excluded;
 
         cr_assert_eq(sscanf(processes[i], "%15s %15s %d", class, zone, &excluded), 3);

@@ -228,6 +228,7 @@ static bool check_some_shards(struct check *check, struct bytes_buffer *from)
     const struct get_key_locations_reply *answer;
     struct get_key_locations *get = MESSAGE_NEW(get_key_locations, &message);
     uint32_t done = 0;
+    bool whole;
 
     arena_copy(&message->arena, bytes_buffer_bytes(from), &get->begin);
     get->end = end;
@@ -245,8 +246,9 @@ static bool check_some_shards(struct check *check, struct bytes_buffer *from)
         if (bytes_buffer_append(from, answer->locations[done - 1].end) != 0)
             assert(false);
     }
+    whole = done == answer->locations_count;
     message_unref(reply);
-    if (done < answer->locations_count) {
+    if (!whole) {
         find_proxies(check); /* the proxy may be of an epoch that has ended */
         return true;
     }

@@ -228,10 +228,13 @@ static void limit(struct rate_output *output, double rate, enum rate_reason reas
     output->address = address;
 }
 
-/* base / pressure, for both priorities. */
+/* base / pressure, for both priorities. A base that is what starts now would choke itself: it never goes below STARTED_MIN. */
 static void press(struct rate_core *core, double value, double begin, double target, double base, enum rate_reason reason,
                   const struct rate_source *source)
 {
+    bool measured = source->capacity > 0 && (reason == RATE_STORAGE_QUEUE || reason == RATE_STORAGE_DURABILITY);
+    double least = measured ? 0 : STARTED_MIN, rate;
+
     struct rate_output *outputs[] = {&core->normal, &core->batch};
 
     for (int i = 0; i < 2; i++) {
@@ -239,7 +242,9 @@ static void press(struct rate_core *core, double value, double begin, double tar
 
         if (pressure <= 0)
             continue;
-        limit(outputs[i], base / (pressure > PRESSURE_MAX ? PRESSURE_MAX : pressure), reason, source->id, source->address);
+        rate = base / (pressure > PRESSURE_MAX ? PRESSURE_MAX : pressure);
+        least = i == 0 ? least : least / 10;
+        limit(outputs[i], rate > least ? rate : least, reason, source->id, source->address);
     }
 }
 
@@ -322,7 +327,8 @@ static void press_commits(struct rate_core *core, struct rate_output *output, do
     if (worst->started.rate > worst->done.rate && worst->done.rate > 0)
         base *= worst->done.rate / worst->started.rate;
     factor = left_us > 0 ? 1 + COMMIT_GROWTH * left_us / target_us : 1 + left_us / (COMMIT_PACE_S * 1e6);
-    limit(output, base * (factor < COMMIT_LEAST ? COMMIT_LEAST : factor), RATE_COMMIT_QUEUE, worst->id, worst->address);
+    base *= factor < COMMIT_LEAST ? COMMIT_LEAST : factor;
+    limit(output, base > STARTED_MIN ? base : STARTED_MIN, RATE_COMMIT_QUEUE, worst->id, worst->address);
 }
 
 static const struct rate_proxy *look_at_proxies(struct rate_core *core, int64_t now_us)

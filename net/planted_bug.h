@@ -61,7 +61,6 @@
     X(READY_BEFORE_DURABLE, "ready-before-durable", "a destination says that it is ready with what a crash would take")         \
     X(TWO_OWNERS, "two-owners-after-move", "a source goes on serving what it gave up")                                          \
     X(SOURCE_DROPS_EARLY, "source-drops-too-early", "a source gets no more writes once its shard moves")                        \
-    X(CHUNK_NOT_ROLLED_BACK, "chunk-survives-roll-back", "what a roll-back took of a fetched piece is not fetched again")       \
     X(LOCATION_KEPT, "location-never-invalidated", "a client asks the old place of a shard for ever")
 
 #define PLANTED_BUG_ID(id, name, breaks) PLANTED_##id,

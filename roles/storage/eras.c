@@ -152,8 +152,7 @@ static bool roll_back_to(struct storage_server *storage, const struct era *era, 
         return false;
     }
     PROBE(storage->env, "storage rolls back what an epoch never committed");
-    if (!PLANTED_BUG(CHUNK_NOT_ROLLED_BACK))
-        storage_drop_assignments(storage, end, VERSION_MAX);
+    storage_drop_assignments(storage, end, VERSION_MAX);
     error = storage_owned_at(storage, end, &owned);
     if (error != 0) {
         storage_end(storage, error);

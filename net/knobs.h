@@ -62,7 +62,7 @@
     X(storage_check_bytes_max, 67108864, 0, 67108864, "a store up to this is checked as a whole when it is opened")        \
     X(storage_engine_nosync, 0, 0, 1, "1: LMDB commits without syncs (the simulator tears no LMDB file)")                    \
     X(storage_read_job_bytes, 1073741824, 1048576, 1073741824, "an engine file above this is read off the loop")          \
-    X(dd_enabled, 0, 0, 1, "1: the data distributor moves, splits and merges shards")                                        \
+    X(dd_enabled, 1, 0, 1, "1: the data distributor moves, splits and merges shards")                                        \
     X(dd_server_return_us, 10000000, 1000000, 10000000, "a storage server silent for longer is replaced")                    \
     X(dd_plan_interval_us, 100000, 10000, 500000, "plans of the data distributor are at least this far apart")               \
     X(dd_loads_interval_us, 1000000, 100000, 2000000, "how often each storage server is asked for its loads")                \

@@ -140,14 +140,15 @@ static bool is_ready(const struct storage_server *storage, struct bytes begin, s
 }
 
 /* READY comes only after we have said that all of the range is in the store. Whoever made it otherwise would have us answer for
- * data that is not here: better one copy less, loudly. */
+ * data that is not here: better one copy less, loudly. (Or our disk went back to before we said so: a lost replica as well.) The process goes
+ * on without it: another start would find the same. */
 static int check_ready(struct storage_server *storage, struct bytes begin, struct bytes end)
 {
     if (is_ready(storage, begin, end))
         return 0;
     TRACE(storage->env, SEVERITY_ERROR, "StorageReadyTooEarly", {"Id", trace_id(storage->id)},
           {"Durable", trace_int(storage->durable)}, {"Version", trace_int(storage_version(storage))});
-    return ERROR_INTERNAL_ERROR;
+    return ERROR_WORKER_REMOVED;
 }
 
 static int apply_assign(struct storage_server *storage, version_t version, struct mutation mutation)

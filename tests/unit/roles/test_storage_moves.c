@@ -554,7 +554,7 @@ static void ready_early(uint64_t seed, bool fetched)
     assign(lab, OWN_END, MOVED_END, SERVER_KEYS_READY);
     lab_commit(lab, lab->newest);
     lab_run(lab, SIM_SECOND_US);
-    cr_assert_eq(lab->ended, ERROR_INTERNAL_ERROR);
+    cr_assert_eq(lab->ended, ERROR_WORKER_REMOVED);
     bench_done(&bench);
 }
 

@@ -8,6 +8,7 @@ PLAIN_ATOMICS = [name for name in ATOMICS if "VERSIONSTAMPED" not in name]
 # What may be done twice: for runs in which processes die, where a commit whose answer was lost is tried again.
 REPEATABLE = ["BIT_AND", "BIT_OR", "MAX", "MIN", "BYTE_MIN", "BYTE_MAX"]
 NAMES = ["a", "b", "c", "d"]
+FENCE = 6  # more than any offset of a selector
 LAYERS = [None, None, b"one", b"two", b"partition"]
 
 
@@ -137,7 +138,6 @@ class Stream:
         elif kind < 9:
             self.read("GET", self.key())
         elif kind < 10:
-            # Only what lies within the keys of this stream is its own to see.
             self.read("GET_KEY", self.work + pack("x", 10 + r.randrange(10)), int(r.random() < 0.5), offset, self.work + b"\x02")
         elif kind < 12:
             self.read("GET_RANGE", *self.range(), limit, int(r.random() < 0.5), mode)
@@ -389,7 +389,17 @@ class Stream:
         self.log_stack()
         return [(stream.prefix, [pack(*instruction) for instruction in stream.out]) for stream in [self, *self.threads]]
 
+    def fence(self):
+        """Keys around those of key(), which nothing clears: no selector walks out to where another thread writes, which would be a conflict, or none,
+        as it happens."""
+        for side in ("a", "z"):
+            for i in range(FENCE):
+                self.push(self.work + pack(side, i), b"fence")
+                self.add("SET_DATABASE")
+                self.wait()
+
     def build(self, count):
+        self.fence()
         self.add("NEW_TRANSACTION")
         self.start_directories()
         while len(self.out) < count:

@@ -31,7 +31,7 @@
     X(commit_queue_bytes_max, 134217728, 1048576, 134217728, "commits waiting at a proxy beyond this get 1042")           \
     X(commit_empty_interval_us, 1000000, 200000, 1500000, "an idle proxy commits an empty batch this often")              \
     X(grv_queue_max, 100000, 100, 100000, "read-version requests waiting at a proxy beyond this get 1078")                \
-    X(grv_queue_wait_us, 50000, 2000, 1000000, "a transaction that would wait longer for its turn to start is refused")   \
+    X(grv_queue_wait_us, 1000000, 2000, 1000000, "a transaction that would wait longer for its turn to start is refused")   \
     X(grv_rate_floor, 100, 1, 200, "transactions a second that a proxy whose lease has lapsed sinks to")                  \
     X(rate_report_interval_us, 100000, 20000, 400000, "how often a role that has work reports to the ratekeeper")         \
     X(rate_report_idle_us, 1000000, 200000, 2000000, "and how often one that has none")                                  \

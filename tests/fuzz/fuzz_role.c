@@ -189,7 +189,13 @@ static void cluster_known(void *host, struct uid cluster)
     rpc_set_cluster_id(stage->rpc, cluster);
 }
 
-static const struct coordinator_callbacks callbacks = {leading, lost, cluster_known};
+static void members_changed(void *host, const struct coordinator_member *members, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        feed_saw(&((struct stage *)host)->feed, members[i].member);
+}
+
+static const struct coordinator_callbacks callbacks = {leading, lost, cluster_known, members_changed};
 
 static void found(struct stage *stage)
 {
@@ -307,7 +313,8 @@ static const uint16_t types[] = {
     MESSAGE_get_read_version, MESSAGE_resolve, MESSAGE_get_commit_version, MESSAGE_get_range, MESSAGE_watch,
     MESSAGE_get_range_metrics, MESSAGE_get_workers, MESSAGE_get_key_locations, MESSAGE_peek, MESSAGE_pop, MESSAGE_lock_log,
     MESSAGE_get_metadata, MESSAGE_confirm_epoch, MESSAGE_report_committed, MESSAGE_get_committed, MESSAGE_storage_durable,
-    MESSAGE_init_data_distributor, MESSAGE_init_ratekeeper, MESSAGE_storage_servers, MESSAGE_get_settings, MESSAGE_fetch_range,
+    MESSAGE_init_data_distributor, MESSAGE_init_ratekeeper, MESSAGE_coordinator_join, MESSAGE_storage_servers,
+    MESSAGE_get_settings, MESSAGE_fetch_range,
     MESSAGE_get_shard_progress, MESSAGE_get_shard_loads, MESSAGE_get_shard_split, MESSAGE_storage_load, MESSAGE_log_load,
     MESSAGE_proxy_load};
 

@@ -297,7 +297,7 @@ static void try_coordinator(struct files_play *play)
 {
     struct feed *feed = &play->feed;
     struct coordinator_member member = {100, {1, 4500}};
-    struct coordinator_record record = {COORDINATOR_FORMAT, 100, 1, 2, &member, 1};
+    struct coordinator_record record = {COORDINATOR_FORMAT, 100, 1, 2, &member, 1, false};
     struct coordinator_disk_owner owner = {persisted, failed, play};
     struct coordinator_restored restored;
     struct coordinator_disk *disk;

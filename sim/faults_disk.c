@@ -10,7 +10,9 @@
 
 bool strike_slow_disk(struct sim_faults *faults)
 {
-    sim_disk_slow(fault_server(faults), fault_long_tail(faults, 200000, 20 * SIM_SECOND_US));
+    struct sim_process *process = fault_server(faults);
+
+    sim_disk_slow(process, fault_long_tail(faults, 200000, 20 * SIM_SECOND_US));
     return true;
 }
 

@@ -28,6 +28,9 @@ SITE = re.compile(r'\b(BUGGIFY|BUGGIFY_ONE_IN|BUGGIFY_DEATH|PROBE)\(((?:[^()"]|\
 SITE_USE = re.compile(r"\b(?:BUGGIFY|BUGGIFY_ONE_IN|BUGGIFY_DEATH|PROBE)\(")
 SITE_TEXT = (15, 100)  # long enough to say something, one line in a report
 
+# Whatever draws from a generator: two of them unsequenced give another world in another compiler's build.
+DRAW = re.compile(r"\b(?:\w*random\w*|draw\w*|fault_(?:range|long_tail|coin|one_in|server|host)|BUGGIFY\w*)\(")
+
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
 
@@ -100,6 +103,26 @@ def site_problems(path, text):
         seen.add(site)
 
 
+def draws_unsequenced(bare):
+    """Line numbers of calls and initialisers of which more than one part draws, in no order that C fixes."""
+    stack, found = [], []
+    for at, char in enumerate(bare):
+        if char in "({[":
+            stack.append((char, at, []))
+        elif char == "," and stack:
+            stack[-1][2].append(at)
+        elif char in ")}]" and stack:
+            opening, begin, commas = stack.pop()
+            cuts = [begin, *commas, at]
+            parts = [bare[low + 1:high] for low, high in zip(cuts, cuts[1:])]
+            is_list = opening == "(" or ";" not in bare[begin:at]
+            if is_list and sum(bool(DRAW.search(part)) for part in parts) > 1:
+                found.append(bare.count("\n", 0, begin) + 1)
+        elif char == ";" and stack and stack[-1][0] == "{":
+            stack[-1][2].clear()
+    return found
+
+
 def check(top):
     rules = {
         "includes point down": [],
@@ -108,8 +131,9 @@ def check(top):
         "nothing is left unfinished": [],
         f"no file is longer than {FILE_LINES_MAX} lines": [],
         "each BUGGIFY and PROBE says what it attacks or proves, once a file": [],
+        "no two draws of a generator stand in one call or initialiser": [],
     }
-    floors, system, allocation, unfinished, length, site_texts = rules.values()
+    floors, system, allocation, unfinished, length, site_texts, draws = rules.values()
     count = 0
     for path in sources(top):
         count += 1
@@ -117,6 +141,8 @@ def check(top):
             text = file.read()
         code = strip_comments(text)
         lines = text.split("\n")
+        if not path.startswith("tests/"):
+            draws += [f"{path}:{number}: {lines[number - 1].strip()}" for number in draws_unsequenced(code)]
         if len(lines) > FILE_LINES_MAX and not path.startswith("tests/"):
             length.append(f"{path}: {len(lines)} lines")
         if not path.startswith("tests/") and path != "net/buggify.h":

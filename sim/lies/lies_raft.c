@@ -71,7 +71,10 @@ const struct lie_type lie_forged_configuration = {.name = "forged-configuration"
 
 static void say_hello(struct lies *lies)
 {
-    rpc_set_cluster_id(lies->liar.rpc, (struct uid){lie_random(lies, UINT64_MAX), 1 + lie_random(lies, UINT64_MAX - 1)});
+    struct uid other = {.high = lie_random(lies, UINT64_MAX)};
+
+    other.low = 1 + lie_random(lies, UINT64_MAX - 1);
+    rpc_set_cluster_id(lies->liar.rpc, other);
     for (size_t i = 0; i < lies->world->process_count && lie_sleep(lies, 100000); i++) {
         struct endpoint to = {lies->world->processes[i]->address, ENDPOINT_WORKER};
         struct message *message;

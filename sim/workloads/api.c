@@ -118,7 +118,8 @@ static uint64_t next_present(const struct caller *caller, uint64_t low, uint64_t
 static int do_range(struct caller *caller)
 {
     uint64_t low = draw(caller, caller->keys), high = low + 1 + draw(caller, caller->keys - low);
-    struct sim_range range = {.limit = (uint32_t)draw(caller, 2) * (uint32_t)(1 + draw(caller, 10))};
+    bool limited = draw(caller, 2) != 0;
+    struct sim_range range = {.limit = limited ? (uint32_t)(1 + draw(caller, 10)) : 0};
     struct workload_key begin, end, key;
     int error;
 

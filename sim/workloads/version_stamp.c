@@ -26,10 +26,11 @@ static int stamp_body(struct sim_actor *actor, struct recorded_transaction *t)
     int error = 0;
 
     for (uint64_t i = 0; i < reads && error == 0; i++) {
+        uint32_t key = (uint32_t)sim_actor_random(actor, keys);
         struct bytes value;
         bool present;
 
-        error = recorded_get(t, (uint32_t)sim_actor_random(actor, keys), sim_actor_random(actor, 2) != 0, &present, &value);
+        error = recorded_get(t, key, sim_actor_random(actor, 2) != 0, &present, &value);
     }
     for (uint64_t i = 0; i < stamps && error == 0; i++)
         recorded_stamp(t, (uint32_t)sim_actor_random(actor, keys));

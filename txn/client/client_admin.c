@@ -29,7 +29,8 @@ static void draw_record(struct client_configure *configure)
 {
     struct env *env = configure->client->env;
 
-    configure->cluster_id = (struct uid){env_random(env) | 1, env_random(env)};
+    configure->cluster_id.high = env_random(env) | 1;
+    configure->cluster_id.low = env_random(env);
     configure->member_count = configure->count;
     for (uint32_t i = 0; i < configure->count; i++) {
         struct address address = configure->client->coordinators[i].address;

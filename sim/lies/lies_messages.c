@@ -70,14 +70,31 @@ static void replay_frame(struct lies *lies, struct lie_frame *frame)
     lie_strikes(lies, "an old %s to %s", frame->type->name, frame->to == NULL ? "?" : frame->to->name);
 }
 
+/* What is old may still be true: then it is no lie. */
+static bool says_the_same(const struct message_type *type, const void *one, const void *other)
+{
+    struct bytes_buffer a = {0}, b = {0};
+    int error = message_encode(type->schema, one, &a);
+    bool same;
+
+    if (error == 0)
+        error = message_encode(type->schema, other, &b);
+    assert(error == 0);
+    same = bytes_equal(bytes_buffer_bytes(&a), bytes_buffer_bytes(&b));
+    bytes_buffer_done(&a);
+    bytes_buffer_done(&b);
+    return same;
+}
+
 /* The content of an old one under the request id of a new one, as if it were its answer. */
 static void stale_frame(struct lies *lies, struct lie_frame *frame)
 {
     const struct lie_kept *kept = lie_kept_of(lies, frame);
+    void *old = kept == NULL ? NULL : lie_kept_body(kept, frame->type, &frame->arena);
 
-    if (kept == NULL || !lie_may_strike(lies))
+    if (old == NULL || says_the_same(frame->type, old, frame->body) || !lie_may_strike(lies))
         return;
-    frame->body = lie_kept_body(kept, frame->type, &frame->arena);
+    frame->body = old;
     frame->changed = true;
     lie_strikes(lies, "the content of an old %s to %s", frame->type->name, frame->to == NULL ? "?" : frame->to->name);
 }

@@ -317,15 +317,32 @@ static bool reaches_over_system(const struct picture *picture, size_t at)
            bytes_compare(picture_shard_begin(picture->shards[at + 1]), KEY_SYSTEM_BEGIN) >= 0;
 }
 
+/* A neighbour stands on the shard's team already: the two merge first. Else a shard that has just come would be left behind, and follow, for ever.
+ * `at` and `next` are neighbours. */
+static bool belongs_to(const struct planning *planning, size_t at, size_t next, int64_t bytes_max)
+{
+    const struct picture_shard *shard = planning->picture->shards[at], *neighbour = planning->picture->shards[next];
+
+    return shard->source == neighbour->source && !reaches_over_system(planning->picture, at < next ? at : next) &&
+           (!neighbour->measured || neighbour->bytes + shard->bytes <= bytes_max);
+}
+
+static bool is_spoken_for(const struct planning *planning, size_t at, int64_t bytes_max)
+{
+    return (at > 0 && belongs_to(planning, at, at - 1, bytes_max)) ||
+           (at + 1 < planning->picture->shard_count && belongs_to(planning, at, at + 1, bytes_max));
+}
+
 /* The smaller of two neighbours goes to the other's team; once it is there, they merge. */
-static bool bring_together(struct planning *planning, size_t at)
+static bool bring_together(struct planning *planning, size_t at, int64_t bytes_max)
 {
     struct picture *picture = planning->picture;
     size_t smaller = picture->shards[at]->bytes <= picture->shards[at + 1]->bytes ? at : at + 1;
     const struct picture_shard *other = picture->shards[smaller == at ? at + 1 : at];
     const struct team *to = teams_at(&picture->teams, other->source);
 
-    if (is_awaited(picture, at) || is_awaited(picture, at + 1) || !settled(planning, picture->shards[smaller]))
+    if (is_awaited(picture, at) || is_awaited(picture, at + 1) || !settled(planning, picture->shards[smaller]) ||
+        is_spoken_for(planning, smaller, bytes_max))
         return false;
     if (2 * planning->moves >= planning->rules->moves_max + 1 || !planning_has_room(planning, picture->shards[smaller], to))
         return false;
@@ -351,7 +368,7 @@ void planning_merge(struct planning *planning)
             continue;
         if (picture->shards[i]->source == picture->shards[i + 1]->source)
             planning_add(planning, PLAN_MERGE, PLAN_MERGE_SMALL, i);
-        else if (!bring_together(planning, i))
+        else if (!bring_together(planning, i, bytes_max))
             continue;
         done++;
         room--;

@@ -1,4 +1,5 @@
 /* The planner: what it does for single shards, and that whole clusters settle, healthy and balanced, whatever happens to them. */
+#include <inttypes.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <time.h>
@@ -220,6 +221,23 @@ Test(plan, shards_grow_and_are_split_and_shrink_and_are_merged)
     cr_assert_lt(model->picture->shard_count, many / 10);
     cr_assert(model_is_healthy(model));
     model_done(model);
+}
+
+/* Neighbours that go to each other's teams must meet: with three teams in turn, one that has come is not left by the one that it came to. */
+Test(plan, merging_ends_however_often_loads_are_looked_at)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct model *model = fresh(2, 3, 1);
+
+        model->random = seed;
+        model_make_shards(model, 64);
+        model->bytes = 1e5;
+        model->rules.shards_per_server_min = 1;
+        cr_assert(model_settle(model, 1000, 30), "seed %" PRIu64 ": it goes on for ever", seed);
+        cr_assert_leq(model->picture->shard_count, 4);
+        cr_assert_leq(model->started, 64, "each move brings a merge, and more were made than there were shards");
+        model_done(model);
+    }
 }
 
 /* ---- balance ---- */

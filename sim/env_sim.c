@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -152,6 +153,14 @@ void sim_jobs_end(struct sim_process *process, bool may_run)
 
 /* ---- trace, exit ---- */
 
+static bool is_of_type(struct bytes line, const char *type)
+{
+    char field[64];
+    int length = snprintf(field, sizeof(field), "\"Type\":\"%s\"", type);
+
+    return memmem(line.ptr, line.len, field, (size_t)length) != NULL;
+}
+
 static void trace(struct env *env, enum severity severity, struct bytes line)
 {
     struct sim_process *process = sim_process_of(env);
@@ -166,7 +175,7 @@ static void trace(struct env *env, enum severity severity, struct bytes line)
     wanted = world->traced != NULL && world->traced(world, process, severity, line);
     if (severity < SEVERITY_ERROR || wanted || sim_process_cut_off(process))
         return;
-    if (process->damaged) /* its disk was harmed for good: it may find what can't be, and says so */
+    if (process->damaged && is_of_type(line, "StorageReadyTooEarly")) /* its disk went back to before it had said that it has the shard */
         return;
     if (world->errors_allowed > 0)
         world->errors_allowed--;

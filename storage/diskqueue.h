@@ -37,7 +37,8 @@ int diskqueue_open(struct env *env, const struct diskqueue_options *options, dis
                    struct diskqueue **ret_queue);
 /* Commits under way must have completed or been cancelled; files close when the last sync is back. Accepts NULL. */
 void diskqueue_close(struct diskqueue *queue);
-/* Removes a closed queue's files and directory. */
+/* Removes a closed queue's files and directory. One that could only be removed in part is absent from then on: opening it removes the
+ * rest. */
 int diskqueue_remove(struct env *env, const char *directory);
 
 /* Copies the parts into one frame. *ret_position names it. 0 or the sticky error. */

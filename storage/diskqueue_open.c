@@ -13,6 +13,7 @@
 struct names {
     struct diskqueue *queue;
     bool spare, creating;
+    bool removing; /* the queue is being removed: nothing of it counts */
     int error;
 };
 
@@ -39,6 +40,8 @@ static void note_name(void *ctx, const char *name)
         names->spare = true;
     else if (strcmp(name, "creating") == 0)
         names->creating = true;
+    else if (strcmp(name, "removing") == 0)
+        names->removing = true;
     else if (segment_name_parse(name, &segment.begin) && names->error == 0)
         names->error = segments_push(names->queue, segment);
 }
@@ -445,6 +448,68 @@ static int recover(struct diskqueue *queue, const struct names *names, diskqueue
     return 0;
 }
 
+/* ---- removing ---- */
+
+static int remove_listed(struct diskqueue *queue, const struct names *names)
+{
+    char path[DISKQUEUE_PATH_MAX];
+    int error = 0;
+
+    if (names->spare)
+        error = remove_name(queue, "spare");
+    if (error == 0 && names->creating)
+        error = remove_name(queue, "creating");
+    for (size_t i = queue->segment_count; i-- > 0 && error == 0;) {
+        segment_path(queue, queue->segments[i].begin, path);
+        error = env_remove(queue->env, path);
+    }
+    return error;
+}
+
+/* What is half removed must be neither opened nor taken for damaged: the oldest segment is the mark, and goes last. A rename
+ * needs no space, where the disk is full. */
+static int mark_removing(struct diskqueue *queue, struct names *names)
+{
+    char from[DISKQUEUE_PATH_MAX], to[DISKQUEUE_PATH_MAX];
+    int error;
+
+    if (names->removing || queue->segment_count == 0)
+        return 0;
+    segment_path(queue, queue->segments[0].begin, from);
+    queue_path(queue->directory, "removing", to);
+    error = env_rename(queue->env, from, to);
+    if (error == 0)
+        error = env_dir_sync(queue->env, queue->directory);
+    names->removing = true;
+    queue->segment_count--;
+    memmove(queue->segments, queue->segments + 1, queue->segment_count * sizeof(*queue->segments));
+    return error;
+}
+
+static int remove_all(struct diskqueue *queue, struct names *names)
+{
+    int error = mark_removing(queue, names);
+
+    if (error == 0)
+        error = remove_listed(queue, names);
+    if (error == 0 && names->removing)
+        error = env_dir_sync(queue->env, queue->directory);
+    if (error == 0 && names->removing)
+        error = remove_name(queue, "removing");
+    return error;
+}
+
+/* An earlier life had begun to remove it. */
+static int go_on_removing(struct diskqueue *queue, struct names *names)
+{
+    int error = remove_all(queue, names);
+
+    PROBE(queue->env, "a queue that was half removed goes for good");
+    queue->segment_count = 0;
+    *names = (struct names){.queue = queue};
+    return error;
+}
+
 int diskqueue_open(struct env *env, const struct diskqueue_options *options, diskqueue_replay *replay, void *ctx,
                    struct diskqueue **ret_queue)
 {
@@ -458,6 +523,8 @@ int diskqueue_open(struct env *env, const struct diskqueue_options *options, dis
         error = env_dir_make(env, options->directory);
     if (error == 0)
         error = list_names(queue, &names);
+    if (error == 0 && names.removing)
+        error = go_on_removing(queue, &names);
     if (error == 0)
         error = queue->segment_count == 0 ? create(queue, options, &names) : recover(queue, &names, replay, ctx);
     if (error != 0) {
@@ -466,23 +533,6 @@ int diskqueue_open(struct env *env, const struct diskqueue_options *options, dis
     }
     *ret_queue = queue;
     return 0;
-}
-
-static int remove_listed(struct diskqueue *queue, const struct names *names)
-{
-    char path[DISKQUEUE_PATH_MAX];
-    int error = 0;
-
-    if (names->spare)
-        error = remove_name(queue, "spare");
-    if (error == 0 && names->creating)
-        error = remove_name(queue, "creating");
-    /* Newest first: what a crash leaves of the queue still opens, or is seen to lack its beginning. */
-    for (size_t i = queue->segment_count; i-- > 0 && error == 0;) {
-        segment_path(queue, queue->segments[i].begin, path);
-        error = env_remove(queue->env, path);
-    }
-    return error;
 }
 
 int diskqueue_remove(struct env *env, const char *directory)
@@ -496,7 +546,7 @@ int diskqueue_remove(struct env *env, const char *directory)
         return ERROR_OUT_OF_MEMORY;
     error = list_names(queue, &names);
     if (error == 0)
-        error = remove_listed(queue, &names);
+        error = remove_all(queue, &names);
     if (error == 0)
         error = env_remove(env, directory);
     diskqueue_free(queue);

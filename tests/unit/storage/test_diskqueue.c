@@ -633,6 +633,35 @@ Test(diskqueue, any_failing_call_is_an_error_and_loses_nothing, .timeout = 120)
     }
 }
 
+/* What was popped before names segments that are gone: half a queue would be taken for a damaged one. */
+Test(diskqueue, one_that_is_half_removed_is_absent_and_goes_at_the_next_opening)
+{
+    FAIL_EACH(nth, fake_disk_calls) {
+        struct bench bench;
+        uint64_t random = nth.n;
+        bool removed;
+        int error;
+
+        bench_init(&bench, 8192, 8192);
+        for (uint64_t i = 1; i <= 60; i++) {
+            add(&bench, i, 500);
+            if (i % 9 == 0)
+                diskqueue_pop(bench.queue, diskqueue_durable_end(bench.queue));
+        }
+        bench_close(&bench);
+        nth_begin(&nth, bench.disk);
+        error = diskqueue_remove(&bench.disk->env, "q");
+        removed = error == 0 || error == ERROR_FILE_NOT_FOUND; /* the disk knows no directories */
+        cr_assert_eq(removed, !nth_end(&nth));
+        fake_disk_crash(bench.disk, FAKE_KEEP_SOME, &random);
+        bench.options.must_exist = true;
+        error = bench_open(&bench);
+        cr_assert(error == ERROR_FILE_NOT_FOUND || (error == 0 && !removed), "%s", error_name(error));
+        cr_assert(error == 0 || diskqueue_remove(&bench.disk->env, "q") != ERROR_IO_ERROR);
+        bench_done(&bench);
+    }
+}
+
 Test(diskqueue, any_failing_call_of_a_recovery_is_an_error_and_loses_nothing)
 {
     struct bench bench, torn;

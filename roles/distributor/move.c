@@ -27,7 +27,6 @@ struct progress {
     struct move *move;
     struct rpc_call call;
     struct wait_timer timer;
-    struct endpoint endpoint;
     uint64_t id;
     bool ready;
     int error; /* of a destination that will not do */
@@ -225,18 +224,18 @@ static enum op_result run_ask(struct op *op)
 {
     struct progress *progress = container_of(op, struct progress, op);
     struct move *move = progress->move;
+    const struct tracker *tracker = tracker_of(move->distributor, progress->id); /* it may be at another address by now */
     struct message *message;
-    struct get_shard_progress *m = MESSAGE_NEW(get_shard_progress, &message);
+    struct get_shard_progress *m;
 
-    if (will_not_do(progress)) {
-        message_unref(message);
+    if (tracker == NULL || will_not_do(progress))
         return op_finish(op, ERROR_NO_MORE_SERVERS);
-    }
+    m = MESSAGE_NEW(get_shard_progress, &message);
     must(arena_copy(&message->arena, bytes_buffer_bytes(&move->begin), &m->begin));
     must(arena_copy(&message->arena, bytes_buffer_bytes(&move->end), &m->end));
     m->wait_us = PROGRESS_WAIT_US;
     m->version = move->started;
-    rpc_call_start(&progress->call, op, move->distributor->context.rpc, &progress->endpoint, message, 2 * PROGRESS_WAIT_US);
+    rpc_call_start(&progress->call, op, move->distributor->context.rpc, &tracker->endpoint, message, 2 * PROGRESS_WAIT_US);
     return op_wait(op, ANSWERED);
 }
 
@@ -275,11 +274,8 @@ static const struct op_type progress_type = {"move_progress", progress_stages, P
 static void start_progress(struct move *move, uint32_t i)
 {
     struct progress *progress = &move->progress[i];
-    struct tracker *tracker = tracker_of(move->distributor, move->ids[i]);
 
     *progress = (struct progress){.move = move, .id = move->ids[i]};
-    if (tracker != NULL)
-        progress->endpoint = tracker->endpoint;
     op_start(&progress->op, &progress_type, &move->distributor->ops);
 }
 

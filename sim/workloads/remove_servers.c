@@ -79,7 +79,17 @@ static void pick(struct sim_actor *actor, const struct sim_pair *pairs, size_t p
     arena_done(&arena);
 }
 
-/* Excludes one, or (include) takes the exclusion back. */
+/* Whoever lives on after the chaos must not be counted on for roles while it is excluded. */
+static void note_excluded(struct sim_actor *actor, const struct chosen *chosen, bool excluded)
+{
+    const struct sim_world *world = workload_world(actor);
+
+    for (size_t i = 0; i < world->process_count; i++)
+        if (address_equal(world->processes[i]->address, chosen->address))
+            world->processes[i]->excluded = excluded;
+}
+
+/* Excludes one, or (include) takes the exclusion back. One alone: the fate of a commit may be unknown, and the next try is for the same. */
 static bool set_exclusion(struct sim_actor *actor, bool include, struct chosen *chosen)
 {
     struct sim_transaction *transaction = begin(actor);
@@ -92,10 +102,12 @@ static bool set_exclusion(struct sim_actor *actor, bool include, struct chosen *
 
     do {
         error = 0;
-        if (!include) {
+        if (!include && chosen->id == 0) {
             error = sim_get_range(transaction, KEY_SERVER_LIST_PREFIX, BYTES_LITERAL("\xff/serverList0"), RANGE_LIMIT, &pairs, &count);
             if (error == 0)
                 pick(actor, pairs, count, chosen);
+            if (chosen->id != 0)
+                note_excluded(actor, chosen, true);
         }
         if (error != 0 || chosen->id == 0)
             continue;
@@ -113,6 +125,8 @@ static bool set_exclusion(struct sim_actor *actor, bool include, struct chosen *
     bytes_buffer_done(&key);
     arena_done(&arena);
     sim_transaction_destroy(transaction);
+    if (error == 0 && include)
+        note_excluded(actor, chosen, false);
     return error == 0;
 }
 

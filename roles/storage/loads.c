@@ -157,15 +157,7 @@ static int check(struct storage_server *storage, const struct get_shard_split *m
 {
     if (m->by > SPLIT_BY_READS || (m->by == SPLIT_BY_BYTES && m->chunk <= 0))
         return ERROR_CLIENT_INVALID_OPERATION;
-    if (m->begin.len > SYSTEM_KEY_BYTES_MAX + 1 || m->end.len > SYSTEM_KEY_BYTES_MAX + 1)
-        return ERROR_KEY_TOO_LARGE;
-    if (bytes_compare(m->begin, m->end) >= 0)
-        return ERROR_INVERTED_RANGE;
-    if (!ownership_range_readable(storage->owned, m->begin, m->end, storage_version(storage))) {
-        storage->wrong_shard++;
-        return ERROR_WRONG_SHARD_SERVER;
-    }
-    return 0;
+    return storage_check_range(storage, m->begin, m->end);
 }
 
 /* Before the key with which `chunk` bytes have come together. What is left behind the last cut is a piece of half a chunk at least. */

@@ -13,19 +13,24 @@ struct count {
     struct bytes last; /* in the pairs */
 };
 
-static int check(struct storage_server *storage, const struct get_range_metrics *m)
+int storage_check_range(struct storage_server *storage, struct bytes begin, struct bytes end)
 {
-    if (m->chunk < 0 || m->carried < 0)
-        return ERROR_CLIENT_INVALID_OPERATION;
-    if (m->begin.len > SYSTEM_KEY_BYTES_MAX + 1 || m->end.len > SYSTEM_KEY_BYTES_MAX + 1)
+    if (begin.len > SYSTEM_KEY_BYTES_MAX + 1 || end.len > SYSTEM_KEY_BYTES_MAX + 1)
         return ERROR_KEY_TOO_LARGE;
-    if (bytes_compare(m->begin, m->end) >= 0)
+    if (bytes_compare(begin, end) >= 0)
         return ERROR_INVERTED_RANGE;
-    if (!ownership_range_readable(storage->owned, m->begin, m->end, storage_version(storage))) {
+    if (!ownership_range_readable(storage->owned, begin, end, storage_version(storage))) {
         storage->wrong_shard++;
         return ERROR_WRONG_SHARD_SERVER;
     }
     return 0;
+}
+
+static int check(struct storage_server *storage, const struct get_range_metrics *m)
+{
+    if (m->chunk < 0 || m->carried < 0)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    return storage_check_range(storage, m->begin, m->end);
 }
 
 /* The key before which `chunk` bytes have come together is where the next part begins. */

@@ -54,6 +54,19 @@ void byte_sample_done(struct byte_sample *sample)
     sample->filter = NULL;
 }
 
+/* The next key to look for, behind `key`; the buffer holds it. */
+static int go_behind(struct bytes_buffer *next, struct bytes key, struct bytes *ret_at)
+{
+    int error;
+
+    next->len = 0;
+    error = bytes_buffer_append(next, key);
+    if (error == 0)
+        error = bytes_buffer_append(next, BYTES_LITERAL("\0"));
+    *ret_at = bytes_buffer_bytes(next);
+    return error;
+}
+
 /* What would not be in it with a unit twice as large goes. */
 static int coarsen(struct byte_sample *sample)
 {
@@ -69,12 +82,8 @@ static int coarsen(struct byte_sample *sample)
             error = kv_map_set(fresh.keys, key, size);
             filter_add(&fresh, hash);
         }
-        next.len = 0;
         if (error == 0)
-            error = bytes_buffer_append(&next, key);
-        if (error == 0)
-            error = bytes_buffer_append(&next, BYTES_LITERAL("\0"));
-        at = bytes_buffer_bytes(&next);
+            error = go_behind(&next, key, &at);
     }
     bytes_buffer_done(&next);
     if (error != 0) {
@@ -182,12 +191,8 @@ static int check_unpacked(struct byte_sample *sample)
         if (key.len > SYSTEM_KEY_BYTES_MAX || size.len != SIZE_BYTES)
             error = ERROR_FILE_CORRUPT;
         filter_add(sample, hash_of(key));
-        next.len = 0;
         if (error == 0)
-            error = bytes_buffer_append(&next, key);
-        if (error == 0)
-            error = bytes_buffer_append(&next, BYTES_LITERAL("\0"));
-        at = bytes_buffer_bytes(&next);
+            error = go_behind(&next, key, &at);
     }
     bytes_buffer_done(&next);
     return error;

@@ -282,6 +282,8 @@ void storage_answer_range(struct storage_server *storage, struct rpc_request *re
 int storage_walk_range(struct storage_server *storage, struct key_range range, version_t version, uint32_t limit,
                        size_t bytes_limit, uint32_t *ret_count, bool *ret_more);
 void storage_answer_metrics(struct storage_server *storage, struct rpc_request *request);
+/* 0, or why [begin, end) can't be measured here: all of it must be readable now. Counts. */
+int storage_check_range(struct storage_server *storage, struct bytes begin, struct bytes end);
 /* 0, or why nothing can be read at `version` now. Counts. */
 int storage_check_version(struct storage_server *storage, version_t version, int late);
 /* The engine's error as a reader may see it; ends the server. */

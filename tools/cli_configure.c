@@ -117,13 +117,13 @@ static int64_t count_or(const struct wanted *wanted, int which, uint32_t otherwi
 }
 
 /* Each of them is recruited once, wherever; more than one of a kind only for processes that have no other role of the epoch. */
-static bool stateless_fit(struct cli *cli, const struct cli_processes *processes, const struct wanted *wanted)
+static bool stateless_fit(struct cli *cli, const struct operator_processes *processes, const struct wanted *wanted)
 {
     int64_t roles = 1 + count_or(wanted, COMMIT_PROXIES, processes->commit_proxies) +
                     count_or(wanted, GRV_PROXIES, processes->grv_proxies) + count_or(wanted, RESOLVERS, processes->resolvers);
     bool more = wanted->counts[COMMIT_PROXIES] > processes->commit_proxies || wanted->counts[GRV_PROXIES] > processes->grv_proxies ||
                 wanted->counts[RESOLVERS] > processes->resolvers;
-    size_t places = cli_processes_places(processes, ROLE_SEQUENCER);
+    size_t places = operator_processes_places(processes, ROLE_SEQUENCER);
 
     if (!more || roles <= (int64_t)places)
         return true;
@@ -134,12 +134,12 @@ static bool stateless_fit(struct cli *cli, const struct cli_processes *processes
 }
 
 /* Fewer than asked for do no harm: the rest comes when there are processes. So FORCE takes it. */
-static bool are_enough(struct cli *cli, const struct cli_processes *processes, const struct wanted *wanted)
+static bool are_enough(struct cli *cli, const struct operator_processes *processes, const struct wanted *wanted)
 {
-    size_t logs = cli_processes_places(processes, ROLE_LOG);
+    size_t logs = operator_processes_places(processes, ROLE_LOG);
     char why[512];
 
-    if (wanted->redundancy != 0 && !cli_processes_suffice(processes, wanted->redundancy, why, sizeof(why))) {
+    if (wanted->redundancy != 0 && !operator_processes_suffice(processes, wanted->redundancy, why, sizeof(why))) {
         cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "%s", why);
         return false;
     }
@@ -174,7 +174,7 @@ static int change_body(struct cli *cli, struct transaction *txn)
 
 static void change(struct cli *cli, struct wanted *wanted)
 {
-    struct cli_processes processes;
+    struct operator_processes processes;
     json_t *document = cli_processes_now(cli, &processes);
 
     if (document == NULL)

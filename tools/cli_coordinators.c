@@ -11,7 +11,7 @@
 #include "tools/cli_processes.h"
 #include "tools/cli_shell.h"
 
-enum { MEMBERS_MAX = 7, CALL_LIMIT_US = 10000000, PROBE_LIMIT_US = 1500000, TRIES = 40, PAUSE_US = 250000 };
+enum { MEMBERS_MAX = OPERATOR_COORDINATORS_MAX, CALL_LIMIT_US = 10000000, PROBE_LIMIT_US = 1500000, TRIES = 40, PAUSE_US = 250000 };
 
 struct change {
     struct address wanted[MEMBERS_MAX];
@@ -110,7 +110,7 @@ static bool is_member(const struct change *change, struct address address)
 
 /* ---- what is wanted ---- */
 
-static bool read_addresses(struct cli *cli, const struct cli_processes *processes, struct change *change)
+static bool read_addresses(struct cli *cli, const struct operator_processes *processes, struct change *change)
 {
     char text[ADDRESS_TEXT_MAX];
 
@@ -125,7 +125,7 @@ static bool read_addresses(struct cli *cli, const struct cli_processes *processe
             cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "%s: each address once, and at most %d", cli_show(cli, cli->words[i]), MEMBERS_MAX);
             return false;
         }
-        if (cli_processes_at(processes, address) == NULL && !is_member(change, address)) {
+        if (operator_processes_at(processes, address) == NULL && !is_member(change, address)) {
             cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "there is no process at %s that could be a coordinator: start one (quoind -p %s), "
                      "or name another; `status details' shows the addresses", address_print(address, text), text);
             return false;
@@ -135,46 +135,13 @@ static bool read_addresses(struct cli *cli, const struct cli_processes *processe
     return true;
 }
 
-static bool zone_is_taken(const struct cli_processes *processes, const struct change *change, const char *zone)
+static bool choose(struct cli *cli, const struct operator_processes *processes, struct change *change)
 {
-    for (uint32_t i = 0; i < change->wanted_count; i++) {
-        const struct cli_process *process = cli_processes_at(processes, change->wanted[i]);
+    struct address present[MEMBERS_MAX];
 
-        if (process != NULL && strcmp(process->zone, zone) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Present ones first, then processes of class coordinator, then any; each in a zone of its own, none excluded. */
-static int rank(const struct change *change, const struct cli_process *process)
-{
-    if (process->excluded)
-        return -1;
-    return (is_member(change, process->address) ? 2 : 0) + (process->process_class == CLASS_COORDINATOR ? 1 : 0);
-}
-
-/* FoundationDB's numbers: as many as stay available while the copies do. */
-static bool choose(struct cli *cli, const struct cli_processes *processes, struct change *change)
-{
-    uint32_t wanted = processes->replication <= 1 ? 1 : processes->replication == 2 ? 3 : 5;
-
-    while (change->wanted_count < wanted) {
-        const struct cli_process *best = NULL;
-
-        for (size_t i = 0; i < processes->count; i++) {
-            const struct cli_process *process = &processes->list[i];
-
-            if (rank(change, process) >= 0 && !is_wanted(change, process->address) &&
-                !zone_is_taken(processes, change, process->zone) && (best == NULL || rank(change, process) > rank(change, best)))
-                best = process;
-        }
-        if (best == NULL)
-            break;
-        change->wanted[change->wanted_count++] = best->address;
-    }
-    if (change->wanted_count % 2 == 0 && change->wanted_count > 1)
-        change->wanted_count--; /* an even number survives no more than one less */
+    for (uint32_t i = 0; i < change->member_count; i++)
+        present[i] = (struct address){change->members[i].address.ip, change->members[i].address.port};
+    change->wanted_count = (uint32_t)operator_processes_coordinators(processes, present, change->member_count, change->wanted);
     if (change->wanted_count > 0)
         return true;
     cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "no process may be a coordinator: all are excluded");
@@ -330,7 +297,7 @@ static void show(struct cli *cli, const struct change *change)
 
 static void change(struct cli *cli, struct change *change)
 {
-    struct cli_processes processes;
+    struct operator_processes processes;
     json_t *document = cli_processes_now(cli, &processes);
 
     if (document == NULL)

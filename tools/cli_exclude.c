@@ -22,20 +22,14 @@ struct leaving {
     bool coordinator;
 };
 
-struct server {
-    uint64_t id;
-    struct address address;
-    bool lives; /* a registered process hosts it */
-};
-
 struct exclude {
     bool force, failed, no_wait;
     struct leaving *list; /* in the command's arena */
     size_t count;
-    struct cli_processes processes;
+    struct operator_processes processes;
     const json_t *document; /* borrowed; the newest */
     /* of one look, or of one try of the transaction */
-    struct server *servers;
+    struct operator_server *servers;
     size_t server_count, server_space;
     uint64_t last_copies; /* shards all copies of which are on what is to count as failed, or dead */
 };
@@ -51,7 +45,7 @@ static bool add_address(struct cli *cli, struct exclude *exclude, struct bytes w
         cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "`%s' is not an address of the form IP or IP:PORT", cli_show(cli, word));
         return false;
     }
-    if (cli_processes_at(&exclude->processes, address) == NULL && !exclude->force) {
+    if (operator_processes_at(&exclude->processes, address) == NULL && !exclude->force) {
         cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "there is no process at %s; `status details' shows the addresses. To exclude one "
                  "that is not running: `exclude FORCE %s'", exclusion_print(address, text), text);
         return false;
@@ -84,7 +78,7 @@ static bool read_words(struct cli *cli, struct exclude *exclude)
 static bool is_named(const struct exclude *exclude, struct address address)
 {
     for (size_t i = 0; i < exclude->count; i++)
-        if (cli_address_means(exclude->list[i].address, address))
+        if (exclusion_means(exclude->list[i].address, address))
             return true;
     return false;
 }
@@ -93,13 +87,13 @@ static bool is_named(const struct exclude *exclude, struct address address)
 
 static bool lives(const struct exclude *exclude, uint64_t id, struct address address)
 {
-    const struct cli_process *process = cli_processes_at(&exclude->processes, address);
+    const struct operator_process *process = operator_processes_at(&exclude->processes, address);
     char text[20];
     json_t *role;
     size_t index;
 
     snprintf(text, sizeof(text), "%016" PRIx64, id);
-    json_array_foreach(json_object_get(process == NULL ? NULL : process->json, "roles"), index, role)
+    json_array_foreach(json_object_get(process == NULL ? NULL : process->source, "roles"), index, role)
     {
         const char *its = json_string_value(json_object_get(role, "id"));
 
@@ -120,7 +114,7 @@ static int take_server(struct cli *cli, const struct client_pair *pair, void *ct
         return 0;
     if (exclude->server_count == exclude->server_space) {
         size_t space = exclude->server_space == 0 ? 64 : 2 * exclude->server_space;
-        struct server *servers = arena_zalloc(&cli->arena, space * sizeof(*servers));
+        struct operator_server *servers = arena_zalloc(&cli->arena, space * sizeof(*servers));
 
         if (servers == NULL)
             return ERROR_OUT_OF_MEMORY;
@@ -130,43 +124,21 @@ static int take_server(struct cli *cli, const struct client_pair *pair, void *ct
         exclude->server_space = space;
     }
     address = (struct address){value.endpoint.address.ip, value.endpoint.address.port};
-    exclude->servers[exclude->server_count++] = (struct server){id, address, lives(exclude, id, address)};
+    exclude->servers[exclude->server_count++] = (struct operator_server){id, address, lives(exclude, id, address), is_named(exclude, address)};
     return 0;
-}
-
-static const struct server *server_of(const struct exclude *exclude, uint64_t id)
-{
-    for (size_t i = 0; i < exclude->server_count; i++)
-        if (exclude->servers[i].id == id)
-            return &exclude->servers[i];
-    return NULL;
 }
 
 static bool team_names(const struct exclude *exclude, const struct key_servers_value *value, struct address wanted)
 {
     for (uint32_t i = 0; i < value->source_count + value->destination_count; i++) {
-        const struct server *server =
-            server_of(exclude, i < value->source_count ? value->source[i] : value->destination[i - value->source_count]);
+        const struct operator_server *server =
+            operator_server_of(exclude->servers, exclude->server_count,
+                               i < value->source_count ? value->source[i] : value->destination[i - value->source_count]);
 
-        if (server != NULL && cli_address_means(wanted, server->address))
+        if (server != NULL && exclusion_means(wanted, server->address))
             return true;
     }
     return false;
-}
-
-static bool loses_last_copy(const struct exclude *exclude, const struct key_servers_value *value)
-{
-    bool named = false;
-
-    for (uint32_t i = 0; i < value->source_count; i++) {
-        const struct server *server = server_of(exclude, value->source[i]);
-        bool goes = server != NULL && is_named(exclude, server->address);
-
-        if (server != NULL && server->lives && !goes)
-            return false;
-        named |= goes;
-    }
-    return named;
 }
 
 static int take_shard(struct cli *cli, const struct client_pair *pair, void *ctx)
@@ -178,7 +150,7 @@ static int take_shard(struct cli *cli, const struct client_pair *pair, void *ctx
         return 0;
     for (size_t i = 0; i < exclude->count; i++)
         exclude->list[i].shards += team_names(exclude, &value, exclude->list[i].address);
-    exclude->last_copies += loses_last_copy(exclude, &value);
+    exclude->last_copies += operator_loses_last_copy(exclude->servers, exclude->server_count, &value);
     return 0;
 }
 
@@ -195,7 +167,7 @@ static int read_shards(struct cli *cli, struct transaction *txn, struct exclude 
         error = cli_read_range(cli, txn, KEY_KEY_SERVERS_PREFIX, BYTES_LITERAL("\xff/keyServers0"), take_shard, exclude);
     for (size_t i = 0; i < exclude->count; i++)
         for (size_t s = 0; s < exclude->server_count; s++)
-            exclude->list[i].servers += cli_address_means(exclude->list[i].address, exclude->servers[s].address);
+            exclude->list[i].servers += exclusion_means(exclude->list[i].address, exclude->servers[s].address);
     return error;
 }
 
@@ -209,8 +181,7 @@ static int mark_excluded(struct cli *cli, const struct client_pair *pair, void *
     (void)cli;
     if (!exclusion_key_parse(pair->key, &exclusion))
         return 0;
-    for (size_t i = 0; i < exclude->processes.count; i++)
-        exclude->processes.list[i].excluded |= cli_address_means(exclusion.address, exclude->processes.list[i].address);
+    operator_processes_exclude(&exclude->processes, exclusion.address);
     return 0;
 }
 
@@ -246,9 +217,9 @@ static int exclude_body(struct cli *cli, struct transaction *txn)
         error = cli_read_range(cli, txn, KEY_EXCLUDED_PREFIX, KEY_EXCLUDED_END, mark_excluded, exclude);
     if (error == 0)
         error = cli_read_range(cli, txn, KEY_FAILED_PREFIX, KEY_FAILED_END, mark_excluded, exclude);
-    for (size_t i = 0; i < exclude->processes.count; i++)
-        exclude->processes.list[i].excluded |= is_named(exclude, exclude->processes.list[i].address);
-    if (error == 0 && !cli_processes_suffice(&exclude->processes, exclude->processes.replication, cli->session.why,
+    for (size_t i = 0; i < exclude->count; i++)
+        operator_processes_exclude(&exclude->processes, exclude->list[i].address);
+    if (error == 0 && !operator_processes_suffice(&exclude->processes, exclude->processes.replication, cli->session.why,
                                              sizeof(cli->session.why)))
         return ERROR_CLIENT_INVALID_OPERATION;
     if (error == 0 && exclude->failed)
@@ -282,7 +253,7 @@ static void count_addresses(const json_t *list, struct leaving *leaving, uint32_
     {
         const char *text = json_string_value(json_object_get(object, "address"));
 
-        *count += text != NULL && address_parse(bytes_of_string(text), &address) == 0 && cli_address_means(leaving->address, address);
+        *count += text != NULL && address_parse(bytes_of_string(text), &address) == 0 && exclusion_means(leaving->address, address);
     }
 }
 
@@ -309,7 +280,7 @@ static bool is_empty(const struct leaving *leaving)
 /* One look; false: the command has failed. */
 static bool look(struct cli *cli, struct exclude *exclude, json_t **document)
 {
-    struct cli_processes processes;
+    struct operator_processes processes;
     json_t *newer = cli_processes_now(cli, &processes);
 
     if (newer == NULL)

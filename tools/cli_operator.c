@@ -6,7 +6,7 @@
 #include "tools/cli_processes.h"
 #include "tools/cli_shell.h"
 
-json_t *cli_processes_now(struct cli *cli, struct cli_processes *ret)
+json_t *cli_processes_now(struct cli *cli, struct operator_processes *ret)
 {
     bool quorum;
     json_t *document = cli_status_document(cli, &quorum);
@@ -20,15 +20,15 @@ json_t *cli_processes_now(struct cli *cli, struct cli_processes *ret)
 
 /* ---- setclass ---- */
 
-static void list_classes(struct cli *cli, const struct cli_processes *processes)
+static void list_classes(struct cli *cli, const struct operator_processes *processes)
 {
     json_t *list = json_array();
     char text[ADDRESS_TEXT_MAX];
 
     cli_say(cli, "There are currently %zu processes in the database:\n", processes->count);
     for (size_t i = 0; i < processes->count; i++) {
-        const struct cli_process *process = &processes->list[i];
-        const char *source = json_string_value(json_object_get(process->json, "class_source"));
+        const struct operator_process *process = &processes->list[i];
+        const char *source = json_string_value(json_object_get(process->source, "class_source"));
 
         address_print(process->address, text);
         cli_say(cli, "  %s: %s (%s)\n", text, process_class_name(process->process_class), source == NULL ? "command_line" : source);
@@ -59,16 +59,16 @@ static int setclass_body(struct cli *cli, struct transaction *txn)
     return error;
 }
 
-static bool is_sound(struct cli *cli, const struct cli_processes *processes, struct setclass *ret)
+static bool is_sound(struct cli *cli, const struct operator_processes *processes, struct setclass *ret)
 {
-    struct cli_process *process;
+    struct operator_process *process;
     char why[512];
 
     if (address_parse(cli->words[1], &ret->address) != 0) {
         cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "`%s' is not an address of the form IP:PORT", cli_show(cli, cli->words[1]));
         return false;
     }
-    process = cli_processes_at(processes, ret->address);
+    process = operator_processes_at(processes, ret->address);
     if (process == NULL) {
         cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "there is no process at %s; `setclass' shows the addresses",
                  cli_show(cli, cli->words[1]));
@@ -83,7 +83,7 @@ static bool is_sound(struct cli *cli, const struct cli_processes *processes, str
         return false;
     }
     process->process_class = ret->process_class;
-    if (processes->replication == 0 || cli_processes_suffice(processes, processes->replication, why, sizeof(why)))
+    if (processes->replication == 0 || operator_processes_suffice(processes, processes->replication, why, sizeof(why)))
         return true;
     cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "%s", why);
     return false;
@@ -91,7 +91,7 @@ static bool is_sound(struct cli *cli, const struct cli_processes *processes, str
 
 void cli_setclass(struct cli *cli)
 {
-    struct cli_processes processes;
+    struct operator_processes processes;
     struct setclass setclass = {.unset = false};
     json_t *document;
 
@@ -114,9 +114,6 @@ void cli_setclass(struct cli *cli)
 }
 
 /* ---- maintenance ---- */
-
-/* FoundationDB's name for: no storage server counts as failed. */
-#define IGNORE_STORAGE_FAILURES BYTES_LITERAL("IgnoreSSFailures")
 
 struct maintenance {
     struct bytes zone;
@@ -185,7 +182,7 @@ static void maintenance_show(struct cli *cli)
     seconds = found.zone.len == 0 ? 0 : (found.until - found.now) / VERSIONS_PER_SECOND;
     if (found.zone.len == 0)
         cli_say(cli, "No ongoing maintenance.\n");
-    else if (bytes_equal(found.zone, IGNORE_STORAGE_FAILURES))
+    else if (bytes_equal(found.zone, ZONE_IGNORE_STORAGE_FAILURES))
         cli_say(cli, "Data distribution has been disabled for all storage server failures in this cluster and thus maintenance mode is not "
                 "active.\n");
     else
@@ -194,7 +191,7 @@ static void maintenance_show(struct cli *cli)
     cli_result(cli, "seconds", json_integer(seconds));
 }
 
-static bool is_zone(const struct cli_processes *processes, struct bytes zone)
+static bool is_zone(const struct operator_processes *processes, struct bytes zone)
 {
     for (size_t i = 0; i < processes->count; i++)
         if (bytes_equal(zone, bytes_of_string(processes->list[i].zone)))
@@ -205,7 +202,7 @@ static bool is_zone(const struct cli_processes *processes, struct bytes zone)
 static void maintenance_begin(struct cli *cli)
 {
     struct maintenance wanted = {.zone = cli->words[2]};
-    struct cli_processes processes;
+    struct operator_processes processes;
     json_t *document;
 
     if (!cli_parse_number(cli->words[3], 1, 1000000, &wanted.seconds)) {

@@ -118,9 +118,9 @@ void cli_exclude(struct cli *cli);
 void cli_include(struct cli *cli);
 
 /* cli_operator.c: what is set for processes and for the distributor. */
-struct cli_processes;
+struct operator_processes;
 /* The processes as the status names them now; the document, which the caller owns and they borrow from. NULL: the command has failed. */
-json_t *cli_processes_now(struct cli *cli, struct cli_processes *ret);
+json_t *cli_processes_now(struct cli *cli, struct operator_processes *ret);
 void cli_setclass(struct cli *cli);
 void cli_maintenance(struct cli *cli);
 void cli_datadistribution(struct cli *cli);

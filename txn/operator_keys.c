@@ -110,6 +110,11 @@ int exclusions_read(const struct kv_map *metadata, struct arena *arena, struct e
     return 0;
 }
 
+bool exclusion_means(struct address exclusion, struct address address)
+{
+    return exclusion.ip == address.ip && (exclusion.port == 0 || exclusion.port == address.port);
+}
+
 const struct exclusion *exclusions_find(const struct exclusions *exclusions, struct address address)
 {
     const struct exclusion *found = NULL;
@@ -117,8 +122,7 @@ const struct exclusion *exclusions_find(const struct exclusions *exclusions, str
     for (uint32_t i = 0; i < exclusions->count; i++) {
         const struct exclusion *exclusion = &exclusions->list[i];
 
-        if (exclusion->address.ip == address.ip && (exclusion->address.port == 0 || exclusion->address.port == address.port) &&
-            (found == NULL || exclusion->failed))
+        if (exclusion_means(exclusion->address, address) && (found == NULL || exclusion->failed))
             found = exclusion;
     }
     return found;

@@ -51,6 +51,8 @@ int exclusion_key(struct bytes_buffer *out, struct address address, bool failed)
 bool exclusion_key_parse(struct bytes key, struct exclusion *ret);
 /* All of the metadata. 0 or ERROR_OUT_OF_MEMORY. */
 int exclusions_read(const struct kv_map *metadata, struct arena *arena, struct exclusions *ret);
+/* Does the exclusion's address (port 0: the whole IP) mean the process at `address`? */
+bool exclusion_means(struct address exclusion, struct address address);
 /* The one that the process at `address` falls under (failed before excluded); NULL: none. */
 const struct exclusion *exclusions_find(const struct exclusions *exclusions, struct address address);
 
@@ -65,6 +67,9 @@ int process_class_key(struct bytes_buffer *out, struct address address);
 bool process_class_read(const struct kv_map *metadata, struct address address, enum process_class *ret);
 
 /* ---- maintenance ---- */
+
+/* FoundationDB's name, as a zone, for: no storage server counts as failed. */
+#define ZONE_IGNORE_STORAGE_FAILURES BYTES_LITERAL("IgnoreSSFailures")
 
 /* Appends the value of healthyZone. */
 int healthy_zone_write(struct bytes_buffer *out, version_t until, struct bytes zone);

@@ -26,7 +26,7 @@ static json_t *document_of(const char *const *processes, size_t count)
     const char *const texts[] = {__VA_ARGS__};                                         \
     json_t *document = document_of(texts, sizeof(texts) / sizeof(texts[0]));           \
     struct arena arena = {0};                                                          \
-    struct cli_processes processes;                                                    \
+    struct operator_processes processes;                                                    \
     cr_assert(cli_processes_read(document, &arena, &processes))
 
 static void done(json_t *document, struct arena *arena)
@@ -41,18 +41,18 @@ Test(cli_processes, what_a_document_says_of_processes_is_read)
 
     cr_assert_eq(p.count, 3);
     cr_assert(p.replication == 2 && p.commit_proxies == 3 && p.grv_proxies == 1);
-    cr_assert_eq(cli_processes_at(&p, (struct address){0x0a000001, 4501})->process_class, CLASS_STORAGE);
-    cr_assert(cli_processes_at(&p, (struct address){0x0a000001, 4501})->excluded);
-    cr_assert_not_null(cli_processes_at(&p, (struct address){0x0a000001, 0}));
-    cr_assert_null(cli_processes_at(&p, (struct address){0x0a000002, 0}));
-    cr_assert_null(cli_processes_at(&p, (struct address){0x0a000001, 9}));
+    cr_assert_eq(operator_processes_at(&p, (struct address){0x0a000001, 4501})->process_class, CLASS_STORAGE);
+    cr_assert(operator_processes_at(&p, (struct address){0x0a000001, 4501})->excluded);
+    cr_assert_not_null(operator_processes_at(&p, (struct address){0x0a000001, 0}));
+    cr_assert_null(operator_processes_at(&p, (struct address){0x0a000002, 0}));
+    cr_assert_null(operator_processes_at(&p, (struct address){0x0a000001, 9}));
     done(document, &arena);
 }
 
 Test(cli_processes, without_a_controller_nothing_is_known)
 {
     json_t *document = json_pack("{s:{}}", "cluster");
-    struct cli_processes processes;
+    struct operator_processes processes;
     struct arena arena = {0};
 
     cr_assert_not(cli_processes_read(document, &arena, &processes));
@@ -64,10 +64,10 @@ Test(cli_processes, copies_need_zones_that_are_not_excluded)
     char why[512];
     READ(document, p, arena, "log a 0", "log a 0", "storage b 0", "storage c 1", "stateless d 0");
 
-    cr_assert_eq(cli_processes_zones(&p, ROLE_LOG), 2);
-    cr_assert_eq(cli_processes_hosts(&p, ROLE_STORAGE), 3);
-    cr_assert(cli_processes_suffice(&p, 2, why, sizeof(why)));
-    cr_assert_not(cli_processes_suffice(&p, 3, why, sizeof(why)));
+    cr_assert_eq(operator_processes_zones(&p, ROLE_LOG), 2);
+    cr_assert_eq(operator_processes_hosts(&p, ROLE_STORAGE), 3);
+    cr_assert(operator_processes_suffice(&p, 2, why, sizeof(why)));
+    cr_assert_not(operator_processes_suffice(&p, 3, why, sizeof(why)));
     cr_assert_not_null(strstr(why, "`triple' needs"));
     done(document, &arena);
 }
@@ -76,9 +76,9 @@ Test(cli_processes, places_are_those_that_recruitment_would_fill)
 {
     READ(document, p, arena, "log a 0", "unset b 0", "storage c 0", "stateless d 0", "stateless e 1");
 
-    cr_assert_eq(cli_processes_places(&p, ROLE_LOG), 2);
-    cr_assert_eq(cli_processes_places(&p, ROLE_COMMIT_PROXY), 1);
+    cr_assert_eq(operator_processes_places(&p, ROLE_LOG), 2);
+    cr_assert_eq(operator_processes_places(&p, ROLE_COMMIT_PROXY), 1);
     p.list[3].excluded = true;
-    cr_assert_eq(cli_processes_places(&p, ROLE_COMMIT_PROXY), 1, "that of no class stands in");
+    cr_assert_eq(operator_processes_places(&p, ROLE_COMMIT_PROXY), 1, "that of no class stands in");
     done(document, &arena);
 }

@@ -1,10 +1,6 @@
 /* The memory engine: everything in ordered maps, made durable as frames of a disk queue.
  *
- * A frame is a commit or a chunk of a snapshot (little-endian):
- *
- *   commit  1 | 4 changes | 4 meta | entries
- *   chunk   2 | 1 flags (1: first of a sweep, 2: last) | 4 pairs | 4 meta | 4 length of from, from | 4 length of to, to | entries
- *   entry   1 type | 4 length of key | 4 length of value | key | value
+ * A frame (engine_memory_frames.h) is a commit or a chunk of a snapshot.
  *
  * A chunk says: the keys of [from, to) (the last one: from `from` on) are exactly these; the first one of a sweep lists all meta
  * records as well. A sweep goes through the whole key space, a few chunks before each commit's frame, so that no commit waits for
@@ -28,17 +24,10 @@
 #include "net/trace.h"
 #include "storage/diskqueue.h"
 #include "storage/engine_impl.h"
+#include "storage/engine_memory_frames.h"
 #include "txn/kv_map.h"
 
 enum {
-    FRAME_COMMIT = 1,
-    FRAME_CHUNK = 2,
-    CHUNK_FIRST = 1,
-    CHUNK_LAST = 2,
-    ENTRY_SET = 1,
-    ENTRY_CLEAR = 2,
-    ENTRY_CLEAR_RANGE = 3,
-    ENTRY_META = 4,
     SWEEP_STEP_BYTES = 64 * 1024,  /* at least, before each commit while a sweep is under way */
     SWEEP_START_BYTES = 1 << 20,   /* a queue shorter than this is left alone */
     FIRST_SEGMENT_BYTES = 256 * 1024
@@ -159,115 +148,17 @@ static int apply_entry(struct engine_memory *engine, unsigned type, struct bytes
     return 0;
 }
 
-/* ---- frames ---- */
-
-static int append_u32(struct bytes_buffer *out, size_t number)
-{
-    uint8_t encoded[4];
-
-    assert(number <= UINT32_MAX);
-    put_le32(encoded, (uint32_t)number);
-    return bytes_buffer_append(out, bytes_of(encoded, sizeof(encoded)));
-}
-
-static int append_entry(struct bytes_buffer *out, unsigned type, struct bytes key, struct bytes value)
-{
-    uint8_t byte = (uint8_t)type;
-    int error = bytes_buffer_append(out, bytes_of(&byte, 1));
-
-    if (error == 0)
-        error = append_u32(out, key.len);
-    if (error == 0)
-        error = append_u32(out, value.len);
-    if (error == 0)
-        error = bytes_buffer_append(out, key);
-    if (error == 0)
-        error = bytes_buffer_append(out, value);
-    return error;
-}
-
-static unsigned entry_type(const struct engine_change *change)
-{
-    switch (change->type) {
-    case ENGINE_SET:
-        return ENTRY_SET;
-    case ENGINE_CLEAR:
-        return ENTRY_CLEAR;
-    case ENGINE_CLEAR_RANGE:
-        break;
-    }
-    return ENTRY_CLEAR_RANGE;
-}
-
-static int encode_commit(const struct engine_commit *commit, struct bytes_buffer *out)
-{
-    uint8_t type = FRAME_COMMIT;
-    int error = bytes_buffer_append(out, bytes_of(&type, 1));
-
-    if (error == 0)
-        error = append_u32(out, commit->change_count);
-    if (error == 0)
-        error = append_u32(out, commit->meta_count);
-    for (size_t i = 0; i < commit->change_count && error == 0; i++) {
-        const struct engine_change *change = &commit->changes[i];
-
-        error = append_entry(out, entry_type(change), change->key,
-                             change->type == ENGINE_CLEAR ? bytes_none() : change->value);
-    }
-    for (size_t i = 0; i < commit->meta_count && error == 0; i++)
-        error = append_entry(out, ENTRY_META, bytes_of_string(commit->meta[i].name), commit->meta[i].value);
-    return error;
-}
-
 /* ---- replaying ---- */
 
-struct reading {
-    struct bytes left;
-    bool bad;
-};
-
-static struct bytes take(struct reading *reading, size_t len)
-{
-    struct bytes taken = bytes_of(reading->left.ptr, len);
-
-    if (len > reading->left.len) {
-        reading->bad = true;
-        return bytes_none();
-    }
-    reading->left = bytes_of(reading->left.ptr + len, reading->left.len - len);
-    return taken;
-}
-
-static uint32_t take_u32(struct reading *reading)
-{
-    struct bytes bytes = take(reading, 4);
-
-    return bytes.len == 4 ? get_le32(bytes.ptr) : 0;
-}
-
-static uint8_t take_u8(struct reading *reading)
-{
-    struct bytes bytes = take(reading, 1);
-
-    return bytes.len == 1 ? bytes.ptr[0] : 0;
-}
-
-static bool entry_allowed(unsigned type, struct bytes key)
-{
-    if (type < ENTRY_SET || type > ENTRY_META)
-        return false;
-    return key.len <= (type == ENTRY_META ? (size_t)ENGINE_META_NAME_MAX : (size_t)SYSTEM_KEY_BYTES_MAX);
-}
-
-static int replay_entries(struct engine_memory *engine, struct reading *reading, uint64_t count)
+static int replay_entries(struct engine_memory *engine, struct frame_reading *reading, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
-        unsigned type = take_u8(reading);
-        uint32_t key_bytes = take_u32(reading), value_bytes = take_u32(reading);
-        struct bytes key = take(reading, key_bytes), value = take(reading, value_bytes);
+        unsigned type = frame_u8(reading);
+        uint32_t key_bytes = frame_u32(reading), value_bytes = frame_u32(reading);
+        struct bytes key = frame_bytes(reading, key_bytes), value = frame_bytes(reading, value_bytes);
         int error;
 
-        if (reading->bad || !entry_allowed(type, key))
+        if (reading->bad || !frame_entry_allowed(type, key))
             return ERROR_FILE_CORRUPT;
         error = apply_entry(engine, type, key, value);
         if (error != 0)
@@ -287,16 +178,16 @@ static int clear_meta(struct engine_memory *engine)
     return 0;
 }
 
-static int replay_chunk(struct engine_memory *engine, struct reading *reading)
+static int replay_chunk(struct engine_memory *engine, struct frame_reading *reading)
 {
-    uint8_t flags = take_u8(reading);
-    uint64_t count = take_u32(reading);
+    uint8_t flags = frame_u8(reading);
+    uint64_t count = frame_u32(reading);
     struct bytes from, to;
     int error = 0;
 
-    count += take_u32(reading);
-    from = take(reading, take_u32(reading));
-    to = take(reading, take_u32(reading));
+    count += frame_u32(reading);
+    from = frame_bytes(reading, frame_u32(reading));
+    to = frame_bytes(reading, frame_u32(reading));
     if (reading->bad)
         return ERROR_FILE_CORRUPT;
     if (flags & CHUNK_FIRST)
@@ -314,8 +205,8 @@ static int replay_chunk(struct engine_memory *engine, struct reading *reading)
 static int replay(void *ctx, uint64_t position, uint64_t end, struct bytes data)
 {
     struct engine_memory *engine = ctx;
-    struct reading reading = {.left = data};
-    uint8_t type = take_u8(&reading);
+    struct frame_reading reading = {.left = data};
+    uint8_t type = frame_u8(&reading);
     uint64_t count;
 
     (void)end;
@@ -325,8 +216,8 @@ static int replay(void *ctx, uint64_t position, uint64_t end, struct bytes data)
         return replay_chunk(engine, &reading);
     if (type != FRAME_COMMIT)
         return ERROR_FILE_CORRUPT;
-    count = take_u32(&reading);
-    count += take_u32(&reading);
+    count = frame_u32(&reading);
+    count += frame_u32(&reading);
     return replay_entries(engine, &reading, count);
 }
 
@@ -357,7 +248,7 @@ static int collect_pairs(struct engine_memory *engine, size_t bytes, struct byte
             error = bytes_buffer_append(to, key);
             break;
         }
-        error = append_entry(pairs, ENTRY_SET, key, value);
+        error = frame_entry(pairs, ENTRY_SET, key, value);
         ++*ret_count;
         at.len = 0;
         if (error == 0)
@@ -376,33 +267,12 @@ static int collect_meta(struct engine_memory *engine, struct bytes_buffer *pairs
     int error = 0;
 
     while (error == 0 && kv_map_at_or_after(engine->meta, from, &name, &value)) {
-        error = append_entry(pairs, ENTRY_META, name, value);
+        error = frame_entry(pairs, ENTRY_META, name, value);
         ++*ret_count;
         memcpy(at, name.ptr, name.len);
         at[name.len] = 0;
         from = bytes_of(at, name.len + 1);
     }
-    return error;
-}
-
-static int encode_chunk_head(struct engine_memory *engine, uint8_t flags, uint32_t pairs, uint32_t meta, struct bytes to,
-                             struct bytes_buffer *out)
-{
-    uint8_t start[2] = {FRAME_CHUNK, flags};
-    int error = bytes_buffer_append(out, bytes_of(start, sizeof(start)));
-
-    if (error == 0)
-        error = append_u32(out, pairs);
-    if (error == 0)
-        error = append_u32(out, meta);
-    if (error == 0)
-        error = append_u32(out, engine->sweep.next.len);
-    if (error == 0)
-        error = bytes_buffer_append(out, bytes_buffer_bytes(&engine->sweep.next));
-    if (error == 0)
-        error = append_u32(out, to.len);
-    if (error == 0)
-        error = bytes_buffer_append(out, to);
     return error;
 }
 
@@ -419,7 +289,7 @@ static int append_chunk(struct engine_memory *engine, uint8_t flags, size_t byte
     if (last)
         flags |= CHUNK_LAST;
     if (error == 0)
-        error = encode_chunk_head(engine, flags, pairs, meta, bytes_buffer_bytes(&to), &head);
+        error = frame_chunk_head(flags, pairs, meta, bytes_buffer_bytes(&engine->sweep.next), bytes_buffer_bytes(&to), &head);
     if (error == 0) {
         struct bytes parts[2] = {bytes_buffer_bytes(&head), bytes_buffer_bytes(&entries)};
 
@@ -462,7 +332,7 @@ static int append_commit(struct engine_memory *engine)
     struct bytes_buffer frame = {0};
     struct bytes part;
     uint64_t position;
-    int error = encode_commit(engine->commit, &frame);
+    int error = frame_commit(engine->commit, &frame);
 
     if (error == 0)
         error = sweep_some(engine, frame.len);
@@ -494,7 +364,7 @@ static int apply_changes(struct engine_memory *engine, const struct engine_commi
     int error = 0;
 
     for (size_t i = 0; i < commit->change_count && error == 0; i++)
-        error = apply_entry(engine, entry_type(&commit->changes[i]), commit->changes[i].key, commit->changes[i].value);
+        error = apply_entry(engine, frame_entry_type(&commit->changes[i]), commit->changes[i].key, commit->changes[i].value);
     for (size_t i = 0; i < commit->meta_count && error == 0; i++)
         error = map_set_meta(engine, bytes_of_string(commit->meta[i].name), commit->meta[i].value);
     return error;

@@ -31,8 +31,8 @@ enum power_fate { FATE_DRAWN, FATE_ALL_LOST, FATE_ALL_KEPT, POWER_FATES };
 /* One reference, no name. */
 struct sim_inode *inode_create(struct sim_disk *disk);
 void inode_unref(struct sim_inode *inode);
-/* The page's live image, ready to be changed in place. */
-uint8_t *inode_page_for_writing(struct sim_inode *inode, size_t index);
+/* What a reader sees from now on; what a power failure leaves is settled elsewhere. */
+void inode_write(struct sim_inode *inode, uint64_t offset, struct bytes data);
 const uint8_t *inode_page_data(const struct sim_inode *inode, size_t index);
 /* [from, to) reads as zeros; pages that never had content stay without. */
 void inode_zero(struct sim_inode *inode, uint64_t from, uint64_t to);

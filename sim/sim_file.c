@@ -157,16 +157,7 @@ int sim_file_write(struct env_file *file, uint64_t offset, struct bytes data)
     if (is_traced(file->process))
         sim_say(file->process->world, file->process, "write %s at %" PRIu64 ": %zu bytes", path_of(file->process, inode), offset,
                 data.len);
-    if (offset + data.len > inode->live_size)
-        inode->live_size = offset + data.len;
-    while (data.len > 0) {
-        size_t index = (size_t)(offset / SIM_PAGE_BYTES), start = (size_t)(offset % SIM_PAGE_BYTES);
-        size_t part = SIM_PAGE_BYTES - start < data.len ? SIM_PAGE_BYTES - start : data.len;
-
-        memcpy(inode_page_for_writing(inode, index) + start, data.ptr, part);
-        offset += part;
-        data = bytes_of(data.ptr + part, data.len - part);
-    }
+    inode_write(inode, offset, data);
     return 0;
 }
 

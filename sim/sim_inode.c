@@ -137,7 +137,7 @@ void inode_set_page(struct sim_inode *inode, size_t index, struct sim_page_block
 }
 
 /* The page's live image, ready to be changed in place. */
-uint8_t *inode_page_for_writing(struct sim_inode *inode, size_t index)
+static uint8_t *page_for_writing(struct sim_inode *inode, size_t index)
 {
     struct page *page = inode_page(inode, index);
     struct sim_pages *pages = &inode->disk->world->pages;
@@ -152,6 +152,20 @@ uint8_t *inode_page_for_writing(struct sim_inode *inode, size_t index)
         block_unref(pages, block);
     }
     return page->live->data;
+}
+
+void inode_write(struct sim_inode *inode, uint64_t offset, struct bytes data)
+{
+    if (offset + data.len > inode->live_size)
+        inode->live_size = offset + data.len;
+    while (data.len > 0) {
+        size_t index = (size_t)(offset / SIM_PAGE_BYTES), start = (size_t)(offset % SIM_PAGE_BYTES);
+        size_t part = SIM_PAGE_BYTES - start < data.len ? SIM_PAGE_BYTES - start : data.len;
+
+        memcpy(page_for_writing(inode, index) + start, data.ptr, part);
+        offset += part;
+        data = bytes_of(data.ptr + part, data.len - part);
+    }
 }
 
 static void zero_page(struct sim_inode *inode, size_t index)
@@ -174,7 +188,7 @@ void inode_zero(struct sim_inode *inode, uint64_t from, uint64_t to)
         if (from % SIM_PAGE_BYTES == 0 && end == page_end)
             zero_page(inode, index);
         else if (index < inode->page_count)
-            memset(inode_page_for_writing(inode, index) + from % SIM_PAGE_BYTES, 0, (size_t)(end - from));
+            memset(page_for_writing(inode, index) + from % SIM_PAGE_BYTES, 0, (size_t)(end - from));
         from = end;
     }
 }

@@ -87,16 +87,7 @@ void lie_files_done(struct lie_files *files)
 
 static void write_inode(struct sim_inode *inode, uint64_t offset, struct bytes data)
 {
-    if (offset + data.len > inode->live_size)
-        inode->live_size = offset + data.len;
-    while (data.len > 0) {
-        size_t index = (size_t)(offset / SIM_PAGE_BYTES), start = (size_t)(offset % SIM_PAGE_BYTES);
-        size_t part = SIM_PAGE_BYTES - start < data.len ? SIM_PAGE_BYTES - start : data.len;
-
-        memcpy(inode_page_for_writing(inode, index) + start, data.ptr, part);
-        offset += part;
-        data = bytes_of(data.ptr + part, data.len - part);
-    }
+    inode_write(inode, offset, data);
     settle(inode);
 }
 

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "real")]
@@ -209,20 +208,6 @@ def test_stack_tester_while_processes_die(scratch, _):
     assert len(killed) >= 3, killed
 
 
-def run_one(name, function, long_):
-    began = time.monotonic()
-    try:
-        with harness.Scratch(name) as scratch:
-            function(scratch, long_)
-        problem = None
-    except Exception:
-        problem = traceback.format_exc()
-    print(f"{'FAIL' if problem else 'ok  '}  {name} ({time.monotonic() - began:.1f} s)", flush=True)
-    if problem:
-        print(problem, flush=True)
-    return not problem
-
-
 def main():
     if "-h" in sys.argv or "--help" in sys.argv:
         print(__doc__.strip())
@@ -233,13 +218,13 @@ def main():
     if not harness.build():
         print("0 passed, 1 failed")
         return 1
-    if not run_one("npm_ci", lambda _scratch, _long: install(), False):
+    if not harness.run_one("npm_ci", lambda _scratch, _long: install(), False):
         print("0 passed, 1 failed")
         return 1
     passed = failed = 0
     for name, function in list(globals().items()):
         if name.startswith("test_") and only in name:
-            good = run_one(name, function, "--long" in sys.argv)
+            good = harness.run_one(name, function, "--long" in sys.argv)
             passed += good
             failed += not good
     print(f"{passed} passed, {failed} failed")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -132,3 +133,18 @@ class Scratch:
         os.makedirs(os.path.dirname(kept), exist_ok=True)
         shutil.move(self.dir, kept)
         print(f"      data directories and traces are kept in {os.path.relpath(kept, TOP)}")
+
+
+def run_one(name, function, long_):
+    """One test, in a Scratch of its own; says how it went. True if it passed."""
+    began = time.monotonic()
+    try:
+        with Scratch(name) as scratch:
+            function(scratch, long_)
+        problem = None
+    except Exception:
+        problem = traceback.format_exc()
+    print(f"{'FAIL' if problem else 'ok  '}  {name} ({time.monotonic() - began:.1f} s)", flush=True)
+    if problem:
+        print(problem, flush=True)
+    return not problem

@@ -7,8 +7,6 @@ import importlib
 import os
 import signal
 import sys
-import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -28,20 +26,6 @@ def collect(only, long_):
                 yield name, function
 
 
-def run_one(name, function, long_):
-    began = time.monotonic()
-    try:
-        with harness.Scratch(name) as scratch:
-            function(scratch, long_)
-        problem = None
-    except Exception:
-        problem = traceback.format_exc()
-    print(f"{'FAIL' if problem else 'ok  '}  {name} ({time.monotonic() - began:.1f} s)", flush=True)
-    if problem:
-        print(problem, flush=True)
-    return not problem
-
-
 def main():
     # A terminated run must take its clusters along: the exception lets every test clean up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -52,7 +36,7 @@ def main():
         return True
     passed = failed = 0
     for name, function in collect(only, "--long" in arguments):
-        good = run_one(name, function, "--long" in arguments)
+        good = harness.run_one(name, function, "--long" in arguments)
         passed += good
         failed += not good
     print(f"{passed} passed, {failed} failed")

@@ -117,6 +117,17 @@ static void until_held(struct bench *bench)
     }
 }
 
+/* A move whose first chunk was asked for, and is held back by the source. The version of its assignment. */
+static version_t begin_held(struct bench *bench)
+{
+    version_t version;
+
+    bench->source.moods[0] = bench->source.moods[1] = SOURCE_HOLDS;
+    version = assign(&bench->lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
+    until_held(bench);
+    return version;
+}
+
 /* ---- the way it should go ---- */
 
 Test(moves, a_range_is_fetched_and_serves_nothing_before_it_is_ready)
@@ -194,9 +205,7 @@ Test(moves, an_add_counts_once_whenever_it_comes)
 
     bench_init(&bench, 4, false);
     lab_push_add(lab, 10, 21);
-    bench.source.moods[0] = bench.source.moods[1] = SOURCE_HOLDS;
-    version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
-    until_held(&bench);
+    version = begin_held(&bench);
     lab_push_add(lab, 10, 21); /* above the chunk's version, before it comes */
     lab_push_add(lab, 10, 21);
     lab_run(lab, 10000);
@@ -238,9 +247,7 @@ Test(moves, a_clear_across_what_is_here_and_what_is_fetched_clears_both)
     version_t version;
 
     bench_init(&bench, 6, false);
-    bench.source.moods[0] = bench.source.moods[1] = SOURCE_HOLDS;
-    version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
-    until_held(&bench);
+    version = begin_held(&bench);
     lab_push_clear(lab, 10, 10, 30);
     lab_push_set(lab, 10, 25, "after the clear");
     lab_push_clear(lab, 10, 35, 40);
@@ -293,9 +300,7 @@ Test(moves, a_roll_back_while_a_chunk_is_on_its_way)
     version_t version, committed;
 
     bench_init(&bench, 7, false);
-    bench.source.moods[0] = bench.source.moods[1] = SOURCE_HOLDS;
-    version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
-    until_held(&bench);
+    version = begin_held(&bench);
     committed = lab->newest;
     for (int i = 0; i < 20; i++)
         lab_push_random(lab, 10);
@@ -317,9 +322,7 @@ Test(moves, a_roll_back_takes_a_chunk_out_again)
     version_t version, committed;
 
     bench_init(&bench, 8, false);
-    bench.source.moods[0] = bench.source.moods[1] = SOURCE_HOLDS;
-    version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
-    until_held(&bench);
+    version = begin_held(&bench);
     committed = lab->newest;
     for (int i = 0; i < 20; i++)
         lab_push_random(lab, 10);
@@ -469,9 +472,7 @@ Test(moves, a_chunk_waits_for_a_version_that_the_engine_is_not_given)
     lab->world->knobs.storage_memory_bytes_max = 1; /* all that is committed goes to the engine at once */
     sim_process_stop(lab->storage, SIM_KILL);
     sim_process_boot(lab->storage);
-    bench.source.moods[0] = bench.source.moods[1] = SOURCE_HOLDS;
-    version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
-    until_held(&bench);
+    version = begin_held(&bench);
     lab_push_set(lab, 10, 25, "meanwhile");
     lab_commit(lab, lab->newest);
     lab_run(lab, SIM_SECOND_US);

@@ -46,3 +46,5 @@ size_t sim_cluster_compare_replicas(struct sim_actor *actor, struct sim_cluster 
 void sim_cluster_check_consistency(struct sim_actor *actor, void *arg);
 /* The metadata of every commit proxy against the database's. */
 void sim_cluster_check_metadata(struct sim_actor *actor, void *arg);
+/* keyServers, serverKeys and serverList against each other, at one version. */
+void sim_cluster_check_shard_map(struct sim_actor *actor, void *arg);

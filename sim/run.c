@@ -334,6 +334,9 @@ static bool check(struct run *run)
     sim_actor_start(first, 0, sim_cluster_check_consistency, &run->cluster);
     if (!wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the consistency check"))
         return false;
+    sim_actor_start(first, 0, sim_cluster_check_shard_map, &run->cluster);
+    if (!wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the check of the shard map"))
+        return false;
     sim_actor_start(first, 0, sim_cluster_check_metadata, &run->cluster);
     return wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the check of the metadata");
 }

@@ -3,7 +3,8 @@
  * Each actor is a hand of one distributor: it chooses by what it reads, and decides by what its transaction reads again. A move is
  * START_MOVE, a wait until every destination says that it is ready, FINISH_MOVE; or it is given up, at a drawn moment or because
  * somebody never gets ready, or another team takes it over. Moves that were left in the middle are taken up by whoever comes by.
- * The other workloads and the comparison of replicas say whether the data came along; check() reads the map itself. */
+ * The other workloads and the comparison of replicas say whether the data came along, the check of the shard map whether the records
+ * that these transactions left are right. */
 #include "sim/cluster.h"
 #include "sim/workloads/values.h"
 #include "txn/key_servers.h"
@@ -545,63 +546,14 @@ static void random_moves_run(struct sim_actor *actor, struct sim_workload_run *r
     }
 }
 
-/* One entry for each server of each shard, as long as the shard, in the state that its team says; and no other. */
-static int compare_entries(struct map *map)
-{
-    const struct sim_pair *pairs;
-    size_t count, wanted = 0;
-    int error = sim_get_range(map->transaction, KEY_SERVER_KEYS_PREFIX, BYTES_LITERAL("\xff/serverKeys0"), 200, &pairs, &count);
-
-    if (error != 0)
-        return error;
-    for (uint32_t i = 0; i < map->shard_count; i++) {
-        const struct shard *shard = &map->shards[i];
-
-        wanted += shard->source.count;
-        for (uint32_t d = 0; d < shard->destination.count; d++)
-            wanted += !contains(&shard->source, shard->destination.ids[d]);
-    }
-    if (count != wanted)
-        sim_world_fail(workload_world(map->actor), "RandomMoves: %zu entries of servers, not %zu", count, wanted);
-    for (size_t i = 0; i < count; i++) {
-        struct server_keys_value value;
-        struct shard *shard;
-        struct bytes begin;
-        uint64_t id;
-        bool held;
-
-        if (!system_key_parse_server_keys(pairs[i].key, &id, &begin) ||
-            message_decode(&schema_server_keys_value, pairs[i].value, &map->arena, &value) != 0)
-            return ERROR_OPERATION_FAILED;
-        shard = shard_at(map, begin);
-        held = shard != NULL && contains(&shard->source, id);
-        if (shard == NULL || !bytes_equal(value.end, shard->end) || (!held && !contains(&shard->destination, id)) ||
-            held != (value.state != SERVER_KEYS_FETCH) || value.state == SERVER_KEYS_NONE)
-            sim_world_fail(workload_world(map->actor), "RandomMoves: an entry of a server that fits no shard");
-    }
-    return 0;
-}
-
 static void random_moves_check(struct sim_actor *actor, struct sim_workload_run *run)
 {
     const struct random_moves *moves = run->state;
-    struct map map = {.actor = actor, .transaction = sim_transaction_create(actor)};
-    int error;
 
-    sim_option(map.transaction, OPTION_ACCESS_SYSTEM_KEYS);
-    do {
-        error = read_map(&map, moves);
-        if (error == 0)
-            error = compare_entries(&map);
-    } while (error != 0 && error != ERROR_OPERATION_CANCELLED && sim_retry(map.transaction, error));
-    if (error != 0)
-        sim_world_fail(workload_world(actor), "RandomMoves: check: %s", error_name(error));
     sim_say(workload_world(actor), actor->client->process,
             "RandomMoves: %llu started, %llu finished, %llu given up, %llu taken over, %llu splits, %llu merges",
             (unsigned long long)moves->started, (unsigned long long)moves->finished, (unsigned long long)moves->given_up,
             (unsigned long long)moves->taken_over, (unsigned long long)moves->splits, (unsigned long long)moves->merges);
-    sim_transaction_destroy(map.transaction);
-    arena_done(&map.arena);
 }
 
 const struct sim_workload sim_workload_random_moves = {

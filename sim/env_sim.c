@@ -153,14 +153,6 @@ void sim_jobs_end(struct sim_process *process, bool may_run)
 
 /* ---- trace, exit ---- */
 
-static bool is_of_type(struct bytes line, const char *type)
-{
-    char field[64];
-    int length = snprintf(field, sizeof(field), "\"Type\":\"%s\"", type);
-
-    return memmem(line.ptr, line.len, field, (size_t)length) != NULL;
-}
-
 static void trace(struct env *env, enum severity severity, struct bytes line)
 {
     struct sim_process *process = sim_process_of(env);
@@ -172,10 +164,15 @@ static void trace(struct env *env, enum severity severity, struct bytes line)
         world->warnings++;
     sim_ballot_look(world, process, line);
     sim_damage_look(world, process, line);
+    list_each(node, after, &world->listeners) {
+        struct sim_listener *listener = list_entry(node, struct sim_listener, link);
+
+        listener->heard(listener, process, line);
+    }
     wanted = world->traced != NULL && world->traced(world, process, severity, line);
     if (severity < SEVERITY_ERROR || wanted || sim_process_cut_off(process))
         return;
-    if (process->damaged && is_of_type(line, "StorageReadyTooEarly")) /* its disk went back to before it had said that it has the shard */
+    if (process->damaged && sim_line_is(line, "StorageReadyTooEarly")) /* its disk went back to before it had said that it has the shard */
         return;
     if (world->errors_allowed > 0)
         world->errors_allowed--;

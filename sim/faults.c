@@ -132,6 +132,21 @@ struct sim_process *fault_host(struct sim_faults *faults, uint32_t kinds)
     return chosen;
 }
 
+bool fault_can_spare(const struct sim_faults *faults, const struct sim_process *process)
+{
+    unsigned coordinators = process->coordinator, zones = process->keeps_data;
+
+    for (size_t i = 0; i < faults->world->process_count; i++) {
+        const struct sim_process *other = faults->world->processes[i];
+
+        if (other == process || !other->server || (!other->stay_down && !other->damaged))
+            continue;
+        coordinators += other->coordinator;
+        zones += other->keeps_data;
+    }
+    return coordinators <= faults->coordinators_may_lose && zones <= faults->zones_may_lose;
+}
+
 /* ---- what lasts ---- */
 
 static void active_free(struct sim_active *active)

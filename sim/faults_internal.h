@@ -36,6 +36,8 @@ struct sim_process *fault_server(struct sim_faults *faults);
 uint32_t fault_role_kinds(const struct sim_faults *faults, const struct sim_process *process);
 /* One of those that host any of these kinds; NULL when there is none. */
 struct sim_process *fault_host(struct sim_faults *faults, uint32_t kinds);
+/* One more may be gone for long: what is left has a majority of the coordinators and a replica of everything. */
+bool fault_can_spare(const struct sim_faults *faults, const struct sim_process *process);
 
 /* begin() after delay_us (NULL: there is nothing to begin, and the delay is its end), end() lasts_us after that. */
 struct sim_active *fault_lasts(struct sim_faults *faults, void (*begin)(struct sim_active *active),

@@ -388,6 +388,7 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
         .turns = world->turns,
     };
     memcpy(ret_result->why, world->why, sizeof(ret_result->why));
+    memcpy(ret_result->shown, world->shown, sizeof(ret_result->shown));
     memcpy(ret_result->lost, run.loss.statement, sizeof(ret_result->lost));
     sim_faults_print(&run.faults, ret_result->faults, sizeof(ret_result->faults));
     run_done(&run);

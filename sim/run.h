@@ -27,6 +27,7 @@ struct sim_run_result {
     double simulated_s;
     uint64_t events, turns;
     char faults[2 * SIM_WHY_MAX];
+    char shown[SIM_WHY_MAX];    /* what the run is about (sim_world_show); empty: nothing special */
     char lost[2 * SIM_WHY_MAX]; /* beyond the limit (sim/loss.h); empty: nothing */
 };
 

@@ -32,6 +32,7 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_idempotency,
     &sim_workload_random_moves,
     &sim_workload_remove_servers,
+    &sim_workload_move_kills,
     &sim_workload_metadata_marks,
     NULL,
 };

@@ -76,6 +76,7 @@ struct sim_world *sim_world_create(uint64_t seed)
     knobs_init(&world->knobs);
     sim_net_init(&world->net);
     list_init(&world->spare_events);
+    list_init(&world->listeners);
     return world;
 }
 
@@ -139,6 +140,16 @@ void sim_world_fail(struct sim_world *world, const char *format, ...)
     vsnprintf(world->why, sizeof(world->why), format, arguments);
     va_end(arguments);
     sim_say(world, NULL, "FAILED %s", world->why);
+}
+
+void sim_world_show(struct sim_world *world, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(world->shown, sizeof(world->shown), format, arguments);
+    va_end(arguments);
+    sim_say(world, NULL, "SHOWN %s", world->shown);
 }
 
 void sim_world_committed(struct sim_world *world)

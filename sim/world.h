@@ -131,6 +131,12 @@ struct sim_ballot {
 };
 enum { SIM_BALLOTS_MAX = 64 };
 
+/* Hears every line that a process traces, in that process's turn: it may look, and plan an event for after the turn. */
+struct sim_listener {
+    struct list link; /* world->listeners */
+    void (*heard)(struct sim_listener *listener, struct sim_process *process, struct bytes line);
+};
+
 struct sim_world {
     uint64_t seed;
     struct sim_random schedule, faults, workload, knobs_random;
@@ -149,8 +155,10 @@ struct sim_world {
     struct list spare_events;    /* pools of sim/env_sim.c */
 
     struct sim_trace *trace;     /* owned; NULL: none */
+    struct list listeners;       /* of lines that processes trace; borrowed */
     bool failed;
     char why[SIM_WHY_MAX];       /* the first failure */
+    char shown[SIM_WHY_MAX];     /* what this run is about (sim_world_show); empty: nothing special */
     unsigned errors_allowed;     /* events of severity error that a test expects */
     uint64_t warnings;
     uint64_t commits;            /* acknowledged to clients */
@@ -184,6 +192,17 @@ bool sim_world_run_until(struct sim_world *world, int64_t at_us);
 bool sim_world_run_while(struct sim_world *world, bool (*go_on)(void *ctx), void *ctx, int64_t limit_us);
 /* The run has failed; the first reason is kept. */
 __attribute__((format(printf, 2, 3))) void sim_world_fail(struct sim_world *world, const char *format, ...);
+
+/* What this run is about, and in the end what it has proved: a line that is printed with its result. The last is kept. */
+__attribute__((format(printf, 2, 3))) void sim_world_show(struct sim_world *world, const char *format, ...);
+
+/* ---- lines that processes trace (net/trace.h) ---- */
+
+bool sim_line_is(struct bytes line, const char *type);
+/* The number of the field, in base 10, or 16 for ids. False when the line has no such field. */
+bool sim_line_number(struct bytes line, const char *name, int base, uint64_t *ret_number);
+/* The text of the field, as it stands between its quotes; borrowed. Empty when there is none. */
+struct bytes sim_line_text(struct bytes line, const char *name);
 
 /* Something happened: goes into the hash and, when asked for, the trace, as "what detail" or as the text. Returns the number of
  * the line (sim/sim_trace.h); the current cause stays. */

@@ -358,11 +358,15 @@ static bool run_seed(const struct arguments *arguments, const struct scenario *s
         printf("found at %.6f s: %s\n", result.simulated_s, result.why);
     if (result.ok && result.lost[0] != '\0')
         printf("lost beyond the limit at %.6f s: %s\n", result.simulated_s, result.lost);
+    if (result.ok && result.shown[0] != '\0')
+        printf("shown: %s\n", result.shown);
     if (result.ok) {
         printf("ok seed=%" PRIu64 " hash=%016" PRIx64 " simulated=%.3f real=%.3f\n", seed, result.hash, result.simulated_s,
                real_seconds() - began);
     } else {
         fprintf(stderr, "FAILED seed=%" PRIu64 " at %.6f s: %s\n", seed, result.simulated_s, result.why);
+        if (result.shown[0] != '\0')
+            fprintf(stderr, "shown: %s\n", result.shown);
         fprintf(stderr, "faults: %s\n", result.faults[0] == '\0' ? "none" : result.faults);
         print_repeat(stderr, seed);
         keep_failure(seed);

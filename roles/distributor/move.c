@@ -65,6 +65,14 @@ static void resume(struct change *change)
     op_resume(&((struct move *)change->parent)->op);
 }
 
+static bool names(const uint64_t *ids, uint32_t count, uint64_t id)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
 /* ---- what both transactions read ---- */
 
 static void ask(struct change *change)
@@ -141,6 +149,19 @@ static int check_team(const struct move *move, const struct shard_now *shard)
     return zones < (now < replication ? now : replication) ? ERROR_OPERATION_OBSOLETE : 0;
 }
 
+/* What the move has come to, for those who look on: whom it takes the shard from, and who is new. 0: nobody. */
+static void announce(const struct move *move, const char *stage)
+{
+    uint64_t from = 0, to = 0;
+
+    for (uint32_t i = move->source_count; i-- > 0;)
+        from = from == 0 || !names(move->ids, move->count, move->source[i]) ? move->source[i] : from;
+    for (uint32_t i = 0; i < move->count && to == 0; i++)
+        to = names(move->source, move->source_count, move->ids[i]) ? 0 : move->ids[i];
+    TRACE(move->op.env, SEVERITY_DEBUG, "ShardMoveStage", {"Stage", trace_str(stage)}, {"From", trace_id(from)}, {"To", trace_id(to)},
+          {"Begin", trace_bytes(bytes_buffer_bytes(&move->begin))});
+}
+
 /* ---- START ---- */
 
 static int decide_start(struct change *change)
@@ -156,7 +177,11 @@ static int decide_start(struct change *change)
     if (move->back)
         return move_keys_cancel(&shard, &change->writes);
     error = check_team(move, &shard);
-    return error != 0 ? error : move_keys_start(&shard, move->ids, move->count, &change->writes);
+    if (error == 0)
+        error = move_keys_start(&shard, move->ids, move->count, &change->writes);
+    if (error == 0)
+        announce(move, "start_decided");
+    return error;
 }
 
 static enum op_result run_start(struct op *op)
@@ -201,6 +226,7 @@ static enum op_result run_started(struct op *op)
     set_picture(move, move->source, move->source_count, move->ids, move->back ? 0 : move->count, move->started);
     if (move->back)
         return op_finish(op, 0);
+    announce(move, "started");
     if (BUGGIFY_DEATH(op->env, 64, "the distributor dies when a move has started")) {
         distributor_end(move->distributor, ERROR_PLEASE_REBOOT);
         return op_finish(op, ERROR_PLEASE_REBOOT);
@@ -302,7 +328,11 @@ static int decide_finish(struct change *change)
 
     if (error == 0)
         error = check_team(move, &shard);
-    return error != 0 ? error : move_keys_finish(&shard, move->ids, move->count, &change->writes);
+    if (error == 0)
+        error = move_keys_finish(&shard, move->ids, move->count, &change->writes);
+    if (error == 0)
+        announce(move, "finish_decided");
+    return error;
 }
 
 static enum op_result run_finish(struct op *op)
@@ -326,6 +356,7 @@ static enum op_result run_finished(struct op *op)
     if (move->change.error != 0)
         return op_finish(op, move->change.error);
     set_picture(move, move->ids, move->count, NULL, 0, move->change.version);
+    announce(move, "finished");
     move->counted.shard->moved_us = env_now_us(op->env);
     self->moves_finished++;
     self->bytes_moved += move->counted.shard->bytes > 0 ? (uint64_t)move->counted.shard->bytes : 0;

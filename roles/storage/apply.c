@@ -156,13 +156,11 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
     struct arena arena = {0};
     struct server_keys_value value;
     int error = decode_assignment(mutation, &arena, &value);
-    char begin[64], end[64];
 
     if (error != 0)
         goto out;
     TRACE(storage->env, SEVERITY_DEBUG, "StorageShard", {"Id", trace_id(storage->id)}, {"Version", trace_int(version)},
-          {"Begin", trace_str(bytes_print(mutation.param1, begin, sizeof(begin)))},
-          {"End", trace_str(bytes_print(value.end, end, sizeof(end)))}, {"State", trace_int(value.state)});
+          {"State", trace_int(value.state)}, {"Begin", trace_bytes(mutation.param1)}, {"End", trace_bytes(value.end)});
     if (value.state == SERVER_KEYS_NONE && PLANTED_BUG(TWO_OWNERS))
         goto out;
     if (value.state == SERVER_KEYS_READY)

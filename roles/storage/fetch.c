@@ -61,6 +61,14 @@ static struct bytes at_of(const struct fetch *fetch)
     return bytes_buffer_bytes(&fetch->at);
 }
 
+/* For those who look on. `last`: the piece is whole. */
+static void announce(const struct fetch *fetch, const char *what, bool last)
+{
+    TRACE(fetch->op.env, SEVERITY_DEBUG, what, {"Id", trace_id(fetch->storage->id)},
+          {"Source", trace_id(fetch->source_count == 0 ? 0 : fetch->sources[fetch->source % fetch->source_count].id)},
+          {"Version", trace_int(fetch->version)}, {"Last", trace_int(last)}, {"Begin", trace_bytes(at_of(fetch))});
+}
+
 /* ---- LOOK ---- */
 
 static const struct held_shard *piece_of(const struct fetch *fetch)
@@ -230,6 +238,7 @@ static enum op_result ask(struct op *op)
         return op_move(op, LOOK);
     }
     m->bytes_limit = (uint32_t)storage->env->knobs.storage_fetch_chunk_bytes;
+    announce(fetch, "StorageChunkAsked", false);
     rpc_call_start(&fetch->call, op, storage->rpc, &fetch->sources[fetch->source % fetch->source_count], message,
                    BUGGIFY_ONE_IN(op->env, 16, "a chunk is given up after some milliseconds") ? PAUSE_US : CALL_TIMEOUT_US);
     return op_wait(op, JUDGE);
@@ -407,6 +416,7 @@ static enum op_result enter(struct op *op)
     storage->moves.bytes += reply->pairs.len;
     storage->moves.pairs += reply->count;
     storage->moves.tokens -= (int64_t)reply->pairs.len;
+    announce(fetch, "StorageChunkEntered", last);
     fetch->at.len = 0;
     if (bytes_buffer_append(&fetch->at, reply->through) != 0 || last)
         return op_finish(op, 0);

@@ -49,6 +49,9 @@ static enum op_result answer(struct progress *progress, bool ready)
     reply->ready = ready;
     reply->version = storage_version(progress->storage);
     reply->bytes_fetched = byte_sample_bytes(&progress->storage->sample, body_of(progress)->begin, body_of(progress)->end);
+    if (ready)
+        TRACE(progress->op.env, SEVERITY_DEBUG, "StorageShardWhole", {"Id", trace_id(progress->storage->id)},
+              {"Durable", trace_int(progress->storage->durable)}, {"Begin", trace_bytes(body_of(progress)->begin)});
     rpc_reply(progress->request, message);
     progress->request = NULL;
     return op_finish(&progress->op, 0);

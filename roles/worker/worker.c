@@ -499,6 +499,17 @@ uint32_t worker_role_kinds(const struct worker *worker)
     return kinds;
 }
 
+bool worker_hosts(const struct worker *worker, enum role_kind kind, uint64_t id)
+{
+    list_each(node, after, &worker->roles) {
+        const struct hosted *hosted = list_entry(node, struct hosted, link);
+
+        if (hosted->kind == kind && hosted->id == id && hosted->role != NULL && !hosted->ending)
+            return true;
+    }
+    return false;
+}
+
 const struct description *worker_description(const struct worker *worker)
 {
     const struct description *known =

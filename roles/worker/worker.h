@@ -46,6 +46,8 @@ uint32_t worker_role_kinds(const struct worker *worker);
 void worker_status(struct worker *worker, struct arena *arena, struct get_worker_status_reply *ret_status);
 /* For checkers. The newest description known here, NULL or borrowed until the next turn. */
 const struct description *worker_description(const struct worker *worker);
+/* True while that role lives here. */
+bool worker_hosts(const struct worker *worker, enum role_kind kind, uint64_t id);
 /* The newest version that the log has received; VERSION_NONE when it does not live here. */
 version_t worker_log_end(const struct worker *worker, uint64_t log_id);
 /* The metadata of a commit proxy that lives here, borrowed until the next turn; NULL when it does not. */

@@ -86,22 +86,6 @@ static void attack_check(struct sim_actor *actor, struct sim_workload_run *run)
 
 /* ---- MachineAttrition ---- */
 
-/* One more may be gone: what is left has a majority of the coordinators and a replica of everything. */
-static bool suffices_without(const struct sim_faults *faults, const struct sim_process *process)
-{
-    unsigned coordinators = process->coordinator, zones = process->keeps_data;
-
-    for (size_t i = 0; i < faults->world->process_count; i++) {
-        const struct sim_process *other = faults->world->processes[i];
-
-        if (other == process || !other->server || (!other->stay_down && !other->damaged))
-            continue;
-        coordinators += other->coordinator;
-        zones += other->keeps_data;
-    }
-    return coordinators <= faults->coordinators_may_lose && zones <= faults->zones_may_lose;
-}
-
 static bool machine_attrition_hit(struct attack *attack)
 {
     struct sim_faults *faults = attack->faults;
@@ -109,7 +93,7 @@ static bool machine_attrition_hit(struct attack *attack)
     enum sim_stop how = fault_coin(faults) ? SIM_KILL : SIM_POWER_OFF;
     int64_t down_us = fault_range(faults, SIM_SECOND_US, attack->options[THIRD] * 1000 + SIM_SECOND_US);
 
-    if (suffices_without(faults, process))
+    if (fault_can_spare(faults, process))
         return fault_keep_down(faults, process, how, down_us);
     if (!process->alive)
         return false;

@@ -1,7 +1,7 @@
 """Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, some of them again in other builds; and the
 scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug; what a failing seed leaves
 behind (failures.py); what loses more than the replication bears (tests/sim/loss), which must say so; and each lie of tests/sim/lies with a few
-seeds, which is one test by the file's name.
+seeds, which is one test by the file's name. And tests/sim/move-kills.ini as a table: each stage of a move with each of those who may die at it.
 
 Equal hashes prove that a seed decides everything: by build/asan, nothing depends on addresses or on what the allocator left
 behind; by build/clang (-O0), nothing on the order of evaluation or on undefined behaviour; with a trace, nothing on being watched.
@@ -23,6 +23,9 @@ import failures
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OK = re.compile(r"^ok seed=(\d+) hash=([0-9a-fx]+) simulated=(\S+) real=(\S+)")
 FIXED, DRAWN, LIE_SEEDS = 100, 50, 4
+# Each stage of a move with each of those who may die at it: a cell of the table is a seed (sim/workloads/move_kills.c).
+TABLE, TABLE_CELLS = "tests/sim/move-kills.ini", 70
+CELL = re.compile(r"^shown: (when .*, the .* dies): killed (\d+) times, without power (\d+) times, away for long (\d+) times", re.M)
 # Which runs come again: the build, what is said beside the seed, how many.
 AGAIN = [("asan", [], 10), ("clang", [], 6), ("release", ["--trace", "/dev/null"], 4)]
 SEED_TIMEOUT_S = 300
@@ -82,6 +85,16 @@ def spread(jobs, count, first):
     return [jobs[(first + i * step) % len(jobs)] for i in range(count)]
 
 
+def missing_cells(texts):
+    """How many cells of the table no run has proved to strike."""
+    struck = set()
+    for text in texts:
+        found = CELL.search(text)
+        if found and any(int(n) > 0 for n in found.groups()[1:]):
+            struck.add(found.group(1))
+    return TABLE_CELLS - len(struck)
+
+
 def report_to(reports, job):
     return ("--report", os.path.join(reports, f"{job[0]}.{os.path.basename(job[1])}.{job[2]}"))
 
@@ -110,6 +123,7 @@ def main():
     jobs += [("drawn", scenarios[i % len(scenarios)], seed) for i, seed in enumerate(drawn)]
     bound = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/seeds/*.ini")))
     jobs += [("bound", scenario, bound_seed(scenario)) for scenario in bound]
+    jobs += [("table", TABLE, seed) for seed in range(1, TABLE_CELLS * factor + 1)]
     lie_files = sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/lies/**/*.ini"), recursive=True))
     lie_files += sorted(os.path.relpath(path, TOP) for path in glob.glob(os.path.join(TOP, "tests/sim/loss/*.ini")))
     again = [(type_, extra, job) for nth, (type_, extra, count) in enumerate(AGAIN)
@@ -122,8 +136,11 @@ def main():
         runs = [(job, pool.submit(run_seed, "release", job[1], job[2], report_to(reports, job))) for job in jobs]
         lies = [(scenario, pool.submit(run_lie, scenario, LIE_SEEDS * factor)) for scenario in lie_files]
         repeats = [(type_, job, pool.submit(run_seed, type_, job[1], job[2], extra)) for type_, extra, job in again]
+        cells = []
         for (name, scenario, seed), run in runs:
             hash_, _, text = run.result()
+            if name == "table":
+                cells.append(text)
             hashes[scenario, seed] = hash_
             passed, failed = passed + (hash_ is not None), failed + (hash_ is None)
             if hash_ is None:
@@ -143,6 +160,10 @@ def main():
             elif not same:
                 report("again", type_, scenario, seed, f"the hash was {first}, and now it is {hash_}")
         say_coverage(reports)
+    missing = missing_cells(cells)
+    if missing != 0:
+        print(f"FAIL  {missing} of {TABLE_CELLS} cells of {TABLE} were struck by no run")
+    passed, failed = passed + (missing == 0), failed + (missing != 0)
     good, bad = failures.run_all()
     passed, failed = passed + good, failed + bad
     print(f"sim: {len(jobs)} seeds and {len(again)} repeats over {len(scenarios)} scenarios, {len(lie_files)} lies "

@@ -459,12 +459,15 @@ static int open_for_reading(struct diskqueue *queue, struct segment *segment)
     return env_file_open(queue->env, path, ENV_OPEN_READ, &segment->file);
 }
 
-static int read_whole(struct diskqueue *queue, struct env_file *file, uint64_t offset, uint8_t *into, size_t len)
+/* A file cut short reads as zeros, as it did when it was opened: the hash says whether that was all that it lost. */
+static int read_padded(struct diskqueue *queue, struct env_file *file, uint64_t offset, uint8_t *into, size_t len)
 {
     size_t got;
     int error = env_file_read(queue->env, file, offset, into, len, &got);
 
-    return error != 0 ? error : got < len ? ERROR_FILE_CORRUPT : 0;
+    if (error == 0)
+        memset(into + got, 0, len - got);
+    return error;
 }
 
 int diskqueue_read(struct diskqueue *queue, uint64_t position, struct arena *arena, struct bytes *ret_data,
@@ -485,7 +488,7 @@ int diskqueue_read(struct diskqueue *queue, uint64_t position, struct arena *are
     if (error != 0)
         return error;
     offset = SEGMENT_HEADER_BYTES + position - segment->begin;
-    error = read_whole(queue, segment->file, offset, header, sizeof(header));
+    error = read_padded(queue, segment->file, offset, header, sizeof(header));
     if (error != 0)
         return error;
     if (!frame_peek(header, queue->file_id, position, &length) ||
@@ -494,7 +497,7 @@ int diskqueue_read(struct diskqueue *queue, uint64_t position, struct arena *are
     bytes = arena_alloc(arena, frame_bytes(length));
     if (bytes == NULL)
         return ERROR_OUT_OF_MEMORY;
-    error = read_whole(queue, segment->file, offset, bytes, frame_bytes(length));
+    error = read_padded(queue, segment->file, offset, bytes, frame_bytes(length));
     if (error != 0)
         return error;
     if (!frame_check(bytes_of(bytes, frame_bytes(length)), queue->file_id, position, &frame))

@@ -473,6 +473,27 @@ Test(diskqueue, a_file_cut_short_at_any_byte_of_the_tail_is_cut, .timeout = 120)
     bench_done(&torn);
 }
 
+/* What ends in zeros is whole without them, and then for whoever reads it as much as for whoever opened it. */
+Test(diskqueue, a_sealed_file_that_lost_its_last_zeros_reads_as_it_opened)
+{
+    struct bench bench;
+    struct arena arena = {0};
+    struct bytes data;
+    uint64_t next;
+
+    bench_init(&bench, 8192, 8192);
+    add(&bench, 5, 4000); /* zeros behind its number */
+    add(&bench, 6, 100);
+    bench_close(&bench);
+    fake_disk_content(bench.disk, first_name)->len = 4096 + 500;
+    cr_assert_eq(bench_open(&bench), 0);
+    expect_frames(&bench, 5, 6);
+    cr_assert_eq(diskqueue_read(bench.queue, 0, &arena, &data, &next), 0);
+    cr_assert_eq(data.len, 4000);
+    arena_done(&arena);
+    bench_done(&bench);
+}
+
 Test(diskqueue, damage_at_any_byte_below_the_synced_end_is_found)
 {
     struct bench bench, torn;

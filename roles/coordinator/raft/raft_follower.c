@@ -87,7 +87,14 @@ static void commit_through(struct raft *raft, uint64_t index)
         raft->commit_index = index;
 }
 
-/* [paper figure 2, AppendEntries 3 and 4]. False: the message contradicts what is committed. *ret_matched is the last
+/* A leader's log only grows [paper 5.3]: what we told this term's leader to have of it is in it for good. Whoever speaks for it and
+ * says something else is not it. */
+static bool is_settled(const struct raft *raft, uint64_t index)
+{
+    return index <= raft->commit_index || (raft->vouched_term == raft->term && index <= raft->vouched_index);
+}
+
+/* [paper figure 2, AppendEntries 3 and 4]. False: the message contradicts what is settled. *ret_matched is the last
  * entry that is the leader's. */
 static bool merge(struct raft *raft, const struct raft_message *message, uint64_t *ret_matched)
 {
@@ -98,7 +105,7 @@ static bool merge(struct raft *raft, const struct raft_message *message, uint64_
         uint64_t term = 0;
 
         if (raft_log_term(&raft->log, entry->index, &term) && term != entry->term) {
-            if (entry->index <= raft->commit_index)
+            if (is_settled(raft, entry->index))
                 return false;
             raft_truncate(raft, entry->index);
         }
@@ -191,7 +198,10 @@ void raft_receive_snapshot(struct raft *raft, const struct raft_message *message
     /* An entry that it ends in vouches for all before it: they are applied instead [paper 7, figure 13]. */
     if (raft_log_term(&raft->log, snapshot->index, &term) && term == snapshot->term)
         commit_through(raft, snapshot->index);
-    else if (!install(raft, snapshot))
+    else if (is_settled(raft, snapshot->index)) {
+        raft->counters.ignored_forged++;
+        return;
+    } else if (!install(raft, snapshot))
         return;
     accept_through(raft, message, snapshot->index);
 }

@@ -174,6 +174,29 @@ Test(raft_hostile, what_is_committed_does_not_change)
     raft_destroy(s.raft);
 }
 
+Test(raft_hostile, what_this_terms_leader_was_told_does_not_change)
+{
+    struct raft_entry log[] = {
+        {.index = 1, .term = 1, .type = RAFT_ENTRY_NOOP}, {.index = 2, .term = 1, .type = RAFT_ENTRY_DATA},
+        {.index = 3, .term = 1, .type = RAFT_ENTRY_DATA}, {.index = 4, .term = 1, .type = RAFT_ENTRY_DATA}};
+    struct raft_entry other = {.index = 3, .term = 2, .type = RAFT_ENTRY_NOOP};
+    uint8_t configuration[RAFT_CONFIGURATION_BYTES_MAX];
+    struct raft_message snapshot = {.type = RAFT_SNAPSHOT, .from = 2, .term = 3, .snapshot = {.index = 3, .term = 2}};
+    const struct raft_counters *counters;
+    struct single s;
+
+    snapshot.snapshot.configuration = bytes_of(configuration, single_configuration(3, configuration));
+    single_restore(&s, 3, 3, 0, log, 4);
+    counters = raft_counters(s.raft);
+    single_receive(&s, single_append(2, 3, 4, 1, NULL, 0)); /* told: all four are ours */
+    expect_ignored(&s, single_append(2, 3, 2, 1, &other, 1), &counters->ignored_forged);
+    expect_ignored(&s, snapshot, &counters->ignored_forged);
+    single_receive(&s, single_append(3, 4, 2, 1, &other, 1)); /* the next term's leader may have another log */
+    cr_assert_eq(single_status(&s).last_index, 3);
+    cr_assert_eq(single_status(&s).last_term, 2);
+    raft_destroy(s.raft);
+}
+
 Test(raft_hostile, a_second_leader_of_a_term)
 {
     struct single s;

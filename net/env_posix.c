@@ -1,11 +1,15 @@
-/* The loop: libevent delivers, env_turn runs handlers, then syncs start and the loop sleeps until the next deadline.
+/* The loop: epoll delivers, env_turn runs handlers, then syncs start and the loop sleeps until the next deadline.
  *
- * libevent knows no timers here. Its precise timers set a timerfd before every single wait; this loop has a timerfd of its own
- * that it sets only when it must ring earlier than it is set to: timers that are armed and cancelled thousands of times a
+ * The timerfd is set only when it must ring earlier than it is set to: timers that are armed and cancelled thousands of times a
  * second (a time-out a request) then cost no system call, at the price of a rare wake-up for nothing. timerfd and eventfd are
  * edge-triggered, so they are never read either.
  *
- * Sleeping follows the pattern that env_posix_wake describes: flag, fence, one more look at what other threads left. */
+ * Sleeping follows the pattern that env_posix_wake describes: flag, fence, one more look at what other threads left.
+ *
+ * A helper (env_posix_help) takes the lock `driving` while the loop's own thread sleeps without it, and runs the same turns. As long as
+ * it is there it alone waits for events: the own thread, when something wakes it, does what there is to do and then parks until the
+ * helper has gone. Both may be in epoll_wait at once, if the helper came while the own thread slept there: whoever wakes
+ * first does the work, and the own thread wakes a helper that has waited for it. */
 #include "net/env_posix.h"
 
 #include <assert.h>
@@ -86,18 +90,25 @@ static void posix_exit(struct env *env, int status, const char *why)
 
 /* ---- the outside's calls ---- */
 
+/* Wakes one of those who wait for events. */
+static void ring(struct env_posix *posix)
+{
+    uint64_t one = 1;
+
+    while (write(posix->wake.fd, &one, sizeof(one)) < 0 && errno == EINTR)
+        ;
+}
+
 void env_posix_wake(struct env *env)
 {
     struct env_posix *posix = env_posix_of(env);
-    uint64_t one = 1;
 
     atomic_thread_fence(memory_order_seq_cst);
     if (!atomic_load_explicit(&posix->sleeping, memory_order_relaxed))
         return;
     if (!atomic_exchange(&posix->sleeping, false))
         return;
-    while (write(posix->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-        ;
+    ring(posix);
 }
 
 void env_posix_stop(struct env *env)
@@ -117,27 +128,23 @@ void env_posix_event(struct env_posix *posix)
     posix->env.turn_us = env_now_us(&posix->env);
 }
 
-static void woken(evutil_socket_t fd, short what, void *ctx)
+static void woken(struct env_posix *posix, struct watched *watched)
 {
-    (void)fd, (void)what, (void)ctx;
+    (void)posix, (void)watched;
 }
 
-static void timer_rang(evutil_socket_t fd, short what, void *ctx)
+static void timer_rang(struct env_posix *posix, struct watched *watched)
 {
-    struct env_posix *posix = ctx;
-
-    (void)fd, (void)what;
+    (void)watched;
     posix->timer_armed_us = INT64_MAX;
 }
 
-static void signal_came(evutil_socket_t fd, short what, void *ctx)
+static void signal_came(struct env_posix *posix, struct watched *watched)
 {
-    struct env_posix *posix = ctx;
     struct signalfd_siginfo info;
 
-    (void)what;
     env_posix_event(posix);
-    while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+    while (read(watched->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
         posix->on_signal(posix->ctx, (int)info.ssi_signo);
 }
 
@@ -147,7 +154,7 @@ static void arm_timer(struct env_posix *posix, int64_t deadline_us)
 
     if (deadline_us >= posix->timer_armed_us)
         return;
-    if (timerfd_settime(posix->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0)
+    if (timerfd_settime(posix->timer.fd, TFD_TIMER_ABSTIME, &at, NULL) == 0)
         posix->timer_armed_us = deadline_us;
 }
 
@@ -166,7 +173,7 @@ static bool poll_now(struct env_posix *posix)
 {
     posix->delivered = 0;
     posix->awake = false;
-    event_base_loop(posix->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+    posix_poll_now(posix);
     return posix->delivered > 0;
 }
 
@@ -175,7 +182,7 @@ static bool spin(struct env_posix *posix)
 {
     int64_t until_us = posix->env.knobs.loop_spin_us;
 
-    if (until_us == 0)
+    if (until_us == 0 || posix->enough != NULL) /* it would take a helper's ring away */
         return false;
     until_us += clock_us(CLOCK_MONOTONIC);
     do {
@@ -213,21 +220,34 @@ double env_posix_busyness(struct env *env)
     return atomic_load_explicit(&posix->share_busy_millionths, memory_order_relaxed) / 1e6;
 }
 
-static void sleep_until(struct env_posix *posix, int64_t deadline_us)
+/* The loop's own thread, while a helper waits for events. */
+static void park(struct env_posix *posix)
 {
-    int64_t now_us;
+    posix->parked = true;
+    while (posix->enough != NULL)
+        pthread_cond_wait(&posix->helper_gone, &posix->driving);
+    posix->parked = false;
+}
+
+static void sleep_until(struct env_posix *posix, int64_t deadline_us, bool helping)
+{
+    int64_t slept_from_us;
 
     if (spin(posix))
         return;
     atomic_store(&posix->sleeping, true);
     atomic_thread_fence(memory_order_seq_cst);
-    if (!take_from_threads(posix) && !atomic_load(&posix->stopped)) {
+    if (!take_from_threads(posix) && !atomic_load(&posix->stopped) && !(helping && posix->unhelped)) {
         arm_timer(posix, deadline_us);
         posix->delivered = 0;
         posix->awake = false;
-        now_us = clock_us(CLOCK_MONOTONIC);
-        event_base_loop(posix->base, EVLOOP_ONCE);
-        count_sleep(posix, now_us);
+        slept_from_us = clock_us(CLOCK_MONOTONIC);
+        if (!helping && posix->enough != NULL)
+            park(posix);
+        else if (!posix_poll_wait(posix))
+            return;
+        if (!helping)
+            count_sleep(posix, slept_from_us);
     }
     atomic_store(&posix->sleeping, false);
 }
@@ -243,28 +263,90 @@ static bool start_syncs(struct env_posix *posix, bool busy)
     return busy || !list_empty(&posix->env.ready[READY_COMMIT]);
 }
 
+static bool has_enough(struct env_posix *posix)
+{
+    return posix->enough != NULL && (posix->unhelped || posix->enough(posix->enough_ctx));
+}
+
+/* Turns, until the loop is stopped or the helper has enough. True: more is to be done at once. */
+static bool run_turns(struct env_posix *posix, bool helping)
+{
+    struct env *env = &posix->env;
+    bool busy = true;
+
+    while (posix->looping && !atomic_load(&posix->stopped)) {
+        take_from_threads(posix);
+        busy = env_turn(env);
+        busy = start_syncs(posix, busy);
+        posix_trace_flush(posix);
+        if (atomic_load(&posix->stopped) || (helping && has_enough(posix)))
+            break;
+        if (!helping && has_enough(posix))
+            ring(posix); /* the helper: this thread parks before it waits again */
+        if (busy || env_next_deadline_us(env) <= env->turn_us)
+            poll_now(posix);
+        else
+            sleep_until(posix, env_next_deadline_us(env), helping);
+    }
+    return busy;
+}
+
 int env_posix_run(struct env *env)
 {
     struct env_posix *posix = env_posix_of(env);
 
     posix_take_short_slice();
-    while (!atomic_load(&posix->stopped)) {
-        bool busy;
-
-        take_from_threads(posix);
-        busy = env_turn(env);
-        busy = start_syncs(posix, busy);
-        posix_trace_flush(posix);
-        if (atomic_load(&posix->stopped))
-            break;
-        if (busy || env_next_deadline_us(env) <= env->turn_us)
-            poll_now(posix);
-        else
-            sleep_until(posix, env_next_deadline_us(env));
+    pthread_mutex_lock(&posix->driving);
+    posix->looping = true;
+    (void)run_turns(posix, false);
+    posix->looping = false;
+    while (posix->enough != NULL) {
+        ring(posix);
+        pthread_cond_wait(&posix->helper_gone, &posix->driving);
     }
     atomic_store(&posix->stopped, false);
     posix_trace_flush(posix);
+    pthread_mutex_unlock(&posix->driving);
     return posix->exit_status;
+}
+
+/* The own thread sleeps, or is about to wake up: it must find what is left. */
+static void hand_back(struct env_posix *posix, bool busy)
+{
+    posix->enough = NULL;
+    if (posix->parked || !posix->looping) { /* it looks at everything, soon */
+        pthread_cond_signal(&posix->helper_gone);
+        return;
+    }
+    arm_timer(posix, env_next_deadline_us(&posix->env));
+    atomic_store(&posix->sleeping, true);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (take_from_threads(posix) || busy || posix->unhelped || atomic_load(&posix->stopped))
+        ring(posix);
+}
+
+void env_posix_refuse_help(struct env *env)
+{
+    env_posix_of(env)->unhelped = true;
+}
+
+void env_posix_help(struct env *env, bool (*enough)(void *ctx), void *ctx)
+{
+    struct env_posix *posix = env_posix_of(env);
+    int cancelling;
+
+    if (pthread_mutex_trylock(&posix->driving) != 0)
+        return;
+    if (posix->looping && posix->enough == NULL && !enough(ctx)) {
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+        posix->enough = enough;
+        posix->enough_ctx = ctx;
+        posix->unhelped = false;
+        atomic_store(&posix->sleeping, false);
+        hand_back(posix, run_turns(posix, true));
+        pthread_setcancelstate(cancelling, NULL);
+    }
+    pthread_mutex_unlock(&posix->driving);
 }
 
 /* ---- life ---- */
@@ -304,56 +386,37 @@ static const struct env_ops posix_ops = {
     .exit = posix_exit,
 };
 
-/* One thread uses the base, and the environment's EVENT_* variables are none of our input. */
-static struct event_base *create_base(void)
+static int watch_fd(struct env_posix *posix, struct watched *watched, int fd, uint32_t wanted,
+                    void (*readable)(struct env_posix *posix, struct watched *watched))
 {
-    struct event_config *config = event_config_new();
-    struct event_base *base;
-
-    if (config == NULL)
-        return NULL;
-    event_config_require_features(config, EV_FEATURE_ET);
-    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NO_CACHE_TIME);
-    base = event_base_new_with_config(config);
-    event_config_free(config);
-    return base;
-}
-
-static int watch_fd(struct env_posix *posix, struct event *event, int fd, short extra, event_callback_fn callback)
-{
-    if (fd < 0 || event_assign(event, posix->base, fd, (short)(EV_READ | EV_PERSIST | extra), callback, posix) != 0)
-        return ERROR_OPERATION_FAILED;
-    return event_add(event, NULL) == 0 ? 0 : ERROR_OPERATION_FAILED;
+    *watched = (struct watched){.fd = fd, .readable = readable};
+    return fd < 0 ? ERROR_OPERATION_FAILED : posix_watch(posix, watched, wanted);
 }
 
 static int watch_signals(struct env_posix *posix)
 {
     sigset_t mask;
+    int fd;
 
     if (posix->on_signal == NULL)
         return 0;
     sigemptyset(&mask);
     sigaddset(&mask, SIGTERM);
     sigaddset(&mask, SIGINT);
-    posix->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (posix->signal_fd < 0)
-        return ERROR_OPERATION_FAILED;
-    pthread_sigmask(SIG_BLOCK, &mask, &posix->old_mask);
-    return watch_fd(posix, &posix->signal_event, posix->signal_fd, 0, signal_came);
+    fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd >= 0)
+        pthread_sigmask(SIG_BLOCK, &mask, &posix->old_mask);
+    return watch_fd(posix, &posix->signal, fd, EPOLLIN, signal_came);
 }
 
 static int start_loop(struct env_posix *posix)
 {
-    int error;
+    int error = posix_poll_init(posix);
 
-    posix->base = create_base();
-    if (posix->base == NULL)
-        return ERROR_OPERATION_FAILED;
-    posix->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    posix->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    error = watch_fd(posix, &posix->wake_event, posix->wake_fd, EV_ET, woken);
     if (error == 0)
-        error = watch_fd(posix, &posix->timer_event, posix->timer_fd, EV_ET, timer_rang);
+        error = watch_fd(posix, &posix->wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), EPOLLIN | EPOLLET, woken);
+    if (error == 0)
+        error = watch_fd(posix, &posix->timer, timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), EPOLLIN | EPOLLET, timer_rang);
     if (error == 0)
         error = watch_signals(posix);
     if (error == 0 && getrandom(posix->random_state, sizeof(posix->random_state), 0) !=
@@ -372,7 +435,9 @@ int env_posix_create(const struct env_posix_options *options, struct env **ret_e
     env_init(&posix->env, &posix_ops);
     posix->env.turn_us = clock_us(CLOCK_MONOTONIC);
     atomic_store(&posix->share_began_us, posix->env.turn_us);
-    posix->wake_fd = posix->timer_fd = posix->signal_fd = -1;
+    posix->poll.epoll_fd = posix->wake.fd = posix->timer.fd = posix->signal.fd = -1;
+    pthread_mutex_init(&posix->driving, NULL);
+    pthread_cond_init(&posix->helper_gone, NULL);
     posix->timer_armed_us = INT64_MAX;
     posix->on_signal = options->on_signal;
     posix->on_wake = options->on_wake;
@@ -392,13 +457,12 @@ int env_posix_create(const struct env_posix_options *options, struct env **ret_e
     return 0;
 }
 
-static void close_fd(struct event *event, int fd)
+static void close_watched(struct env_posix *posix, struct watched *watched)
 {
-    if (fd < 0)
+    if (watched->fd < 0)
         return;
-    if (event_initialized(event))
-        event_del(event);
-    close(fd);
+    (void)posix_watch(posix, watched, 0);
+    close(watched->fd);
 }
 
 /* Completions may start new syncs and jobs, hence the loop. */
@@ -432,14 +496,15 @@ void env_posix_destroy(struct env *env)
     posix_net_done(posix);
     posix_jobs_done(posix);
     posix_trace_done(posix);
-    close_fd(&posix->wake_event, posix->wake_fd);
-    close_fd(&posix->timer_event, posix->timer_fd);
-    close_fd(&posix->signal_event, posix->signal_fd);
-    if (posix->signal_fd >= 0)
+    close_watched(posix, &posix->wake);
+    close_watched(posix, &posix->timer);
+    close_watched(posix, &posix->signal);
+    if (posix->signal.fd >= 0)
         pthread_sigmask(SIG_SETMASK, &posix->old_mask, NULL);
-    if (posix->base != NULL)
-        event_base_free(posix->base);
+    posix_poll_done(posix);
     mem_free(posix->scratch);
+    pthread_cond_destroy(&posix->helper_gone);
+    pthread_mutex_destroy(&posix->driving);
     env_done(env);
     mem_free(posix);
 }

@@ -1,8 +1,8 @@
-/* The env of a real process: libevent for sockets, a few threads for syncs and jobs.
+/* The env of a real process: epoll for sockets, a few threads for syncs and jobs.
  *
  * env_posix_create, then build roles on the env, then env_posix_run on one thread until env_posix_stop or env_exit; destroy
- * the roles, then env_posix_destroy. All of the env belongs to the thread that runs it; only env_posix_wake and env_posix_stop
- * may be called from others. Before env_posix_run and after it, the env may be used from the thread that created it.
+ * the roles, then env_posix_destroy. All of the env belongs to the thread that runs it; only env_posix_wake, env_posix_stop,
+ * env_posix_help and env_posix_busyness may be called from others. Before env_posix_run and after it, the env may be used from the thread that created it.
  *
  * Paths are used as they are: relative to the working directory unless absolute. */
 #pragma once
@@ -45,6 +45,16 @@ int env_posix_run(struct env *env);
 
 /* Thread-safe: env_posix_run returns after the present turn (or at once when it is called next). */
 void env_posix_stop(struct env *env);
+
+/* Thread-safe: while the loop's own thread sleeps, runs its turns on this one until enough(ctx), which is asked after each of them.
+ * Returns early, or at once, when another thread runs them, when the loop is not running, and after env_posix_refuse_help: the
+ * caller then waits as if it had not called. So who waits for an answer sends the question and reads the answer himself, with no
+ * wake-up from thread to thread between. Not from inside the loop. */
+void env_posix_help(struct env *env, bool (*enough)(void *ctx), void *ctx);
+
+/* From inside the loop, on a helper's thread: there is something that only the loop's own thread may do. The helper leaves, and that
+ * thread calls on_wake. */
+void env_posix_refuse_help(struct env *env);
 
 /* Thread-safe: the share of the last second or two that the loop was at work and not asleep, 0 to 1. */
 double env_posix_busyness(struct env *env);

@@ -1,7 +1,7 @@
 /* Sockets: non-blocking, TCP_NODELAY, one read an event into the env's scratch buffer, writes at once.
  *
  * A send tries the socket directly and keeps only what the socket does not take, as a chain of the senders' own buffers; then
- * EV_WRITE finishes it. closed() is never called from inside a call of the user: what ends a connection marks it broken, stops
+ * the loop finishes it. closed() is never called from inside a call of the user: what ends a connection marks it broken, stops
  * its events and queues the call.
  *
  * The user may close (and so free) a connection inside any of its callbacks: after a callback nothing touches it. */
@@ -31,12 +31,10 @@ enum conn_state { CONN_CONNECTING, CONN_OPEN, CONN_BROKEN };
 struct env_conn {
     struct env_posix *posix;
     struct list link; /* posix->conns */
-    int fd;
     enum conn_state state;
     bool paused;
-    bool writing; /* write_event is added */
     bool drain_due;
-    struct event read_event, write_event;
+    struct watched watched;
     const struct env_conn_events *events; /* NULL: accepted, not adopted */
     void *ctx;
     struct unsent *first, **tail;
@@ -49,8 +47,7 @@ struct env_conn {
 struct env_listener {
     struct env_posix *posix;
     struct list link; /* posix->listeners */
-    int fd;
-    struct event event;
+    struct watched watched;
     struct env_timer pause; /* out of file descriptors */
     const struct env_listener_events *events;
     void *ctx;
@@ -87,10 +84,9 @@ static void conn_free(struct env_conn *conn)
 {
     if (conn->posix->accepting == conn)
         conn->posix->accepting = NULL;
-    event_del(&conn->read_event);
-    event_del(&conn->write_event);
+    (void)posix_watch(conn->posix, &conn->watched, 0);
     env_ready_cancel(&conn->closed);
-    close(conn->fd);
+    close(conn->watched.fd);
     drop_unsent(conn);
     list_remove(&conn->link);
     mem_free(conn);
@@ -113,8 +109,7 @@ static void conn_break(struct env_conn *conn, int error)
         return;
     conn->state = CONN_BROKEN;
     conn->error = error;
-    event_del(&conn->read_event);
-    event_del(&conn->write_event);
+    (void)posix_watch(conn->posix, &conn->watched, 0);
     drop_unsent(conn);
     conn->closed.run = run_closed;
     env_ready(&conn->posix->env, &conn->closed, READY_COMMIT);
@@ -177,7 +172,7 @@ static void write_unsent(struct env_conn *conn)
     struct iovec pieces[WRITE_PIECES_MAX];
 
     while (conn->first != NULL) {
-        ssize_t sent = write_pieces(conn->fd, pieces, unsent_pieces(conn, pieces));
+        ssize_t sent = write_pieces(conn->watched.fd, pieces, unsent_pieces(conn, pieces));
 
         if (sent < 0 && would_block(errno))
             return;
@@ -189,14 +184,16 @@ static void write_unsent(struct env_conn *conn)
     }
 }
 
-static void set_writing(struct env_conn *conn, bool writing)
+/* Watches what the connection's state asks for. */
+static void watch_again(struct env_conn *conn)
 {
-    if (conn->writing == writing)
-        return;
-    conn->writing = writing;
-    if (!writing)
-        event_del(&conn->write_event);
-    else if (event_add(&conn->write_event, NULL) != 0)
+    uint32_t wanted = 0;
+
+    if (conn->state == CONN_CONNECTING || conn->first != NULL)
+        wanted |= EPOLLOUT;
+    if (conn->state == CONN_OPEN && conn->events != NULL && !conn->paused)
+        wanted |= EPOLLIN;
+    if (conn->state != CONN_BROKEN && posix_watch(conn->posix, &conn->watched, wanted) != 0)
         conn_break(conn, ERROR_OUT_OF_MEMORY);
 }
 
@@ -221,7 +218,7 @@ static void queue_unsent(struct env_conn *conn, struct bytes_buffer *data)
 static bool write_directly(struct env_conn *conn, struct bytes_buffer *data)
 {
     struct iovec piece = {.iov_base = data->ptr, .iov_len = data->len};
-    ssize_t sent = write_pieces(conn->fd, &piece, 1);
+    ssize_t sent = write_pieces(conn->watched.fd, &piece, 1);
 
     if (sent < 0 && !would_block(errno))
         conn_break(conn, ERROR_CONNECTION_FAILED);
@@ -249,7 +246,7 @@ void posix_conn_send(struct env_conn *conn, struct bytes_buffer *data)
     if (conn->first->next == NULL)
         conn->unsent_bytes -= conn->first_offset; /* what write_directly sent of it */
     conn->drain_due = true;
-    set_writing(conn, true);
+    watch_again(conn);
 }
 
 size_t posix_conn_unsent_bytes(struct env_conn *conn)
@@ -275,25 +272,21 @@ static void conn_established(struct env_conn *conn)
     int error = 0;
     socklen_t len = sizeof(error);
 
-    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0 || is_connected_to_itself(conn->fd)) {
+    if (getsockopt(conn->watched.fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0 || is_connected_to_itself(conn->watched.fd)) {
         conn_break(conn, ERROR_CONNECTION_FAILED);
         return;
     }
     conn->state = CONN_OPEN;
-    if (conn->first == NULL)
-        set_writing(conn, false);
-    if (!conn->paused && event_add(&conn->read_event, NULL) != 0)
-        conn_break(conn, ERROR_OUT_OF_MEMORY);
-    else if (conn->events->opened != NULL)
+    watch_again(conn);
+    if (conn->state == CONN_OPEN && conn->events->opened != NULL)
         conn->events->opened(conn->ctx);
 }
 
-static void conn_writable(evutil_socket_t fd, short what, void *ctx)
+static void conn_writable(struct env_posix *posix, struct watched *watched)
 {
-    struct env_conn *conn = ctx;
+    struct env_conn *conn = container_of(watched, struct env_conn, watched);
 
-    (void)fd, (void)what;
-    env_posix_event(conn->posix);
+    env_posix_event(posix);
     if (conn->state == CONN_CONNECTING) {
         conn_established(conn);
         return;
@@ -301,7 +294,7 @@ static void conn_writable(evutil_socket_t fd, short what, void *ctx)
     write_unsent(conn);
     if (conn->state == CONN_BROKEN || conn->first != NULL)
         return;
-    set_writing(conn, false);
+    watch_again(conn);
     if (conn->drain_due) {
         conn->drain_due = false;
         if (conn->events->drained != NULL)
@@ -309,13 +302,11 @@ static void conn_writable(evutil_socket_t fd, short what, void *ctx)
     }
 }
 
-static void conn_readable(evutil_socket_t fd, short what, void *ctx)
+static void conn_readable(struct env_posix *posix, struct watched *watched)
 {
-    struct env_conn *conn = ctx;
-    struct env_posix *posix = conn->posix;
+    struct env_conn *conn = container_of(watched, struct env_conn, watched);
     ssize_t got;
 
-    (void)what;
     env_posix_event(posix);
     if (posix->scratch == NULL)
         posix->scratch = mem_alloc(SCRATCH_BYTES);
@@ -324,7 +315,7 @@ static void conn_readable(evutil_socket_t fd, short what, void *ctx)
         return;
     }
     do
-        got = recv(fd, posix->scratch, SCRATCH_BYTES, 0);
+        got = recv(watched->fd, posix->scratch, SCRATCH_BYTES, 0);
     while (got < 0 && errno == EINTR);
     if (got > 0)
         conn->events->received(conn->ctx, bytes_of(posix->scratch, (size_t)got));
@@ -337,12 +328,7 @@ void posix_conn_pause(struct env_conn *conn, bool paused)
     if (conn->paused == paused)
         return;
     conn->paused = paused;
-    if (conn->state != CONN_OPEN || conn->events == NULL)
-        return;
-    if (paused)
-        event_del(&conn->read_event);
-    else if (event_add(&conn->read_event, NULL) != 0)
-        conn_break(conn, ERROR_OUT_OF_MEMORY);
+    watch_again(conn);
 }
 
 /* ---- the beginning of a connection ---- */
@@ -359,11 +345,9 @@ static struct env_conn *conn_create(struct env_posix *posix, int fd, enum conn_s
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     conn->posix = posix;
-    conn->fd = fd;
+    conn->watched = (struct watched){.fd = fd, .readable = conn_readable, .writable = conn_writable};
     conn->state = state;
     conn->tail = &conn->first;
-    event_assign(&conn->read_event, posix->base, fd, EV_READ | EV_PERSIST, conn_readable, conn);
-    event_assign(&conn->write_event, posix->base, fd, EV_WRITE | EV_PERSIST, conn_writable, conn);
     list_push_back(&posix->conns, &conn->link);
     return conn;
 }
@@ -386,8 +370,7 @@ int posix_connect(struct env *env, struct address to, const struct env_conn_even
         conn_free(conn);
         return ERROR_CONNECTION_FAILED;
     }
-    conn->writing = true;
-    if (event_add(&conn->write_event, NULL) != 0) {
+    if (posix_watch(conn->posix, &conn->watched, EPOLLOUT) != 0) {
         conn_free(conn);
         return ERROR_OUT_OF_MEMORY;
     }
@@ -400,8 +383,7 @@ void posix_conn_adopt(struct env_conn *conn, const struct env_conn_events *event
     assert(conn->events == NULL);
     conn->events = events;
     conn->ctx = ctx;
-    if (!conn->paused && event_add(&conn->read_event, NULL) != 0)
-        conn_break(conn, ERROR_OUT_OF_MEMORY);
+    watch_again(conn);
 }
 
 /* ---- listeners ---- */
@@ -410,7 +392,7 @@ static void accept_again(struct env_timer *timer)
 {
     struct env_listener *listener = container_of(timer, struct env_listener, pause);
 
-    if (event_add(&listener->event, NULL) != 0)
+    if (posix_watch(listener->posix, &listener->watched, EPOLLIN) != 0)
         env_timer_start(&listener->posix->env, timer, listener->posix->env.turn_us + ACCEPT_PAUSE_US);
 }
 
@@ -419,7 +401,7 @@ static void accept_pause(struct env_listener *listener, int error)
 {
     struct env *env = &listener->posix->env;
 
-    event_del(&listener->event);
+    (void)posix_watch(listener->posix, &listener->watched, 0);
     listener->pause.fire = accept_again;
     env_timer_start(env, &listener->pause, env->turn_us + ACCEPT_PAUSE_US);
     TRACE(env, SEVERITY_WARN_ALWAYS, "AcceptFailed", {"Errno", trace_int(error)});
@@ -431,7 +413,7 @@ static bool accept_one(struct env_listener *listener)
     struct env_posix *posix = listener->posix;
     struct sockaddr_in peer;
     socklen_t len = sizeof(peer);
-    int fd = accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(listener->watched.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -447,12 +429,10 @@ static bool accept_one(struct env_listener *listener)
     return true;
 }
 
-static void listener_readable(evutil_socket_t fd, short what, void *ctx)
+static void listener_readable(struct env_posix *posix, struct watched *watched)
 {
-    struct env_listener *listener = ctx;
-    struct env_posix *posix = listener->posix;
+    struct env_listener *listener = container_of(watched, struct env_listener, watched);
 
-    (void)fd, (void)what;
     env_posix_event(posix);
     posix->accepting_listener = listener;
     for (int i = 0; i < ACCEPTS_MAX && posix->accepting_listener != NULL; i++)
@@ -497,12 +477,11 @@ int posix_listen(struct env *env, struct address at, const struct env_listener_e
         return ERROR_OUT_OF_MEMORY;
     }
     listener->posix = posix;
-    listener->fd = fd;
+    listener->watched = (struct watched){.fd = fd, .readable = listener_readable};
     listener->events = events;
     listener->ctx = ctx;
     list_push_back(&posix->listeners, &listener->link);
-    event_assign(&listener->event, posix->base, fd, EV_READ | EV_PERSIST, listener_readable, listener);
-    if (event_add(&listener->event, NULL) != 0) {
+    if (posix_watch(listener->posix, &listener->watched, EPOLLIN) != 0) {
         posix_listener_close(listener);
         return ERROR_BIND_FAILED;
     }
@@ -515,8 +494,8 @@ void posix_listener_close(struct env_listener *listener)
     if (listener->posix->accepting_listener == listener)
         listener->posix->accepting_listener = NULL;
     env_timer_cancel(&listener->posix->env, &listener->pause);
-    event_del(&listener->event);
-    close(listener->fd);
+    (void)posix_watch(listener->posix, &listener->watched, 0);
+    close(listener->watched.fd);
     list_remove(&listener->link);
     mem_free(listener);
 }

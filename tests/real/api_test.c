@@ -187,6 +187,33 @@ static void blocking_in_a_callback_gives_2026(void)
     sem_destroy(&heard.posted);
 }
 
+static void no_callback_runs_on_a_thread_that_waits(void)
+{
+    int put_off = 0;
+
+    for (int i = 0; i < 300; i++) {
+        struct heard heard = {.txn = begin()};
+        struct quoin_future *called, *waited;
+        bool at_once;
+
+        sem_init(&heard.posted, 0, 0);
+        (void)read_version(heard.txn);
+        called = ask(heard.txn, "api/called");
+        waited = ask(heard.txn, "api/waited");
+        CHECK_EQ(quoin_future_set_callback(called, hear, &heard), 0);
+        at_once = heard.times == 1 && pthread_equal(heard.thread, pthread_self()); /* it was ready */
+        CHECK_EQ(quoin_future_block_until_ready(waited), 0);
+        sem_wait(&heard.posted);
+        CHECK(at_once || !pthread_equal(heard.thread, pthread_self()));
+        put_off += !at_once;
+        quoin_future_destroy(called);
+        quoin_future_destroy(waited);
+        quoin_transaction_destroy(heard.txn);
+        sem_destroy(&heard.posted);
+    }
+    CHECK(put_off > 0);
+}
+
 static void every_callback_fires_once(void)
 {
     enum { FUTURES = 2000 };
@@ -593,6 +620,7 @@ static const struct test tests[] = {
     TEST(a_callback_on_a_ready_future_fires_in_the_calling_thread),
     TEST(blocking_in_a_callback_gives_2026),
     TEST(every_callback_fires_once),
+    TEST(no_callback_runs_on_a_thread_that_waits),
     TEST(cancelling_gives_1101_or_1025),
     TEST(getters_say_what_is_missing),
     TEST(a_future_may_be_destroyed_at_any_moment),

@@ -218,7 +218,7 @@ static void futex_wake(_Atomic uint32_t *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-void future_publish(struct quoin_future *future)
+bool future_publish(struct quoin_future *future)
 {
     uint32_t word = atomic_load_explicit(&future->word, memory_order_acquire);
 
@@ -227,8 +227,7 @@ void future_publish(struct quoin_future *future)
         ;
     if ((word & FUTURE_SLEEPERS) != 0)
         futex_wake(&future->word);
-    if ((word & FUTURE_CALLBACK) != 0)
-        future->callback(future, future->callback_context);
+    return (word & FUTURE_CALLBACK) != 0;
 }
 
 void future_complete(struct quoin_future *future, int error)
@@ -250,20 +249,29 @@ bool quoin_future_is_ready(struct quoin_future *future)
     return future == NULL || is_done(future);
 }
 
-quoin_error quoin_future_block_until_ready(struct quoin_future *future)
+static void sleep_until_done(struct quoin_future *future)
 {
-    uint32_t word;
+    uint32_t word = atomic_fetch_add_explicit(&future->word, 1, memory_order_acq_rel) + 1;
 
-    if (future == NULL || is_done(future))
-        return 0;
-    if (network_is_this_thread(future->network))
-        return ERROR_BLOCKED_FROM_NETWORK_THREAD;
-    word = atomic_fetch_add_explicit(&future->word, 1, memory_order_acq_rel) + 1;
     while ((word & FUTURE_DONE) == 0) {
         syscall(SYS_futex, &future->word, FUTEX_WAIT_PRIVATE, word, NULL, NULL, 0);
         word = atomic_load_explicit(&future->word, memory_order_acquire);
     }
     atomic_fetch_sub_explicit(&future->word, 1, memory_order_relaxed);
+}
+
+quoin_error quoin_future_block_until_ready(struct quoin_future *future)
+{
+    struct quoin_network *network;
+
+    if (future == NULL || is_done(future))
+        return 0;
+    network = future->network;
+    if (network_is_this_thread(network))
+        return ERROR_BLOCKED_FROM_NETWORK_THREAD;
+    network_wait_begin(network, future);
+    sleep_until_done(future);
+    network_wait_end(network);
     return 0;
 }
 

@@ -159,6 +159,10 @@ int network_end(void); /* any thread; also before the loop began */
 bool network_is_over(void);
 /* Network thread: the future is done; who waits is woken, and its callback runs, when the turn ends. Drops a reference. */
 void network_completed(struct quoin_network *network, struct quoin_future *future);
+/* Around a thread's wait for a future. A thread that waits alone does the network thread's work while that one sleeps, until the
+ * future is ready; it need not be when network_wait_begin returns. */
+void network_wait_begin(struct quoin_network *network, struct quoin_future *future);
+void network_wait_end(struct quoin_network *network);
 
 /* ---- futures (quoin_future.c) ---- */
 
@@ -193,8 +197,8 @@ struct quoin_future *future_finished(struct quoin_future *future, int error);
 struct quoin_future *future_of_object(void *object, void (*destroy)(void *object));
 /* Its object, borrowed from it; else errors as a getter's. */
 int future_object(struct quoin_future *future, void **ret_object);
-/* Publishes it: wakes and calls. Network thread. */
-void future_publish(struct quoin_future *future);
+/* Publishes it, and wakes who sleeps on it. True: its callback is to be called. */
+bool future_publish(struct quoin_future *future);
 /* Network thread: it is done with `error`, unless it was already on its way. */
 void future_complete(struct quoin_future *future, int error);
 /* Network thread: completes the versionstamps of `incarnation` (or, with `others`, of all other ones). */

@@ -2,7 +2,10 @@
  *
  * Work comes through a stack of submissions that any thread pushes to with one compare-and-swap; a drain takes all of it with
  * one exchange and turns it round. The eventfd is written only when the thread sleeps (env_posix_wake). What a turn completes is
- * published at its end, after all its replies were parsed. */
+ * published at its end, after all its replies were parsed.
+ *
+ * A thread that waits for a future, alone, runs the loop's turns itself while the network thread sleeps (env_posix_help). Callbacks are
+ * called on the network thread alone: what a helper's turn completes is put off until that one runs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,8 +29,10 @@ struct quoin_network {
     pthread_mutex_t driving; /* a borrowed thread is not always there: who calls then does the work itself */
     _Atomic bool running, over;
     _Atomic(struct submission *) submitted;
-    struct quoin_future *completed, **completed_tail; /* the thread's */
+    struct quoin_future *completed, **completed_tail; /* the loop's, like the next */
+    struct quoin_future *calling, **calling_tail;     /* completed on a helper's thread: their callbacks are to be called on ours */
     struct ready publish;
+    _Atomic uint32_t waiting; /* threads that wait for a future */
     uint32_t databases;      /* the thread's */
     struct client_hosts hosts;    /* clusters in this process; the thread's */
     _Atomic uint32_t hosts_gone; /* a futex: changes when one of them is gone, or nobody will see to them any more */
@@ -38,6 +43,83 @@ struct quoin_network {
 static pthread_mutex_t network_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct quoin_network *) the_network;
 static __thread char open_why[512];
+
+/* ---- completions ---- */
+
+static struct quoin_future *take_list(struct quoin_future **first, struct quoin_future ***tail)
+{
+    struct quoin_future *future = *first;
+
+    *first = NULL;
+    *tail = first;
+    return future;
+}
+
+static void append(struct quoin_future *future, struct quoin_future ***tail)
+{
+    future->next = NULL;
+    **tail = future;
+    *tail = &future->next;
+}
+
+/* A callback may complete others: they are of another turn. */
+static void call_back(struct quoin_network *network)
+{
+    struct quoin_future *future = take_list(&network->calling, &network->calling_tail);
+
+    while (future != NULL) {
+        struct quoin_future *next = future->next;
+
+        future->callback(future, future->callback_context);
+        future_unref(future);
+        future = next;
+    }
+}
+
+static void publish(struct ready *ready)
+{
+    struct quoin_network *network = container_of(ready, struct quoin_network, publish);
+    struct quoin_future *future = take_list(&network->completed, &network->completed_tail);
+
+    while (future != NULL) {
+        struct quoin_future *next = future->next;
+
+        if (future_publish(future))
+            append(future, &network->calling_tail);
+        else
+            future_unref(future);
+        future = next;
+    }
+    if (network->calling == NULL)
+        return;
+    if (network_is_this_thread(network))
+        call_back(network);
+    else
+        env_posix_refuse_help(network->env);
+}
+
+void network_completed(struct quoin_network *network, struct quoin_future *future)
+{
+    append(future, &network->completed_tail);
+    env_turn_end(network->env, &network->publish);
+}
+
+static bool is_ready(void *future)
+{
+    return quoin_future_is_ready(future);
+}
+
+/* A crowd leaves the work to the network thread: one turn of it wakes many, and nobody passes the loop on. */
+void network_wait_begin(struct quoin_network *network, struct quoin_future *future)
+{
+    if (atomic_fetch_add_explicit(&network->waiting, 1, memory_order_relaxed) == 0)
+        env_posix_help(network->env, is_ready, future);
+}
+
+void network_wait_end(struct quoin_network *network)
+{
+    atomic_fetch_sub_explicit(&network->waiting, 1, memory_order_relaxed);
+}
 
 /* ---- submissions ---- */
 
@@ -57,6 +139,8 @@ static bool drain(void *ctx)
     struct quoin_network *network = ctx;
     struct submission *newest, *oldest = NULL;
 
+    if (network->calling != NULL && network_is_this_thread(network))
+        call_back(network);
     if (atomic_load_explicit(&network->submitted, memory_order_relaxed) == NULL)
         return false;
     newest = atomic_exchange_explicit(&network->submitted, NULL, memory_order_acquire);
@@ -109,32 +193,6 @@ void network_run(struct quoin_network *network, struct network_call *call)
         return;
     while (atomic_load_explicit(&call->done, memory_order_acquire) == 0)
         syscall(SYS_futex, &call->done, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-}
-
-/* ---- completions ---- */
-
-static void publish(struct ready *ready)
-{
-    struct quoin_network *network = container_of(ready, struct quoin_network, publish);
-    struct quoin_future *future = network->completed;
-
-    network->completed = NULL;
-    network->completed_tail = &network->completed;
-    while (future != NULL) {
-        struct quoin_future *next = future->next;
-
-        future_publish(future);
-        future_unref(future);
-        future = next;
-    }
-}
-
-void network_completed(struct quoin_network *network, struct quoin_future *future)
-{
-    future->next = NULL;
-    *network->completed_tail = future;
-    network->completed_tail = &future->next;
-    env_turn_end(network->env, &network->publish);
 }
 
 /* ---- life ---- */
@@ -208,6 +266,7 @@ static int make_network(bool borrowed, struct quoin_network **ret_network)
     if (network == NULL)
         return ERROR_OUT_OF_MEMORY;
     network->completed_tail = &network->completed;
+    network->calling_tail = &network->calling;
     network->publish.run = publish;
     list_init(&network->hosts.open);
     network->hosts.gone = host_gone;

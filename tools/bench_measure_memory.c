@@ -34,10 +34,11 @@ static void give_back(void)
         malloc_trim(0);
 }
 
-/* 0 if there is no such process. */
+/* Its own pages: not those of files that it has mapped. A storage server's store is such a file, and whatever else was written keeps
+ * touching more of it for seconds after. 0 if there is no such process. */
 static double resident(int pid)
 {
-    unsigned long long pages = 0;
+    unsigned long long pages = 0, of_files = 0;
     char path[64];
     FILE *file;
 
@@ -45,10 +46,10 @@ static double resident(int pid)
     file = fopen(path, "re");
     if (file == NULL)
         return 0;
-    if (fscanf(file, "%*u %llu", &pages) != 1)
-        pages = 0;
+    if (fscanf(file, "%*u %llu %llu", &pages, &of_files) != 2 || of_files > pages)
+        pages = of_files = 0;
     fclose(file);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+    return (double)(pages - of_files) * (double)sysconf(_SC_PAGESIZE);
 }
 
 static double own_bytes(void)

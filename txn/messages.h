@@ -138,10 +138,15 @@ SCHEMA_DECLARE(get_workers)
 #define FIELDS_get_workers_reply(F, S, A, L) A(worker_interface, workers)
 SCHEMA_DECLARE(get_workers_reply)
 
-/* Status: the whole document in FoundationDB's JSON schema. */
+#define FIELDS_metric(F, S, A, L) F(bytes, name) F(i64, value)
+SCHEMA_DECLARE(metric)
+#define FIELDS_role_status(F, S, A, L) F(u32, kind) F(u64, id) F(u64, epoch) A(metric, metrics)
+SCHEMA_DECLARE(role_status)
+/* Status: the whole document in FoundationDB's JSON schema. health: of storage servers, logs and the ratekeeper, the numbers that
+ * metrics/health/ shows, for a client that reads no JSON. */
 #define FIELDS_get_status(F, S, A, L) F(u32, unused)
 SCHEMA_DECLARE(get_status)
-#define FIELDS_get_status_reply(F, S, A, L) F(bytes, json)
+#define FIELDS_get_status_reply(F, S, A, L) F(bytes, json) A(role_status, health)
 SCHEMA_DECLARE(get_status_reply)
 
 /* A storage server has made `version` durable; sent while old generations live. */
@@ -177,10 +182,6 @@ SCHEMA_DECLARE(init_data_distributor)
 SCHEMA_DECLARE(init_ratekeeper)
 
 /* One number of a role, for status: name in FoundationDB's words. */
-#define FIELDS_metric(F, S, A, L) F(bytes, name) F(i64, value)
-SCHEMA_DECLARE(metric)
-#define FIELDS_role_status(F, S, A, L) F(u32, kind) F(u64, id) F(u64, epoch) A(metric, metrics)
-SCHEMA_DECLARE(role_status)
 #define FIELDS_get_worker_status(F, S, A, L) F(u32, unused)
 SCHEMA_DECLARE(get_worker_status)
 #define FIELDS_get_worker_status_reply(F, S, A, L) A(metric, metrics) A(role_status, roles)

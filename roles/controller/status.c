@@ -115,6 +115,7 @@ static enum op_result run_collect(struct op *op)
         message_unref(reply);
         return op_finish(op, ERROR_OUT_OF_MEMORY);
     }
+    status_health(&input, &reply->arena, m);
     rpc_reply(status->request, reply);
     status->request = NULL;
     return op_finish(op, 0);

@@ -29,6 +29,9 @@ struct status_input {
 /* FoundationDB's "cluster" object as text; in the arena. Bytes of length 0 if there is no memory for it. */
 struct bytes status_json(const struct status_input *input, struct arena *arena);
 
+/* Fills reply->health. */
+void status_health(const struct status_input *input, struct arena *arena, struct get_status_reply *reply);
+
 /* ---- between the files ---- */
 
 /* A number of all roles of a kind that answered, added up. */

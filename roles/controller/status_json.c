@@ -701,6 +701,56 @@ static json_t *cluster_of(const struct status_input *input)
     return cluster;
 }
 
+/* ---- what a client shows without reading the document ---- */
+
+static bool is_of_health(const struct role_status *role, struct bytes name)
+{
+    static const char *const storage[] = {"durability_lag_versions", "window_bytes", "kvstore_used_bytes", "kvstore_available_bytes", NULL};
+    static const char *const logs[] = {"queue_length_bytes", NULL};
+    static const char *const keeper[] = {"transactions_per_second_limit", "batch_transactions_per_second_limit", "worst_queue_bytes_storage_server",
+                                         "worst_queue_bytes_log_server", "worst_durability_lag_versions", NULL};
+    const char *const *names = role->kind == ROLE_STORAGE ? storage : role->kind == ROLE_LOG ? logs : keeper;
+
+    for (; *names != NULL; names++)
+        if (bytes_equal(name, bytes_of_string(*names)))
+            return true;
+    return false;
+}
+
+static bool take_health(const struct role_status *role, struct arena *arena, struct role_status *ret)
+{
+    *ret = (struct role_status){.kind = role->kind, .id = role->id, .epoch = role->epoch};
+    ret->metrics = arena_zalloc(arena, (role->metrics_count + 1) * sizeof(*ret->metrics));
+    for (uint32_t i = 0; ret->metrics != NULL && i < role->metrics_count; i++) {
+        struct metric *metric = &ret->metrics[ret->metrics_count];
+
+        if (!is_of_health(role, role->metrics[i].name))
+            continue;
+        if (arena_copy(arena, role->metrics[i].name, &metric->name) != 0)
+            return false;
+        metric->value = role->metrics[i].value;
+        ret->metrics_count++;
+    }
+    return ret->metrics != NULL;
+}
+
+void status_health(const struct status_input *input, struct arena *arena, struct get_status_reply *reply)
+{
+    uint32_t count = 0;
+
+    for (uint32_t p = 0; p < input->process_count; p++)
+        count += input->processes[p].reply == NULL ? 0 : input->processes[p].reply->roles_count;
+    reply->health = arena_zalloc(arena, (count + 1) * sizeof(*reply->health));
+    for (uint32_t p = 0; reply->health != NULL && p < input->process_count; p++)
+        for (uint32_t r = 0; input->processes[p].reply != NULL && r < input->processes[p].reply->roles_count; r++) {
+            const struct role_status *role = &input->processes[p].reply->roles[r];
+
+            if ((role->kind == ROLE_STORAGE || role->kind == ROLE_LOG || role->kind == ROLE_RATEKEEPER) &&
+                take_health(role, arena, &reply->health[reply->health_count]))
+                reply->health_count++;
+        }
+}
+
 struct bytes status_json(const struct status_input *input, struct arena *arena)
 {
     json_t *cluster = cluster_of(input);

@@ -668,7 +668,7 @@ int main(int argc, char **argv)
     version_at_start = read_version(txn);
     clock_gettime(CLOCK_MONOTONIC, &started);
     quoin_transaction_destroy(txn);
-    count = run_all(tests, argv[2]) + run_all(data_tests, argv[2]) + run_all(more_tests, argv[2]) +
+    count = run_all(tests, argv[2]) + run_all(data_tests, argv[2]) + run_all(more_tests, argv[2]) + run_all(special_tests, argv[2]) +
             run_all(watch_tests, argv[2]);
     running = "end";
     quoin_database_destroy(db);

@@ -42,4 +42,4 @@ struct test {
     void (*run)(void);
 };
 #define TEST(name) {#name, name}
-extern const struct test data_tests[], more_tests[], watch_tests[]; /* each in a file of its own; each ends with an empty one */
+extern const struct test data_tests[], more_tests[], special_tests[], watch_tests[]; /* each in a file of its own; each ends with an empty one */

@@ -353,6 +353,8 @@ static enum op_result status_answered(struct op *op)
     if (error == 0) {
         status->json.len = 0;
         error = bytes_buffer_append(&status->json, MESSAGE_BODY(get_status_reply, status->rpc.reply)->json);
+        message_unref(status->reply);
+        status->reply = message_ref(status->rpc.reply);
     } else if (client_error_is_transport(error)) {
         wait_timer_start(&status->timer, op, ADMIN_PAUSE_US);
         return op_wait(op, STATUS_FIND);
@@ -393,6 +395,8 @@ void client_status_done(struct client_status *status)
 {
     client_call_cancel(&status->call);
     bytes_buffer_done(&status->json);
+    message_unref(status->reply);
+    status->reply = NULL;
 }
 
 /* ---- reboot ---- */

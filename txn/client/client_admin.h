@@ -35,6 +35,7 @@ void client_configure_start(struct client_configure *configure, struct op *op, s
 struct client_status {
     struct client_call call; /* first */
     struct bytes_buffer json; /* owned; client_status_done() */
+    struct message *reply;    /* shared; what it came in, after success */
     struct client *client;
     struct op op;
     struct rpc_call rpc;

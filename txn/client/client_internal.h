@@ -323,7 +323,9 @@ struct transaction {
     struct ryw ryw;
     struct bytes_buffer mutations, read_conflicts, write_conflicts;
     struct bytes_buffer special_table, special_error; /* special_write.c: what was written; why it was refused, as JSON */
+    uint64_t trace_id, trace_token; /* special_settings.c; drawn when they are first asked for */
     uint64_t size;
+    bool trace_id_set, trace_token_wanted;
     bool no_write_conflict_next, ryw_off, system_write, system_read, raw_access, lock_aware, read_lock_aware, causal_write_risky,
         include_port, special_relaxed, special_writes, special_system, use_grv_cache, has_identifier;
     bool touched; /* it has read or written */

@@ -43,6 +43,18 @@ static int add_item(struct transaction_query *query, struct bytes item)
     return 0;
 }
 
+static int add_shard(struct transaction_query *query, struct bytes begin, int64_t bytes)
+{
+    int error = add_item(query, begin);
+    int64_t *sizes = error != 0 ? NULL : mem_realloc(query->sizes, query->capacity * sizeof(*sizes));
+
+    if (sizes == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    query->sizes = sizes;
+    query->sizes[query->count - 1] = bytes;
+    return 0;
+}
+
 static bool is_full(const struct transaction_query *query)
 {
     return query->limit != 0 && query->count >= query->limit;
@@ -135,24 +147,45 @@ static enum op_result later(struct op *op)
     return op_wait(op, PAUSED);
 }
 
+static struct message *metrics_question(const struct transaction_query *query)
+{
+    struct message *message;
+    struct get_range_metrics *body = MESSAGE_NEW(get_range_metrics, &message);
+
+    if (body == NULL || arena_copy(&message->arena, query->at, &body->begin) != 0 ||
+        arena_copy(&message->arena, query->piece_end, &body->end) != 0) {
+        message_unref(message);
+        return NULL;
+    }
+    body->chunk = query->kind == QUERY_SPLITS ? query->chunk : 0;
+    body->carried = query->carried;
+    return message;
+}
+
+static struct message *shards_question(const struct transaction_query *query)
+{
+    struct message *message;
+    struct get_shard_loads *body = MESSAGE_NEW(get_shard_loads, &message);
+
+    if (body == NULL || arena_copy(&message->arena, query->at, &body->begin) != 0) {
+        message_unref(message);
+        return NULL;
+    }
+    return message;
+}
+
 static enum op_result ask(struct op *op)
 {
     struct transaction_query *query = query_of(op);
     struct client *client = query->txn->client;
     struct message *message;
-    struct get_range_metrics *body;
 
     if (query->server == NULL)
         return later(op);
     query->server->refs++;
-    body = MESSAGE_NEW(get_range_metrics, &message);
-    if (body == NULL || arena_copy(&message->arena, query->at, &body->begin) != 0 ||
-        arena_copy(&message->arena, query->piece_end, &body->end) != 0) {
-        message_unref(message);
+    message = query->kind == QUERY_SHARDS ? shards_question(query) : metrics_question(query);
+    if (message == NULL)
         return op_finish(op, ERROR_OUT_OF_MEMORY);
-    }
-    body->chunk = query->kind == QUERY_SPLITS ? query->chunk : 0;
-    body->carried = query->carried;
     rpc_call_start(&query->rpc, op, client->rpc, &query->server->endpoint, message, client->env->knobs.client_request_timeout_us);
     return op_wait(op, ANSWERED);
 }
@@ -193,6 +226,32 @@ static int take(struct transaction_query *query, const struct get_range_metrics_
     return error != 0 ? error : arena_copy(&query->arena, reply->through, &query->at);
 }
 
+/* What the server holds from `at` on, as long as one shard begins where the other ends; it need not hold the next one. */
+static int take_shards(struct transaction_query *query, const struct shard_loads *reply)
+{
+    int error = 0;
+    bool any = false;
+
+    for (uint32_t i = 0; i < reply->shards_count && error == 0 && !is_full(query); i++) {
+        const struct shard_load *shard = &reply->shards[i];
+        struct bytes begin = bytes_max(shard->begin, query->begin);
+
+        if (bytes_compare(shard->end, query->at) <= 0)
+            continue;
+        if (shard->bytes < 0 || bytes_compare(shard->begin, shard->end) >= 0)
+            return ERROR_BROKEN_PROMISE;
+        if (bytes_compare(begin, query->at) > 0 || bytes_compare(query->at, query->end) >= 0)
+            break;
+        any = true;
+        error = add_shard(query, begin, shard->bytes);
+        if (error == 0)
+            error = arena_copy(&query->arena, bytes_min(shard->end, KEY_SYSTEM_BEGIN), &query->at);
+    }
+    query->delay_us = 0;
+    query->tried = 0;
+    return error != 0 || any ? error : ERROR_WRONG_SHARD_SERVER;
+}
+
 static enum op_result answered(struct op *op)
 {
     struct transaction_query *query = query_of(op);
@@ -205,7 +264,8 @@ static enum op_result answered(struct op *op)
         server_failed(client, query->server, client->env->turn_us - query->rpc.started_us);
     leave_server(query);
     if (error == 0)
-        error = take(query, MESSAGE_BODY(get_range_metrics_reply, query->rpc.reply));
+        error = query->kind == QUERY_SHARDS ? take_shards(query, MESSAGE_BODY(shard_loads, query->rpc.reply))
+                                            : take(query, MESSAGE_BODY(get_range_metrics_reply, query->rpc.reply));
     rpc_call_clear(&query->rpc);
     if (error == 0)
         return op_move(op, LOCATE);
@@ -325,6 +385,8 @@ void transaction_query_done(struct transaction_query *query)
     client_call_cancel(&query->call);
     arena_done(&query->arena);
     mem_free(query->items);
+    mem_free(query->sizes);
     query->items = NULL;
+    query->sizes = NULL;
     query->capacity = query->count = 0;
 }

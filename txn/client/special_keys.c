@@ -1,10 +1,11 @@
 /* Problem: keys that no server has, in ranges and with selectors.
  *
- *   STATUS -> WORKERS -> ASKED -> COLLECT        (each of the first three only if a part that is read needs it)
- *                                  ^___|  a part that is made of keys of the system reads them first
+ *   STATUS -> COLLECT      (the first only if a part that is read needs it)
+ *              ^___|  each part that is met first fetches what it is made of (special_fetch.c), and then makes its pairs
  *
  * All pairs of the parts that a read meets are made, what the transaction itself wrote comes on top, and the selectors count in
- * them: they are few. What comes from the cluster is waited for a few seconds; status then says what the client knows without it. */
+ * them: they are few. A selector that counts on makes the whole module be met. The status is waited for a few seconds; it then says
+ * what the client knows without it. */
 #include "txn/client/special_keys.h"
 
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include "txn/client/client_internal.h"
 
 enum { STATUS_US_MAX = 5000000 };
-enum { STATUS, WORKERS, ASKED, COLLECT, SPECIAL_STAGES };
+enum { STATUS, COLLECT, SPECIAL_STAGES };
 
 /* ---- which module, which part ---- */
 
@@ -49,14 +50,34 @@ static const struct special_span *find_module(struct bytes key)
     return NULL;
 }
 
+struct bytes special_rest(const struct special_part *part, struct bytes key)
+{
+    size_t prefix = 2 + strlen(part->span.begin);
+
+    return key.len < prefix ? bytes_none() : bytes_of(key.ptr + prefix, key.len - prefix);
+}
+
+/* Whether the two modules are one, or the first may be anything. */
+static bool in_module_of(const struct special_span *span, struct bytes key)
+{
+    const struct special_span *module = find_module(key);
+    struct bytes begin = bytes_of_string(span->begin), low;
+
+    if (module == NULL)
+        return false;
+    low = bytes_of_string(module->begin);
+    return module->end == NULL ? bytes_equal(begin, low)
+                               : bytes_compare(begin, low) >= 0 && bytes_compare(begin, bytes_of_string(module->end)) < 0;
+}
+
 static bool is_met(const struct special_read *read, const struct special_span *span)
 {
     struct bytes low = without_prefix(read->begin.key), high = without_prefix(read->end.key);
     struct bytes begin = bytes_of_string(span->begin);
 
-    if (special_span_has(span, read->begin.key) || special_span_has(span, read->end.key))
+    if (special_span_has(span, read->begin.key) || (bytes_compare(begin, low) >= 0 && bytes_compare(begin, high) < 0))
         return true;
-    return bytes_compare(begin, low) >= 0 && bytes_compare(begin, high) < 0;
+    return read->whole_module && (read->everywhere || in_module_of(span, read->begin.key));
 }
 
 /* ---- pairs ---- */
@@ -90,6 +111,11 @@ int special_add(struct special_read *read, const char *prefix, struct bytes rest
     if (rest.len > 0)
         memcpy(key + 2 + prefix_len, rest.ptr, rest.len);
     return add_pair(read, bytes_of(key, len), value);
+}
+
+int special_add_text(struct special_read *read, const char *prefix, const char *rest, const char *value)
+{
+    return special_add(read, prefix, bytes_of_string(rest), bytes_of_string(value));
 }
 
 static void remove_pairs(struct special_read *read, struct bytes begin, struct bytes end)
@@ -146,15 +172,29 @@ static uint32_t place_of(const struct special_read *read, const struct key_selec
     return place < 0 ? 0 : place > (int64_t)read->pair_count ? read->pair_count : (uint32_t)place;
 }
 
+/* Limits as in FoundationDB: the pair that reaches one is given. */
+static uint32_t within_limits(const struct special_read *read, uint32_t from, uint32_t count)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct client_pair *pair = &read->pairs[read->options.reverse ? from + count - 1 - i : from + i];
+
+        bytes += pair->key.len + pair->value.len;
+        if (i + 1 == read->options.limit || (read->options.bytes_limit != 0 && bytes >= read->options.bytes_limit))
+            return i + 1;
+    }
+    return count;
+}
+
 static void choose(struct special_read *read)
 {
-    uint32_t from = place_of(read, &read->begin), to = place_of(read, &read->end), limit = read->options.limit;
+    uint32_t from = place_of(read, &read->begin), to = place_of(read, &read->end), kept;
 
     read->first = from;
     read->count = to > from ? to - from : 0;
-    read->more = limit != 0 && read->count > limit;
-    if (!read->more)
-        limit = read->count;
+    kept = within_limits(read, from, read->count);
+    read->more = kept < read->count;
     if (read->options.reverse)
         for (uint32_t i = 0; i < read->count / 2; i++) {
             struct client_pair swapped = read->pairs[from + i];
@@ -162,7 +202,7 @@ static void choose(struct special_read *read)
             read->pairs[from + i] = read->pairs[to - 1 - i];
             read->pairs[to - 1 - i] = swapped;
         }
-    read->count = limit;
+    read->count = kept;
 }
 
 /* ---- stages ---- */
@@ -177,79 +217,68 @@ static enum op_result ask_status(struct op *op)
     struct special_read *read = read_of(op);
 
     if (!(read->needs & SPECIAL_NEEDS_STATUS))
-        return op_move(op, WORKERS);
+        return op_move(op, COLLECT);
     client_status_start(&read->status, op, read->txn->client);
     wait_timer_start(&read->timer, op, STATUS_US_MAX);
-    return op_wait(op, WORKERS);
-}
-
-static enum op_result find_controller(struct op *op)
-{
-    struct special_read *read = read_of(op);
-
-    if (!(read->needs & SPECIAL_NEEDS_WORKERS))
-        return op_move(op, COLLECT);
-    client_wait_controller(&read->controller, op, read->txn->client);
-    return op_wait(op, ASKED);
-}
-
-static enum op_result ask_workers(struct op *op)
-{
-    struct special_read *read = read_of(op);
-    struct client *client = read->txn->client;
-    struct endpoint to = {client->controller, ENDPOINT_CONTROLLER};
-    struct message *message;
-
-    if (read->controller.error != 0)
-        return op_finish(op, read->controller.error);
-    if (client->controller.port == 0)
-        return op_move(op, WORKERS);
-    if (MESSAGE_NEW(get_workers, &message) == NULL)
-        return op_finish(op, ERROR_OUT_OF_MEMORY);
-    rpc_call_start(&read->rpc, op, client->rpc, &to, message, client->env->knobs.client_request_timeout_us);
     return op_wait(op, COLLECT);
 }
 
-/* The keys of the system that a part is made of, at the transaction's version. */
-static int read_system(struct special_read *read, const struct special_part *part)
+/* The shards between the ends of what is read of the part. */
+static int ask_shards(struct special_read *read, const struct special_part *part)
 {
-    struct transaction_range_options options = {.system = true};
+    struct transaction_query *query = &read->shards;
+    struct bytes begin = bytes_none(), end = KEY_SYSTEM_BEGIN;
 
-    if (special_system_prepare(&read->system, read->txn, part, &options) != 0)
-        return read->system.call.error;
-    if (read->system.incarnation != read->incarnation) /* a reset that is not synced yet; this op can't be ended while it runs */
+    if (!read->whole_module && special_span_has(&part->span, read->begin.key))
+        begin = special_rest(part, read->begin.key);
+    if (!read->whole_module && special_span_has(&part->span, read->end.key))
+        end = bytes_min(end, special_rest(part, read->end.key));
+    query->kind = QUERY_SHARDS;
+    query->limit = read->options.reverse || read->whole_module || read->options.limit == 0 ? 0 : read->options.limit + 2;
+    if (transaction_query_prepare(query, read->txn, bytes_min(begin, end), end))
+        return query->call.error;
+    if (query->incarnation != read->incarnation)
         return ERROR_TRANSACTION_CANCELLED;
-    read->system_asked = true;
-    transaction_range_submit(&read->system, &read->op);
+    read->shards_asked = true;
+    transaction_query_submit(query, &read->op);
     return 0;
+}
+
+/* *ret_waits: the part's turn is not over. */
+static int collect_part(struct special_read *read, const struct special_part *part, bool *ret_waits)
+{
+    int error = special_fetch_go(&read->fetch, read->txn, read->incarnation, &part->to_collect, &read->op, ret_waits);
+
+    if (error != 0 || *ret_waits)
+        return error;
+    if (part->to_collect.what & SPECIAL_NEEDS_SHARDS && !read->shards_asked) {
+        *ret_waits = true;
+        return ask_shards(read, part);
+    }
+    if (read->shards_asked)
+        error = read->shards.call.error;
+    read->shards_asked = false;
+    if (error == 0)
+        error = part->collect(read, part);
+    special_fetch_next(&read->fetch);
+    return error;
 }
 
 static enum op_result collect(struct op *op)
 {
     struct special_read *read = read_of(op);
-    int error = read->needs & SPECIAL_NEEDS_WORKERS ? read->rpc.error : 0;
+    bool waits = false;
+    int error = 0;
 
-    if (error != 0) {
-        wait_timer_start(&read->timer, op, RETRY_DELAY_US_MAX);
-        return op_wait(op, WORKERS);
-    }
-    for (; special_parts[read->at].span.begin != NULL; read->at++) {
-        const struct special_part *part = &special_parts[read->at];
-
-        if (!is_met(read, &part->span))
+    for (; special_parts[read->at].span.begin != NULL && error == 0; read->at++) {
+        if (!is_met(read, &special_parts[read->at].span))
             continue;
-        if (part->system_begin.len > 0 && part->needs == 0 && !read->system_asked) {
-            error = read_system(read, part);
-            return error != 0 ? op_finish(op, error) : op_wait(op, COLLECT);
-        }
-        error = read->system_asked ? read->system.call.error : 0;
-        read->system_asked = false;
-        if (error == 0)
-            error = part->collect(read, part);
-        if (error != 0)
-            return op_finish(op, error);
+        error = collect_part(read, &special_parts[read->at], &waits);
+        if (error == 0 && waits)
+            return op_wait(op, COLLECT);
     }
-    error = lay_own_on_top(read);
+    if (error == 0)
+        error = lay_own_on_top(read);
     if (error != 0)
         return op_finish(op, error);
     if (read->pair_count > 0)
@@ -263,66 +292,89 @@ static void ended(struct op *op)
     struct special_read *read = read_of(op);
 
     client_status_done(&read->status);
-    client_call_cancel(&read->controller);
-    rpc_call_clear(&read->rpc);
-    transaction_range_done(&read->system);
+    special_fetch_done(&read->fetch);
+    transaction_query_done(&read->shards);
     list_remove(&read->link);
     if (read->call.under_way)
         client_call_end(&read->call, op->error);
 }
 
 static const struct op_stage stages[SPECIAL_STAGES] = {
-    [STATUS] = {"STATUS", ask_status, OP_STAGE(WORKERS)},
-    [WORKERS] = {"WORKERS", find_controller, OP_STAGE(ASKED) | OP_STAGE(COLLECT)},
-    [ASKED] = {"ASKED", ask_workers, OP_STAGE(WORKERS) | OP_STAGE(COLLECT)},
-    [COLLECT] = {"COLLECT", collect, OP_STAGE(WORKERS) | OP_STAGE(COLLECT)},
+    [STATUS] = {"STATUS", ask_status, OP_STAGE(COLLECT)},
+    [COLLECT] = {"COLLECT", collect, OP_STAGE(COLLECT)},
 };
 static const struct op_type special_type = {
     .name = "client_special", .stages = stages, .stage_count = SPECIAL_STAGES, .queue = READY_READ, .ended = ended};
 
 /* ---- start ---- */
 
-static int check_modules(struct special_read *read, bool relaxed)
+/* As in FoundationDB: a range ends in the module in which it begins, or just behind it. Between modules there is nothing. */
+static int check_modules(const struct special_read *read)
 {
     const struct special_span *begin = find_module(read->begin.key);
+    struct bytes low = without_prefix(read->begin.key), high = without_prefix(read->end.key);
 
-    for (const struct special_part *part = special_parts; part->span.begin != NULL; part++)
-        if (is_met(read, &part->span))
-            read->needs |= part->needs;
-    if (relaxed)
-        return 0;
-    if (begin == NULL)
-        return find_module(read->end.key) != NULL ? ERROR_SPECIAL_KEYS_CROSS_MODULE_READ : ERROR_SPECIAL_KEYS_NO_MODULE_FOUND;
-    return special_span_ends_at(begin, read->end.key) ? 0 : ERROR_SPECIAL_KEYS_CROSS_MODULE_READ;
+    if (begin != NULL)
+        return special_span_ends_at(begin, read->end.key) ? 0 : ERROR_SPECIAL_KEYS_CROSS_MODULE_READ;
+    for (const struct special_span *module = special_modules; module->begin != NULL; module++) {
+        struct bytes its = bytes_of_string(module->begin);
+
+        if (bytes_compare(its, low) >= 0 && bytes_compare(its, high) < 0)
+            return ERROR_SPECIAL_KEYS_CROSS_MODULE_READ;
+    }
+    return ERROR_SPECIAL_KEYS_NO_MODULE_FOUND;
+}
+
+/* Nothing is in it, whatever it is. */
+static bool is_inverted(const struct special_read *read)
+{
+    int order = bytes_compare(read->begin.key, read->end.key);
+
+    return read->begin.offset >= read->end.offset && (order > 0 || (order == 0 && read->begin.or_equal >= read->end.or_equal));
+}
+
+/* Under the lock. */
+static void gather_needs(struct special_read *read)
+{
+    for (const struct special_part *part = special_parts; part->span.begin != NULL; part++) {
+        if (!is_met(read, &part->span))
+            continue;
+        read->needs |= part->to_collect.what;
+        read->txn->read_lock_aware |= part->lock_aware;
+    }
 }
 
 bool special_read_prepare(struct special_read *read, struct transaction *txn, struct key_selector begin, struct key_selector end,
                           const struct transaction_range_options *options)
 {
-    bool relaxed;
     int error;
 
     read->txn = txn;
     read->options = *options;
     read->begin = begin;
     read->end = end;
+    read->whole_module = begin.offset != 1 || end.offset != 1;
     transaction_lock(txn);
     read->incarnation = transaction_incarnation(txn);
     error = txn->error; /* also after a commit: why it failed is asked then */
     if (error == ERROR_SPECIAL_KEYS_API_FAILURE && bytes_equal(begin.key, BYTES_LITERAL("\xff\xff/error_message")))
         error = 0;
-    relaxed = txn->special_relaxed;
+    read->everywhere = txn->special_relaxed;
     if (error == 0)
         error = arena_copy(&read->arena, bytes_buffer_bytes(&txn->special_table), &read->own);
+    if (error == 0)
+        gather_needs(read);
     transaction_unlock(txn);
     if (error == 0)
         error = arena_copy(&read->arena, begin.key, &read->begin.key);
     if (error == 0)
         error = arena_copy(&read->arena, end.key, &read->end.key);
-    if (error == 0)
-        error = check_modules(read, relaxed);
     read->call.error = error;
-    return error != 0;
+    if (error != 0 || is_inverted(read))
+        return true;
+    if (!read->everywhere)
+        read->call.error = check_modules(read);
+    return read->call.error != 0;
 }
 
 static void cancelled(struct client_call *call)

@@ -43,21 +43,6 @@ static int collect_status(struct special_read *read, const struct special_part *
     return error;
 }
 
-static int collect_tracing(struct special_read *read, const struct special_part *part)
-{
-    int error = special_add(read, part->span.begin, BYTES_LITERAL("token"), BYTES_LITERAL("0"));
-
-    return error != 0 ? error : special_add(read, part->span.begin, BYTES_LITERAL("transaction_id"), BYTES_LITERAL("0"));
-}
-
-/* What the transaction wrote there is what it reads there; there is no tracer to tell. */
-static int commit_tracing(struct special_commit *commit, const struct special_part *part)
-{
-    (void)commit;
-    (void)part;
-    return 0;
-}
-
 static int collect_error_message(struct special_read *read, const struct special_part *part)
 {
     struct transaction *txn = read->txn;
@@ -80,9 +65,8 @@ static int collect_lock(struct special_read *read, const struct special_part *pa
     char text[2 * LOCK_ID_BYTES + 1];
     struct bytes id;
 
-    if (read->system.pair_count == 0)
+    if (!special_fetched(&read->fetch, KEY_DB_LOCKED, &id))
         return 0;
-    id = read->system.pairs[0].value;
     if (id.len != LOCK_ID_BYTES)
         return special_add(read, part->span.begin, bytes_none(), id);
     for (size_t i = 0; i < id.len; i++)
@@ -109,29 +93,24 @@ static bool parse_lock_id(struct bytes text, uint8_t ret_id[LOCK_ID_BYTES])
 /* Locking writes all keys, so that a transaction which was under way conflicts. Locked with the same id: a repeat, which is done. */
 static int commit_lock(struct special_commit *commit, const struct special_part *part)
 {
-    bool locked = commit->system.pair_count > 0;
+    struct bytes value, present;
+    bool locked = special_fetched(&commit->fetch, KEY_DB_LOCKED, &present);
     uint8_t id[LOCK_ID_BYTES];
-    struct bytes value;
     int error;
 
     if (!special_written(commit->txn, part, &value))
         return locked ? special_system_clear(commit->txn, KEY_DB_LOCKED) : 0;
     if (!parse_lock_id(value, id))
-        return special_refuse(commit->txn, "lock", "Invalid UID: give 32 hexadecimal digits");
+        return special_refuse(commit->txn, part->command, "Invalid UID: give 32 hexadecimal digits");
     if (locked)
-        return bytes_equal(commit->system.pairs[0].value, bytes_of(id, sizeof(id))) ? 0 : ERROR_DATABASE_LOCKED;
+        return bytes_equal(present, bytes_of(id, sizeof(id))) ? 0 : ERROR_DATABASE_LOCKED;
     error = special_system_set(commit->txn, KEY_DB_LOCKED, bytes_of(id, sizeof(id)));
     return error != 0 ? error : conflict_range_append(&commit->txn->write_conflicts, bytes_none(), KEY_SYSTEM_BEGIN);
 }
 
-static const struct get_workers_reply *workers_of(const struct special_read *read)
-{
-    return read->rpc.error != 0 || read->rpc.reply == NULL ? NULL : MESSAGE_BODY(get_workers_reply, read->rpc.reply);
-}
-
 static int collect_workers(struct special_read *read, const struct special_part *part)
 {
-    const struct get_workers_reply *workers = workers_of(read);
+    const struct get_workers_reply *workers = special_fetched_workers(&read->fetch);
     char text[ADDRESS_TEXT_MAX];
     int error = 0;
 
@@ -140,22 +119,6 @@ static int collect_workers(struct special_read *read, const struct special_part 
 
         address_print((struct address){worker->address.ip, worker->address.port}, text);
         error = special_add(read, part->span.begin, bytes_of_string(text), bytes_of_string(text));
-    }
-    return error;
-}
-
-static int collect_classes(struct special_read *read, const struct special_part *part)
-{
-    const struct get_workers_reply *workers = workers_of(read);
-    char text[ADDRESS_TEXT_MAX + 32];
-    int error = 0;
-
-    for (uint32_t i = 0; workers != NULL && i < workers->workers_count && error == 0; i++) {
-        const struct worker_interface *worker = &workers->workers[i];
-
-        address_print((struct address){worker->address.ip, worker->address.port}, text);
-        error = special_add(read, part->span.begin, bytes_of_string(text),
-                         bytes_of_string(process_class_name((enum process_class)worker->process_class)));
     }
     return error;
 }
@@ -234,6 +197,13 @@ static int collect_transaction(struct special_read *read, const struct special_p
 
 /* ---- the tables ---- */
 
+static bool judges_nothing(const struct transaction *txn, const struct special_part *part)
+{
+    (void)txn;
+    (void)part;
+    return false;
+}
+
 const struct special_span special_modules[] = {
     {"/clusterId", NULL},
     {"/cluster_file_path", NULL},
@@ -250,28 +220,69 @@ const struct special_span special_modules[] = {
     {NULL, NULL},
 };
 
+/* Ranges of keys of the system. */
+#define ONE(key) {BYTES_LITERAL(key), BYTES_LITERAL(key "\0")}
+#define CONFIGURATION {KEY_CONF_PREFIX, KEY_CONF_END} /* exclusions stand in it */
+#define SERVERS {KEY_SERVER_LIST_PREFIX, BYTES_LITERAL("\xff/serverList0")}
+#define SHARDS {KEY_KEY_SERVERS_PREFIX, BYTES_LITERAL("\xff/keyServers0")}
+#define CLASSES {KEY_PROCESS_CLASS_PREFIX, KEY_PROCESS_CLASS_END}
+#define DISTRIBUTOR_LOCK ONE("\xff/moveKeysLock")
+
+/* A prefix of special keys, and the same rest behind another one of the system. */
+#define MAPPED(begin, end) .map_begin = BYTES_LITERAL(begin), .map_end = BYTES_LITERAL(end), .to_collect.ranges = {{BYTES_LITERAL(begin), BYTES_LITERAL(end)}}
+
 const struct special_part special_parts[] = {
     {.span = {"/clusterId", NULL}, .collect = collect_cluster_id},
     {.span = {"/cluster_file_path", NULL}, .collect = collect_file_path},
-    {.span = {"/configuration/process/class_type/", "/configuration/process/class_type0"}, .needs = SPECIAL_NEEDS_WORKERS,
-     .system_begin = KEY_PROCESS_CLASS_PREFIX, .system_end = KEY_PROCESS_CLASS_END, .collect = collect_classes,
-     .commit = special_commit_mapped, .unread = true, .keeps_value = true, .command = "setclass", .refuses = special_refuses_class},
+    {.span = {"/configuration/coordinators/", "/configuration/coordinators0"}, .collect = special_collect_coordinators,
+     .commit = special_commit_coordinators, .command = "coordinators",
+     .uncleared = "Clear operation is meaningless thus forbidden for coordinators"},
+    {.span = {"/configuration/process/class_source/", "/configuration/process/class_source0"},
+     .to_collect = {.what = SPECIAL_NEEDS_WORKERS, .ranges = {CLASSES}}, .collect = special_collect_class_sources},
+    {.span = {"/configuration/process/class_type/", "/configuration/process/class_type0"}, .to_collect.what = SPECIAL_NEEDS_WORKERS,
+     .collect = special_collect_classes, .to_commit = {.what = SPECIAL_NEEDS_WORKERS, .ranges = {CONFIGURATION}},
+     .commit = special_commit_classes, .command = "setclass", .uncleared = "Clear operation is meaningless thus forbidden for setclass"},
     {.span = {"/connection_string", NULL}, .collect = collect_connection_string},
     {.span = {"/error_message", NULL}, .collect = collect_error_message},
-    {.span = {"/management/consistency_check_suspended", NULL}, .system_begin = KEY_CONSISTENCY_CHECK_SUSPEND,
-     .system_end = BYTES_LITERAL("\xff\x02/ConsistencyCheck/Suspend\0"), .collect = special_collect_mapped,
-     .commit = special_commit_mapped, .unread = true, .command = "consistencycheck", .refuses = special_refuses_nothing},
-    {.span = {"/management/excluded/", "/management/excluded0"}, .system_begin = KEY_EXCLUDED_PREFIX, .system_end = KEY_EXCLUDED_END,
-     .collect = special_collect_mapped, .commit = special_commit_mapped, .unread = true, .command = "exclude",
-     .refuses = special_refuses_address},
-    {.span = {"/management/failed/", "/management/failed0"}, .system_begin = KEY_FAILED_PREFIX, .system_end = KEY_FAILED_END,
-     .collect = special_collect_mapped, .commit = special_commit_mapped, .unread = true, .command = "exclude failed",
-     .refuses = special_refuses_address},
-    {.span = {"/management/db_locked", NULL}, .system_begin = KEY_DB_LOCKED,
-     .system_end = BYTES_LITERAL("\xff/dbLocked\0"), .collect = collect_lock, .commit = commit_lock},
-    {.span = {"/status/json", NULL}, .needs = SPECIAL_NEEDS_STATUS, .collect = collect_status},
-    {.span = {"/tracing/", "/tracing0"}, .collect = collect_tracing, .commit = commit_tracing},
+    {.span = {"/global_config/", "/global_config0"}, MAPPED("\xff/globalConfig/k/", "\xff/globalConfig/k0"), .keeps_value = true,
+     .collect = special_collect_global_config, .commit = special_commit_mapped, .judges = judges_nothing, .command = "global_config",
+     .refuses = special_refuses_global_config},
+    {.span = {"/management/auto_coordinators", NULL}, .to_collect = {.what = SPECIAL_NEEDS_WORKERS, .ranges = {CONFIGURATION}},
+     .lock_aware = true, .collect = special_collect_auto_coordinators},
+    {.span = {"/management/consistency_check_suspended", NULL}, .lock_aware = true,
+     MAPPED("\xff\x02/ConsistencyCheck/Suspend", "\xff\x02/ConsistencyCheck/Suspend\0"), .collect = special_collect_mapped,
+     .commit = special_commit_mapped, .judges = judges_nothing, .command = "consistencycheck", .refuses = special_refuses_nothing},
+    {.span = {"/management/data_distribution/", "/management/data_distribution0"},
+     .to_collect.ranges = {ONE("\xff/dataDistributionMode"), ONE("\xff\x02/rebalanceDDIgnored")}, .collect = special_collect_distribution,
+     .commit = special_commit_distribution, .judges = judges_nothing, .command = "datadistribution"},
+    {.span = {"/management/db_locked", NULL}, .to_collect.ranges = {ONE("\xff/dbLocked")}, .lock_aware = true, .collect = collect_lock,
+     .to_commit.ranges = {ONE("\xff/dbLocked")}, .commit = commit_lock, .command = "lock"},
+    {.span = {"/management/excluded/", "/management/excluded0"}, MAPPED("\xff/conf/excluded/", "\xff/conf/excluded0"),
+     .collect = special_collect_mapped, .to_commit = {.what = SPECIAL_NEEDS_WORKERS, .ranges = {CONFIGURATION, DISTRIBUTOR_LOCK}},
+     .judges = special_judges_exclusions, .commit = special_commit_exclusions, .command = "exclude", .refuses = special_refuses_nothing},
+    {.span = {"/management/failed/", "/management/failed0"}, MAPPED("\xff/conf/failed/", "\xff/conf/failed0"),
+     .collect = special_collect_mapped, .to_commit = {.what = SPECIAL_NEEDS_WORKERS, .ranges = {CONFIGURATION, SERVERS, SHARDS}},
+     .judges = special_judges_exclusions, .commit = special_commit_exclusions, .command = "exclude failed",
+     .refuses = special_refuses_nothing},
+    {.span = {"/management/in_progress_exclusion/", "/management/in_progress_exclusion0"}, .to_collect.ranges = {CONFIGURATION, SERVERS},
+     .lock_aware = true, .collect = special_collect_in_progress},
+    {.span = {"/management/maintenance/", "/management/maintenance0"}, .to_collect.ranges = {ONE("\xff/healthyZone")}, .lock_aware = true,
+     .collect = special_collect_maintenance, .to_commit.ranges = {ONE("\xff/healthyZone")}, .commit = special_commit_maintenance,
+     .command = "maintenance"},
+    {.span = {"/management/options/", "/management/options0"}, .collect = special_collect_nothing, .commit = special_commit_nothing,
+     .judges = judges_nothing, .ignores = special_ignores_option},
+    {.span = {"/management/profiling/", "/management/profiling0"},
+     MAPPED("\xff\x02/fdbClientInfo/client_txn_", "\xff\x02/fdbClientInfo/client_txn`"), .keeps_value = true,
+     .collect = special_collect_profiling, .commit = special_commit_mapped, .judges = judges_nothing, .command = "profile",
+     .uncleared = "Clear operation is forbidden for profile client. You can set it to default to disable profiling.",
+     .refuses = special_refuses_profiling},
+    {.span = {"/metrics/data_distribution_stats/", "/metrics/data_distribution_stats0"}, .to_collect.what = SPECIAL_NEEDS_SHARDS,
+     .collect = special_collect_shard_stats},
+    {.span = {"/metrics/health/", "/metrics/health0"}, .to_collect.what = SPECIAL_NEEDS_STATUS, .collect = special_collect_health},
+    {.span = {"/status/json", NULL}, .to_collect.what = SPECIAL_NEEDS_STATUS, .collect = collect_status},
+    {.span = {"/tracing/", "/tracing0"}, .collect = special_collect_tracing, .commit = special_commit_tracing, .judges = judges_nothing,
+     .sets_at_once = special_set_tracing, .command = "tracing", .uncleared = "clear disabled"},
     {.span = {"/transaction/", "/transaction0"}, .collect = collect_transaction},
-    {.span = {"/worker_interfaces/", "/worker_interfaces0"}, .needs = SPECIAL_NEEDS_WORKERS, .collect = collect_workers},
+    {.span = {"/worker_interfaces/", "/worker_interfaces0"}, .to_collect.what = SPECIAL_NEEDS_WORKERS, .collect = collect_workers},
     {.span = {NULL, NULL}},
 };

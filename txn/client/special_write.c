@@ -2,6 +2,7 @@
  *
  * The table has the form of mutations (SET and CLEAR_RANGE), so what a key was given last is found by walking it: a transaction
  * writes a handful of special keys. Whoever writes one is taken to know of the lock: unlocking a locked database is such a write. */
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "txn/client/client_internal.h"
@@ -39,25 +40,38 @@ static int keep(struct transaction *txn, enum mutation_type type, struct bytes p
 
 int special_set(struct transaction *txn, struct bytes key, struct bytes value)
 {
+    const struct special_part *part = writable(key);
+
     if (!txn->special_writes)
         return ERROR_SPECIAL_KEYS_WRITE_DISABLED;
-    if (writable(key) == NULL)
+    if (part == NULL)
         return ERROR_SPECIAL_KEYS_NO_WRITE_MODULE_FOUND;
     if (key.len > key_bytes_max(key))
         return ERROR_KEY_TOO_LARGE;
-    return value.len > VALUE_BYTES_MAX ? ERROR_VALUE_TOO_LARGE : keep(txn, MUTATION_SET, key, value);
+    if (value.len > VALUE_BYTES_MAX)
+        return ERROR_VALUE_TOO_LARGE;
+    if (part->ignores != NULL && part->ignores(special_rest(part, key)))
+        return 0;
+    if (part->sets_at_once != NULL)
+        return part->sets_at_once(txn, special_rest(part, key), value);
+    return keep(txn, MUTATION_SET, key, value);
 }
 
 int special_clear(struct transaction *txn, struct bytes begin, struct bytes end)
 {
+    const struct special_part *part;
+
     if (!txn->special_writes)
         return ERROR_SPECIAL_KEYS_WRITE_DISABLED;
     if (bytes_compare(begin, end) >= 0)
         return 0;
     if (writable(begin) != writable_end(end))
         return ERROR_SPECIAL_KEYS_CROSS_MODULE_CLEAR;
-    if (writable(begin) == NULL)
+    part = writable(begin);
+    if (part == NULL)
         return ERROR_SPECIAL_KEYS_NO_WRITE_MODULE_FOUND;
+    if (part->uncleared != NULL)
+        return special_refuse(txn, part->command, "%s", part->uncleared);
     return keep(txn, MUTATION_CLEAR_RANGE, begin, end);
 }
 
@@ -70,20 +84,43 @@ static bool touches(const struct mutation *write, const struct special_span *spa
     return special_span_has(span, write->param1) && special_span_ends_at(span, write->param2);
 }
 
+bool special_next_write(struct bytes *left, const struct special_part *part, struct mutation *ret_write)
+{
+    while (mutation_next(left, ret_write) == 0)
+        if (touches(ret_write, &part->span))
+            return true;
+    return false;
+}
+
 bool special_written(const struct transaction *txn, const struct special_part *part, struct bytes *ret_value)
 {
     struct bytes left = bytes_buffer_bytes(&txn->special_table);
     struct mutation write;
     bool present = false;
 
-    while (mutation_next(&left, &write) == 0) {
-        if (!touches(&write, &part->span))
-            continue;
+    while (special_next_write(&left, part, &write)) {
         present = write.type == MUTATION_SET;
         if (present)
             *ret_value = write.param2;
     }
     return present;
+}
+
+bool special_is_set(const struct transaction *txn, const char *key)
+{
+    struct bytes left = bytes_buffer_bytes(&txn->special_table), name = bytes_of_string(key);
+    struct special_span span = {key, NULL};
+    struct mutation write;
+    bool is = false;
+
+    while (mutation_next(&left, &write) == 0) {
+        if (write.type == MUTATION_SET)
+            is |= special_span_has(&span, write.param1);
+        else if (bytes_compare(bytes_of(write.param1.ptr + 2, write.param1.len - 2), name) <= 0 &&
+                 bytes_compare(bytes_of(write.param2.ptr + 2, write.param2.len - 2), name) > 0)
+            is = false;
+    }
+    return is;
 }
 
 int special_system_set(struct transaction *txn, struct bytes key, struct bytes value)
@@ -114,23 +151,43 @@ int special_system_clear(struct transaction *txn, struct bytes key)
     return error;
 }
 
-int special_refuse(struct transaction *txn, const char *command, const char *message)
+/* As a JSON string's inside. */
+static int append_escaped(struct bytes_buffer *out, const char *text)
 {
-    char json[MESSAGE_BYTES_MAX];
-    int error;
+    int error = 0;
 
-    snprintf(json, sizeof(json), "{\"retriable\":false,\"command\":\"%s\",\"message\":\"%s\"}", command, message);
-    txn->special_error.len = 0;
-    error = bytes_buffer_append(&txn->special_error, bytes_of_string(json));
-    return error != 0 ? error : ERROR_SPECIAL_KEYS_API_FAILURE;
+    for (; *text != '\0' && error == 0; text++) {
+        uint8_t c = (uint8_t)*text;
+        char escaped[8];
+
+        if (c == '"' || c == '\\')
+            snprintf(escaped, sizeof(escaped), "\\%c", c);
+        else if (c < 0x20 || c >= 0x7f)
+            snprintf(escaped, sizeof(escaped), "\\u%04x", c);
+        else
+            snprintf(escaped, sizeof(escaped), "%c", c);
+        error = bytes_buffer_append(out, bytes_of_string(escaped));
+    }
+    return error;
 }
 
-int special_system_prepare(struct transaction_range *range, struct transaction *txn, const struct special_part *part,
-                           const struct transaction_range_options *options)
+int special_refuse(struct transaction *txn, const char *command, const char *format, ...)
 {
-    (void)transaction_range_prepare(range, txn, SELECT_FIRST_AT_OR_AFTER(part->system_begin),
-                                    SELECT_FIRST_AT_OR_AFTER(part->system_end), options);
-    return range->call.error;
+    char message[MESSAGE_BYTES_MAX], before[64];
+    va_list args;
+    int error;
+
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    snprintf(before, sizeof(before), "{\"retriable\":false,\"command\":\"%s\",\"message\":\"", command);
+    txn->special_error.len = 0;
+    error = bytes_buffer_append(&txn->special_error, bytes_of_string(before));
+    if (error == 0)
+        error = append_escaped(&txn->special_error, message);
+    if (error == 0)
+        error = bytes_buffer_append(&txn->special_error, BYTES_LITERAL("\"}"));
+    return error != 0 ? error : ERROR_SPECIAL_KEYS_API_FAILURE;
 }
 
 /* ---- the commit ---- */
@@ -146,33 +203,27 @@ static bool is_written(struct transaction *txn, const struct special_part *part)
     return false;
 }
 
-static int read_system(struct special_commit *commit, const struct special_part *part, struct op *op)
-{
-    struct transaction *txn = commit->txn;
-    struct transaction_range_options options = {.system = true};
-    int error = special_system_prepare(&commit->system, txn, part, &options);
-
-    if (error == 0 && commit->system.incarnation != txn->synced_incarnation) /* the commit's op can't be ended while it runs */
-        error = ERROR_TRANSACTION_CANCELLED;
-    if (error != 0)
-        return error;
-    commit->system_asked = true;
-    transaction_range_submit(&commit->system, op);
-    return 0;
-}
-
 static int commit_part(struct special_commit *commit, const struct special_part *part)
 {
     struct transaction *txn = commit->txn;
-    int error = commit->system_asked ? commit->system.call.error : 0;
+    int error;
 
-    commit->system_asked = false;
-    if (error != 0)
-        return error;
     transaction_lock(txn);
     error = txn->synced_incarnation == transaction_incarnation(txn) ? part->commit(commit, part) : ERROR_TRANSACTION_CANCELLED;
     transaction_unlock(txn);
     return error;
+}
+
+/* Was anything of the part written, and does it want to know something first? */
+static bool look(struct transaction *txn, const struct special_part *part, bool *ret_judges)
+{
+    bool written;
+
+    transaction_lock(txn);
+    written = is_written(txn, part);
+    *ret_judges = written && (part->judges == NULL || part->judges(txn, part));
+    transaction_unlock(txn);
+    return written;
 }
 
 int special_commit_go(struct special_commit *commit, struct transaction *txn, struct op *op, bool *ret_waits)
@@ -183,23 +234,21 @@ int special_commit_go(struct special_commit *commit, struct transaction *txn, st
     *ret_waits = false;
     for (; special_parts[commit->at].span.begin != NULL && error == 0; commit->at++) {
         const struct special_part *part = &special_parts[commit->at];
-        bool written;
+        bool judges;
 
-        transaction_lock(txn);
-        written = is_written(txn, part);
-        transaction_unlock(txn);
-        if (!written)
+        if (!look(txn, part, &judges))
             continue;
-        if (part->system_begin.len > 0 && !part->unread && !commit->system_asked) {
-            *ret_waits = true;
-            return read_system(commit, part, op);
-        }
+        if (judges)
+            error = special_fetch_go(&commit->fetch, txn, txn->synced_incarnation, &part->to_commit, op, ret_waits);
+        if (error != 0 || *ret_waits)
+            return error;
         error = commit_part(commit, part);
+        special_fetch_next(&commit->fetch);
     }
     return error;
 }
 
 void special_commit_done(struct special_commit *commit)
 {
-    transaction_range_done(&commit->system);
+    special_fetch_done(&commit->fetch);
 }

@@ -187,7 +187,8 @@ static void empty(struct transaction *txn)
     empty_buffer(&txn->read_conflicts);
     empty_buffer(&txn->write_conflicts);
     txn->special_table.len = txn->special_error.len = 0;
-    txn->size = 0;
+    txn->trace_id = txn->trace_token = txn->size = 0;
+    txn->trace_id_set = txn->trace_token_wanted = false;
     txn->no_write_conflict_next = txn->ryw_off = txn->system_write = txn->system_read = txn->raw_access = false;
     txn->lock_aware = txn->read_lock_aware = txn->causal_write_risky = txn->touched = false;
     txn->include_port = txn->special_relaxed = txn->special_writes = txn->special_system = txn->use_grv_cache = txn->has_identifier = false;

@@ -196,6 +196,7 @@ enum query_kind {
     QUERY_BOUNDARIES, /* where shards begin in [begin, end); at most `limit` (0: no limit) */
     QUERY_SIZE,       /* bytes */
     QUERY_SPLITS,     /* begin, a key about every `chunk` bytes, end; at most `limit` parts */
+    QUERY_SHARDS,     /* where the shards of [begin, end) begin (the first: begin itself, if it is inside of one), with sizes */
 };
 struct transaction_query {
     struct client_call call; /* first */
@@ -203,6 +204,7 @@ struct transaction_query {
     int64_t chunk;
     uint32_t limit;
     struct bytes *items; /* owned; each in the arena, with a NUL behind it */
+    int64_t *sizes;      /* owned; of the shards, else NULL */
     uint32_t count;
     int64_t bytes;
     /* what follows is the client's */

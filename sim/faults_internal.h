@@ -65,6 +65,7 @@ bool fault_keep_down(struct sim_faults *faults, struct sim_process *process, enu
     X(SLOW_DISK, strike_slow_disk)          \
     X(DISK_ERROR, strike_disk_error)        \
     X(DISK_FULL, strike_disk_full)          \
+    X(DISK_LITTLE, strike_disk_little)      \
     X(BIT_FLIP, strike_bit_flip)            \
     X(DEAD, strike_dead)                    \
     X(PAUSE_ROLE, strike_pause_role)        \

@@ -66,6 +66,7 @@ struct sim_disk {
     unsigned error_one_in;  /* file calls fail; 0: never */
     unsigned error_calls;   /* those; 0: all */
     bool full;
+    uint64_t limit_bytes; /* its capacity for now; 0: that of all disks */
     bool lying; /* syncs of files say that they are done and make nothing durable */
     uint64_t fault_line; /* of the trace: the strike behind the last of these */
     uint64_t syncs, failed_syncs, torn_pages, lost_pages, kept_pages, errors, rotten_pages;

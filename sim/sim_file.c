@@ -43,11 +43,16 @@ static bool process_is_cut_off(const struct sim_process *process)
     return !process->dying && sim_process_cut_off(process);
 }
 
+static uint64_t capacity_of(const struct sim_disk *disk)
+{
+    return disk->limit_bytes != 0 ? disk->limit_bytes : disk->world->settings.disk_bytes;
+}
+
 static bool has_space(struct sim_process *process, uint64_t more)
 {
     struct sim_disk *disk = process->disk;
 
-    if (!disk->full && disk->used_bytes + more <= disk->world->settings.disk_bytes)
+    if (!disk->full && disk->used_bytes + more <= capacity_of(disk))
         return true;
     TRACE(&process->env, SEVERITY_WARN, "DiskFull", {"UsedBytes", trace_int((int64_t)disk->used_bytes)});
     return false;
@@ -362,6 +367,7 @@ void sim_disk_heal(struct sim_process *process)
 
     disk->error_one_in = disk->error_calls = 0;
     disk->full = false;
+    disk->limit_bytes = 0;
     disk->slow_until_us = 0;
     if (held_up) /* a start on a slow disk blocks in dozens of syncs, each as slow as the disk was when the turn began */
         sim_disk_unhang(process);
@@ -522,10 +528,10 @@ int sim_dir_list(struct env *env, const char *path, void (*each)(void *ctx, cons
 int sim_dir_space(struct env *env, const char *path, struct env_space *ret_space)
 {
     struct sim_disk *disk = sim_process_of(env)->disk;
-    uint64_t total = disk->world->settings.disk_bytes;
+    uint64_t capacity = capacity_of(disk);
 
     (void)path;
-    ret_space->total_bytes = total;
-    ret_space->free_bytes = disk->full || disk->used_bytes > total ? 0 : total - disk->used_bytes;
+    ret_space->total_bytes = disk->world->settings.disk_bytes;
+    ret_space->free_bytes = disk->full || disk->used_bytes > capacity ? 0 : capacity - disk->used_bytes;
     return 0;
 }

@@ -33,6 +33,9 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_random_moves,
     &sim_workload_remove_servers,
     &sim_workload_move_kills,
+    &sim_workload_two_distributors,
+    &sim_workload_storage_returns,
+    &sim_workload_configure_data,
     &sim_workload_metadata_marks,
     NULL,
 };

@@ -41,7 +41,8 @@ extern const struct sim_workload sim_workload_bulk, sim_workload_configure, sim_
 extern const struct sim_workload sim_workload_serializability, sim_workload_conflict_range, sim_workload_write_during_read,
     sim_workload_atomic_ops, sim_workload_sideband, sim_workload_version_stamp, sim_workload_list_append, sim_workload_watches,
     sim_workload_idempotency, sim_workload_metadata_marks, sim_workload_random_moves,
-    sim_workload_remove_servers, sim_workload_move_kills;
+    sim_workload_remove_servers, sim_workload_move_kills, sim_workload_two_distributors,
+    sim_workload_storage_returns, sim_workload_configure_data;
 extern const struct sim_workload sim_workload_api_correctness, sim_workload_fuzz_api, sim_workload_random_selector,
     sim_workload_low_latency, sim_workload_steady_reads, sim_workload_consistency_check;
 extern const struct sim_workload sim_workload_machine_attrition, sim_workload_random_clogging, sim_workload_targeted_kill,

@@ -208,6 +208,8 @@ const char *distributor_unrest(const struct distributor *self)
         return "shards move";
     if (summary->waiting > summary->stuck)
         return "shards wait for a better place";
+    if (summary->draining != 0)
+        return "a storage server of another engine than the configured one is emptied";
     if (self->plan.count > 0 || self->env->knobs.dd_disturb)
         return "the data distributor has something to do";
     return NULL;

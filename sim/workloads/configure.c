@@ -2,9 +2,9 @@
  *
  * Only the first actor of the first client does it. It draws the numbers of \xff/conf anew, which the controller must obey by a new
  * epoch (now and then the sequencer dies as well, so that this meets a recovery); it excludes a server that is no coordinator, as
- * long as the others would do, and includes it again. The check: the configuration reads as it was written, the epoch has no more
- * of anything than that asks for, who is still excluded has no role of it, and a coordinator can be replaced by another. The other
- * workloads say whether the cluster is right. */
+ * long as the others would do, and includes it again; with coordinators = 2 it puts another coordinator in the place of one of the
+ * first ones. The check: the configuration reads as it was written, the epoch has no more of anything than that asks for, who is still
+ * excluded has no role of it, and a coordinator can be replaced by another. The other workloads say whether the cluster is right. */
 #include "roles/worker/worker.h"
 #include "sim/cluster.h"
 #include "sim/workloads/values.h"
@@ -20,6 +20,9 @@ struct configure {
     struct sim_world *world;
     char values[CONF_KEYS];
     struct sim_process *out; /* excluded; NULL: nobody is */
+    struct sim_process *joins; /* becomes a coordinator; NULL: nobody does */
+    bool joined;               /* it is one, and the other has yet to go */
+    size_t leaves;             /* whose place it takes, of the cluster's */
     uint64_t changes, strikes, exclusions, replaced;
 };
 
@@ -162,25 +165,6 @@ static void exclude(struct sim_actor *actor, struct configure *configure)
     configure->exclusions++;
 }
 
-static void configure_run(struct sim_actor *actor, struct sim_workload_run *run)
-{
-    struct configure *configure = run->state;
-
-    while (actor->index == 0 && !sim_actor_stopping(actor)) {
-        change(actor, configure);
-        if (run->options[EXCLUDE] != 0 && sim_actor_random(actor, 2) == 0) {
-            if (configure->out != NULL)
-                include(actor, configure);
-            else
-                exclude(actor, configure);
-        }
-        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 500000));
-        if (!sim_event_waiting(&configure->strike) && sim_actor_random(actor, 3) == 0)
-            sim_event_in(configure->world, &configure->strike, 0);
-        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
-    }
-}
-
 /* ---- another coordinator ---- */
 
 static struct address leader_of(const struct get_leader_reply *reply)
@@ -280,27 +264,69 @@ static bool step(struct sim_actor *actor, bool add, struct address address, stru
     return there == add;
 }
 
-/* When the cluster is whole again: one more coordinator, and one of the first ones less. */
-static void replace_coordinator(struct sim_actor *actor, struct configure *configure)
+/* One more coordinator, and then one of the first ones less. What was begun is gone on with before anything else. */
+static void choose_coordinators(struct sim_actor *actor, struct configure *configure)
 {
     struct sim_cluster *cluster = actor->client->cluster;
-    struct sim_world *world = cluster->world;
-    struct sim_process *process = world->processes[sim_actor_random(actor, world->process_count)];
-    size_t which = sim_actor_random(actor, cluster->coordinator_count);
-    struct address old = cluster->coordinators[which];
-    int tries;
+    struct sim_process *process = cluster->world->processes[sim_actor_random(actor, cluster->world->process_count)];
 
-    if (!process->server || process->coordinator || !process->alive || process->given_up || process->damaged)
+    if (configure->joins != NULL || !process->server || process->coordinator || !process->alive || process->given_up || process->damaged)
         return;
-    for (tries = 0; tries < SETTLE_S && !step(actor, true, process->address, process->address); tries++)
-        sim_actor_sleep(actor, SIM_SECOND_US / 2);
-    for (; tries < SETTLE_S && !step(actor, false, old, process->address); tries++)
-        sim_actor_sleep(actor, SIM_SECOND_US / 2);
-    if (tries == SETTLE_S)
-        sim_world_fail(world, "ConfigureDatabase: a coordinator can't be replaced");
-    cluster->coordinators[which] = process->address; /* as cluster files say now */
-    process->coordinator = true;
-    configure->replaced++;
+    configure->joins = process;
+    configure->joined = false;
+    configure->leaves = sim_actor_random(actor, cluster->coordinator_count);
+}
+
+/* False: not within so many tries. */
+static bool replace_coordinator(struct sim_actor *actor, struct configure *configure, int tries)
+{
+    struct sim_cluster *cluster = actor->client->cluster;
+    struct sim_process *process = configure->joins;
+
+    for (; tries > 0 && process != NULL; tries--) {
+        if (step(actor, !configure->joined, configure->joined ? cluster->coordinators[configure->leaves] : process->address,
+                 process->address)) {
+            if (configure->joined)
+                break;
+            configure->joined = true;
+        } else {
+            sim_actor_sleep(actor, SIM_SECOND_US / 2);
+        }
+    }
+    if (tries == 0)
+        return process == NULL;
+    if (process != NULL) {
+        cluster->coordinators[configure->leaves] = process->address; /* as cluster files say now */
+        process->coordinator = true;
+        configure->joins = NULL;
+        configure->replaced++;
+    }
+    return true;
+}
+
+/* ---- the run ---- */
+
+static void configure_run(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    struct configure *configure = run->state;
+
+    while (actor->index == 0 && !sim_actor_stopping(actor)) {
+        change(actor, configure);
+        if (run->options[EXCLUDE] != 0 && sim_actor_random(actor, 2) == 0) {
+            if (configure->out != NULL)
+                include(actor, configure);
+            else
+                exclude(actor, configure);
+        }
+        if (run->options[COORDINATORS] == 2) { /* under fire it may take its time: a few tries, and on with it next time */
+            choose_coordinators(actor, configure);
+            (void)replace_coordinator(actor, configure, 5);
+        }
+        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 500000));
+        if (!sim_event_waiting(&configure->strike) && sim_actor_random(actor, 3) == 0)
+            sim_event_in(configure->world, &configure->strike, 0);
+        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
+    }
 }
 
 /* ---- the check ---- */
@@ -397,8 +423,12 @@ static void configure_check(struct sim_actor *actor, struct sim_workload_run *ru
     if (run->options[EXCLUDE] != 0 && configure->out == NULL)
         exclude(actor, configure);
     check_obedience(actor, configure);
-    if (run->options[COORDINATORS] != 0)
-        replace_coordinator(actor, configure);
+    for (int round = 0; round < 2 && run->options[COORDINATORS] != 0; round++) { /* the one that was under way, and another */
+        if (!replace_coordinator(actor, configure, 2 * SETTLE_S))
+            sim_world_fail(workload_world(actor), "ConfigureDatabase: a coordinator can't be replaced");
+        if (round == 0)
+            choose_coordinators(actor, configure);
+    }
     sim_say(workload_world(actor), actor->client->process, "ConfigureDatabase: %llu changes, %llu exclusions, %llu sequencers ended, %llu coordinators replaced",
             (unsigned long long)configure->changes, (unsigned long long)configure->exclusions, (unsigned long long)configure->strikes,
             (unsigned long long)configure->replaced);
@@ -408,7 +438,7 @@ static void configure_check(struct sim_actor *actor, struct sim_workload_run *ru
 const struct sim_workload sim_workload_configure = {
     .name = "ConfigureDatabase",
     .what = "numbers of logs, proxies and resolvers change, servers are excluded and included, and epochs follow",
-    .options = {{"actors", 1, 1, 1}, {"pause-ms", 6000, 0, 100000}, {"exclude", 1, 0, 1}, {"coordinators", 1, 0, 1}},
+    .options = {{"actors", 1, 1, 1}, {"pause-ms", 6000, 0, 100000}, {"exclude", 1, 0, 1}, {"coordinators", 1, 0, 2}},
     .state_bytes = sizeof(struct configure),
     .setup = configure_setup,
     .run = configure_run,

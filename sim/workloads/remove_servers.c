@@ -1,6 +1,6 @@
 /* RemoveServersSafely: storage servers are excluded, and drained by the data distributor, and come back empty when they are included.
  *
- * One actor, one server at a time, and only while the other servers' zones suffice. A drained server is one that no shard names; by then
+ * One actor, one server (or, with the option zone, all of a zone) at a time, and only while the other servers' zones suffice. A drained server is one that no shard names; by then
  * it may be taken away (its process is killed at times, for good measure). The other workloads and the comparison of replicas say
  * whether the data came along; a server that is drained must not be named again before it is included. */
 #include "sim/cluster.h"
@@ -9,16 +9,18 @@
 #include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
-enum option { ACTORS, PAUSE_MS, PATIENCE_MS };
-enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, LOOK_US = 500000, SERVERS_MAX = 64, RANGE_LIMIT = 1000 };
+enum option { ACTORS, PAUSE_MS, PATIENCE_MS, ZONE };
+enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, LOOK_US = 500000, SERVERS_MAX = 64, CHOSEN_MAX = 8, RANGE_LIMIT = 1000 };
 
 struct remove_servers {
     uint64_t excluded, drained, patience_ended;
 };
 
+/* Who is excluded together: one server, or all of a zone. */
 struct chosen {
-    uint64_t id; /* 0: none can be spared */
-    struct address address;
+    uint64_t ids[CHOSEN_MAX];
+    struct address addresses[CHOSEN_MAX];
+    size_t count; /* 0: none can be spared */
 };
 
 static void remove_servers_setup(struct sim_actor *actor, struct sim_workload_run *run)
@@ -44,22 +46,32 @@ static bool zone_is_new(const struct server_value *servers, size_t count, struct
     return true;
 }
 
-/* How many zones are left without the servers at the address. */
-static unsigned zones_without(const struct server_value *servers, size_t count, struct wire_address address)
+static struct address address_of(const struct server_value *server)
+{
+    return (struct address){server->endpoint.address.ip, server->endpoint.address.port};
+}
+
+/* How many zones are left without those. */
+static unsigned zones_without(const struct server_value *servers, size_t count, const struct chosen *chosen)
 {
     struct server_value others[SERVERS_MAX];
     size_t other_count = 0;
     unsigned zones = 0;
 
-    for (size_t i = 0; i < count; i++)
-        if (servers[i].endpoint.address.ip != address.ip || servers[i].endpoint.address.port != address.port) {
-            zones += zone_is_new(others, other_count, servers[i].zone);
-            others[other_count++] = servers[i];
-        }
+    for (size_t i = 0; i < count; i++) {
+        bool goes = false;
+
+        for (size_t k = 0; k < chosen->count; k++)
+            goes |= address_equal(address_of(&servers[i]), chosen->addresses[k]);
+        if (goes)
+            continue;
+        zones += zone_is_new(others, other_count, servers[i].zone);
+        others[other_count++] = servers[i];
+    }
     return zones;
 }
 
-static void pick(struct sim_actor *actor, const struct sim_pair *pairs, size_t pair_count, struct chosen *ret)
+static void pick(struct sim_actor *actor, bool zone, const struct sim_pair *pairs, size_t pair_count, struct chosen *ret)
 {
     struct server_value servers[SERVERS_MAX];
     uint64_t ids[SERVERS_MAX];
@@ -71,11 +83,14 @@ static void pick(struct sim_actor *actor, const struct sim_pair *pairs, size_t p
             message_decode(&schema_server_value, pairs[i].value, &arena, &servers[count]) == 0)
             count++;
     *ret = (struct chosen){0};
-    if (count > 0) {
-        at = sim_actor_random(actor, count);
-        if (zones_without(servers, count, servers[at].endpoint.address) >= actor->client->cluster->redundancy)
-            *ret = (struct chosen){ids[at], {servers[at].endpoint.address.ip, servers[at].endpoint.address.port}};
-    }
+    at = count == 0 ? 0 : sim_actor_random(actor, count);
+    for (size_t i = 0; i < count && ret->count < CHOSEN_MAX; i++)
+        if (i == at || (zone && bytes_equal(servers[i].zone, servers[at].zone))) {
+            ret->ids[ret->count] = ids[i];
+            ret->addresses[ret->count++] = address_of(&servers[i]);
+        }
+    if (zones_without(servers, count, ret) < actor->client->cluster->redundancy)
+        ret->count = 0;
     arena_done(&arena);
 }
 
@@ -85,52 +100,65 @@ static void note_excluded(struct sim_actor *actor, const struct chosen *chosen, 
     const struct sim_world *world = workload_world(actor);
 
     for (size_t i = 0; i < world->process_count; i++)
-        if (address_equal(world->processes[i]->address, chosen->address))
-            world->processes[i]->excluded = excluded;
+        for (size_t k = 0; k < chosen->count; k++)
+            if (address_equal(world->processes[i]->address, chosen->addresses[k]))
+                world->processes[i]->excluded = excluded;
 }
 
-/* Excludes one, or (include) takes the exclusion back. One alone: the fate of a commit may be unknown, and the next try is for the same. */
-static bool set_exclusion(struct sim_actor *actor, bool include, struct chosen *chosen)
+static int write_exclusion(struct sim_transaction *transaction, struct address address, bool include)
 {
-    struct sim_transaction *transaction = begin(actor);
     struct bytes_buffer key = {0};
     struct arena arena = {0};
     struct bytes after;
+    int error = exclusion_key(&key, address, false);
+
+    if (error == 0 && include)
+        error = key_after(&arena, bytes_buffer_bytes(&key), &after);
+    if (error == 0 && include)
+        sim_clear_range(transaction, bytes_buffer_bytes(&key), after);
+    else if (error == 0)
+        sim_set(transaction, bytes_buffer_bytes(&key), bytes_none());
+    bytes_buffer_done(&key);
+    arena_done(&arena);
+    return error;
+}
+
+/* Excludes some, or (include) takes the exclusion back. Those alone: the fate of a commit may be unknown, and the next try is for the same. */
+static bool set_exclusion(struct sim_actor *actor, bool zone, bool include, struct chosen *chosen)
+{
+    struct sim_transaction *transaction = begin(actor);
     const struct sim_pair *pairs;
     size_t count;
     int error;
 
     do {
         error = 0;
-        if (!include && chosen->id == 0) {
+        if (!include && chosen->count == 0) {
             error = sim_get_range(transaction, KEY_SERVER_LIST_PREFIX, BYTES_LITERAL("\xff/serverList0"), RANGE_LIMIT, &pairs, &count);
             if (error == 0)
-                pick(actor, pairs, count, chosen);
-            if (chosen->id != 0)
-                note_excluded(actor, chosen, true);
+                pick(actor, zone, pairs, count, chosen);
+            note_excluded(actor, chosen, true);
         }
-        if (error != 0 || chosen->id == 0)
-            continue;
-        key.len = 0;
-        error = exclusion_key(&key, chosen->address, false);
-        if (error == 0 && include)
-            error = key_after(&arena, bytes_buffer_bytes(&key), &after);
-        if (error == 0 && include)
-            sim_clear_range(transaction, bytes_buffer_bytes(&key), after);
-        else if (error == 0)
-            sim_set(transaction, bytes_buffer_bytes(&key), bytes_none());
-        if (error == 0)
+        for (size_t i = 0; i < chosen->count && error == 0; i++)
+            error = write_exclusion(transaction, chosen->addresses[i], include);
+        if (error == 0 && chosen->count > 0)
             error = sim_commit(transaction);
     } while (error != 0 && sim_retry(transaction, error));
-    bytes_buffer_done(&key);
-    arena_done(&arena);
     sim_transaction_destroy(transaction);
     if (error == 0 && include)
         note_excluded(actor, chosen, false);
     return error == 0;
 }
 
-static bool names(struct bytes packed, uint64_t id)
+static bool is_one(const struct chosen *chosen, uint64_t id)
+{
+    for (size_t i = 0; i < chosen->count; i++)
+        if (chosen->ids[i] == id)
+            return true;
+    return false;
+}
+
+static bool names(struct bytes packed, const struct chosen *chosen)
 {
     struct arena arena = {0};
     struct key_servers_value value;
@@ -138,16 +166,16 @@ static bool names(struct bytes packed, uint64_t id)
 
     if (key_servers_decode(packed, &arena, &value) == 0) {
         for (uint32_t i = 0; i < value.source_count; i++)
-            found |= value.source[i] == id;
+            found |= is_one(chosen, value.source[i]);
         for (uint32_t i = 0; i < value.destination_count; i++)
-            found |= value.destination[i] == id;
+            found |= is_one(chosen, value.destination[i]);
     }
     arena_done(&arena);
     return found;
 }
 
-/* True when no shard names the server. */
-static bool is_drained(struct sim_actor *actor, uint64_t id)
+/* True when no shard names any of them. */
+static bool is_drained(struct sim_actor *actor, const struct chosen *chosen)
 {
     struct sim_transaction *transaction = begin(actor);
     const struct sim_pair *pairs;
@@ -159,17 +187,17 @@ static bool is_drained(struct sim_actor *actor, uint64_t id)
         error = sim_get_range(transaction, KEY_KEY_SERVERS_PREFIX, BYTES_LITERAL("\xff/keyServers0"), RANGE_LIMIT, &pairs, &count);
     while (error != 0 && sim_retry(transaction, error));
     for (size_t i = 0; i < count && error == 0; i++)
-        named |= names(pairs[i].value, id);
+        named |= names(pairs[i].value, chosen);
     sim_transaction_destroy(transaction);
     return error == 0 && !named;
 }
 
-static bool wait_for_drain(struct sim_actor *actor, struct sim_workload_run *run, uint64_t id)
+static bool wait_for_drain(struct sim_actor *actor, struct sim_workload_run *run, const struct chosen *chosen)
 {
     int64_t left_us = 1000 * run->options[PATIENCE_MS];
 
     while (left_us > 0 && !sim_actor_stopping(actor)) {
-        if (is_drained(actor, id))
+        if (is_drained(actor, chosen))
             return true;
         sim_actor_sleep(actor, LOOK_US);
         left_us -= LOOK_US;
@@ -180,6 +208,7 @@ static bool wait_for_drain(struct sim_actor *actor, struct sim_workload_run *run
 static void remove_servers_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct remove_servers *state = run->state;
+    bool zone = run->options[ZONE] != 0;
 
     if (actor->index != 0)
         return;
@@ -187,17 +216,17 @@ static void remove_servers_run(struct sim_actor *actor, struct sim_workload_run 
         struct chosen chosen = {0};
 
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
-        if (sim_actor_stopping(actor) || !set_exclusion(actor, false, &chosen) || chosen.id == 0)
+        if (sim_actor_stopping(actor) || !set_exclusion(actor, zone, false, &chosen) || chosen.count == 0)
             continue;
         state->excluded++;
-        if (wait_for_drain(actor, run, chosen.id)) {
+        if (wait_for_drain(actor, run, &chosen)) {
             state->drained++;
             sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 1000 * (uint64_t)run->options[PAUSE_MS] + 1));
-            if (!is_drained(actor, chosen.id) && !sim_actor_stopping(actor))
+            if (!is_drained(actor, &chosen) && !sim_actor_stopping(actor))
                 sim_world_fail(workload_world(actor), "RemoveServersSafely: a shard names a server that is excluded and was drained");
         } else if (!sim_actor_stopping(actor))
             state->patience_ended++;
-        if (!set_exclusion(actor, true, &chosen))
+        if (!set_exclusion(actor, zone, true, &chosen))
             sim_world_fail(workload_world(actor), "RemoveServersSafely: a server could not be included again");
     }
 }
@@ -213,7 +242,7 @@ static void remove_servers_check(struct sim_actor *actor, struct sim_workload_ru
 const struct sim_workload sim_workload_remove_servers = {
     .name = "RemoveServersSafely",
     .what = "an excluded storage server is drained, and comes back empty when it is included",
-    .options = {{"actors", 1, 1, 1}, {"pause-ms", 2000, 0, 100000}, {"patience-ms", 60000, 1000, 1000000}},
+    .options = {{"actors", 1, 1, 1}, {"pause-ms", 2000, 0, 100000}, {"patience-ms", 60000, 1000, 1000000}, {"zone", 0, 0, 1}},
     .state_bytes = sizeof(struct remove_servers),
     .setup = remove_servers_setup,
     .run = remove_servers_run,

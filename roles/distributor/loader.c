@@ -146,15 +146,23 @@ static void take_server(struct distributor *self, uint64_t id, const struct serv
     tracker_start(self, slot, &value->endpoint);
 }
 
+/* The range is in key order. */
 static bool is_listed(const struct transaction_range *range, uint64_t id)
 {
-    for (uint32_t i = 0; i < range->pair_count; i++) {
-        uint64_t listed;
+    uint32_t low = 0, high = range->pair_count;
+    struct bytes_buffer key = {0};
+    bool found = false;
 
-        if (system_key_parse_server_list(range->pairs[i].key, &listed) && listed == id)
-            return true;
+    must(system_key_server_list(&key, id));
+    while (low < high && !found) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = bytes_compare(range->pairs[middle].key, bytes_buffer_bytes(&key));
+
+        found = order == 0;
+        *(order < 0 ? &low : &high) = order < 0 ? middle + 1 : middle;
     }
-    return false;
+    bytes_buffer_done(&key);
+    return found;
 }
 
 static void take_servers(struct loader *loader)

@@ -8,11 +8,15 @@
  * server that was born and not added holds nothing, and ends itself, since nobody names its tag.
  *
  * Removing: a server that failed or is to be emptied, and that serverKeys has no entry of. The controller is told the whole list
- * (storage_servers), so that old log generations wait for nobody who is gone. */
+ * (storage_servers), so that old log generations wait for nobody who is gone.
+ *
+ * The record of a removed tag is never cleared: it costs 30 bytes of metadata, and nothing tells when it may go. A disk that comes back
+ * after years, in another machine perhaps, still holds a server of that tag; to a log that knows nothing of the tag it would look
+ * like a server without mutations, which is up to date: it would answer clients whose locations are as old as it is. No worker's word that
+ * its files are deleted would do, for there may be an older image of that disk. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "net/buggify.h"
 #include "net/mem.h"
@@ -129,14 +133,14 @@ static enum op_result run_workers(struct op *op)
     return op_wait(op, CHOOSE);
 }
 
-static int64_t number_of(struct bytes text)
+/* Decimal digits and nothing else; -1: it is none, or no tag could be as large. */
+static int64_t tag_of(struct bytes text)
 {
-    char copy[24] = {0};
+    int64_t number = text.len == 0 ? -1 : 0;
 
-    if (text.len == 0 || text.len >= sizeof(copy))
-        return -1;
-    memcpy(copy, text.ptr, text.len);
-    return strtoll(copy, NULL, 10);
+    for (size_t i = 0; i < text.len && number >= 0; i++)
+        number = text.ptr[i] < '0' || text.ptr[i] > '9' || number > UINT32_MAX ? -1 : number * 10 + (text.ptr[i] - '0');
+    return number;
 }
 
 static void ask_tag(struct change *change)
@@ -147,7 +151,7 @@ static void ask_tag(struct change *change)
 static int decide_tag(struct change *change)
 {
     struct recruiter *recruiter = change->parent;
-    int64_t next = recruiter->range->pair_count == 1 ? number_of(recruiter->range->pairs[0].value) : -1;
+    int64_t next = recruiter->range->pair_count == 1 ? tag_of(recruiter->range->pairs[0].value) : -1;
     char text[24];
 
     if (next < 0 || next >= UINT32_MAX)

@@ -1,6 +1,7 @@
 /* The planner: what it does for single shards, and that whole clusters settle, healthy and balanced, whatever happens to them. */
 #include <inttypes.h>
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -394,7 +395,9 @@ Test(plan, random_clusters_end_with_every_shard_whole, .timeout = 100)
 
 /* ---- cost ---- */
 
-static double plan_us(uint32_t servers, uint32_t shards, unsigned rounds)
+enum looking { AT_A_HEALTHY_CLUSTER, WHEN_A_TENTH_DIED };
+
+static double plan_us(uint32_t servers, uint32_t shards, enum looking looking, unsigned rounds)
 {
     struct model *model = fresh(3, servers, shards);
     struct timespec from, to;
@@ -402,20 +405,41 @@ static double plan_us(uint32_t servers, uint32_t shards, unsigned rounds)
     model->bytes = 50e6 * shards / 10;
     model->rules.shards_per_server_min = shards; /* no merges: what is timed is the looking */
     model_step(model);
+    for (uint32_t i = 0; i < servers && looking == WHEN_A_TENTH_DIED; i += 10)
+        model->picture->servers[i].failed = true;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
     for (unsigned i = 0; i < rounds; i++)
         plan_make(model->picture, &model->rules, model->now_us, &model->plan);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+    cr_assert_eq(model->plan.count > 0, looking == WHEN_A_TENTH_DIED);
     model_done(model);
     return ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / 1000 / rounds;
 }
 
 Test(plan, its_time_grows_no_faster_than_the_shards)
 {
-    double small = plan_us(100, 1000, 50), large = plan_us(100, 10000, 20);
+    static const char *const names[] = {"a plan", "a plan after the death of every tenth"};
 
-    printf("a plan for 100 servers takes %.0f us with 1,000 shards, %.0f us with 10,000; a shard takes %d bytes and its key\n", small,
-           large, PICTURE_SHARD_BYTES);
-    cr_assert_lt(large, 3 * 10 * small); /* three times: a busy machine */
+    for (int looking = AT_A_HEALTHY_CLUSTER; looking <= WHEN_A_TENTH_DIED; looking++) {
+        double small = plan_us(100, 1000, (enum looking)looking, 50), large = plan_us(100, 10000, (enum looking)looking, 20);
+
+        printf("%s for 100 servers takes %.0f us with 1,000 shards, %.0f us with 10,000\n", names[looking], small, large);
+        cr_assert_lt(large, 3 * 10 * small); /* three times: a busy machine */
+    }
+}
+
+/* All that is allocated for shards and their teams, as the C library counts it (a sanitizer's does not: then it is 0). */
+Test(plan, a_shard_takes_at_most_200_bytes)
+{
+    enum { SHARDS = 10000 };
+    struct model *model = fresh(3, 100, 1);
+    size_t before = mallinfo2().uordblks, taken;
+
+    model_make_shards(model, SHARDS);
+    model_step(model);
+    taken = mallinfo2().uordblks - before;
+    printf("a shard takes %zu bytes in the data distributor, its key of 8 bytes and its team included\n", taken / SHARDS);
+    cr_assert_leq(taken, (size_t)200 * SHARDS);
     cr_assert_leq(PICTURE_SHARD_BYTES + sizeof(struct picture_shard *), 200);
+    model_done(model);
 }

@@ -490,7 +490,7 @@ static void check_absent(FDBDatabase *db)
     EXPECT(end_of(F(fdb_transaction_get_blob_granule_ranges)(tr, B("a"), 1, B("b"), 1, 1)), 2108);
     EXPECT(end_of(F(fdb_transaction_get_mapped_range)(tr, B("a"), 1, 0, 1, B("b"), 1, 0, 1, B("m"), 1, 0, 0, FDB_STREAMING_MODE_WANT_ALL,
                                                       0, 0, 0)),
-           2108);
+           2043);
     result = F(fdb_transaction_read_blob_granules)(tr, B("a"), 1, B("b"), 1, 0, 0, context);
     EXPECT(F(fdb_result_get_keyvalue_array)(result, &pairs, &count, &more), 2108);
     F(fdb_result_destroy)(result);

@@ -77,11 +77,19 @@ def test_what_foundationdbs_own_c_programs_do_works(scratch, _long):
     for cluster in ("memory:", scratch.start_cluster("--processes", "one")):
         run = subprocess.run([tester, cluster, "1"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, f"{cluster}: exit {run.returncode}:\n{run.stdout[-3000:]}{run.stderr[-2000:]}"
-    with open(os.path.join(TOP, "tests/real/fdb_calls.c")) as file:
-        as_cpp = scratch.write("fdb_calls.cpp", file.read())
-    run = subprocess.run(["clang", "-x", "c++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-I", HEADERS, as_cpp], capture_output=True,
-                         text=True)
-    assert run.returncode == 0, run.stderr
+    for name in ("fdb_calls", "fdb_units"):
+        with open(os.path.join(TOP, f"tests/real/{name}.c")) as file:
+            as_cpp = scratch.write(name + ".cpp", file.read())
+        run = subprocess.run(["clang", "-x", "c++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-I", HEADERS, as_cpp], capture_output=True,
+                             text=True)
+        assert run.returncode == 0, run.stderr
+
+
+def test_what_foundationdbs_unit_tests_expect_holds(scratch, _long):
+    tester = os.path.join(TOP, "build", BUILD, "tests/real/quoin-fdb-units")
+    for command in ([tester, "memory:"], [tester, scratch.start_cluster("--processes", "one"), "one"]):
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
+        assert run.returncode == 0, f"{command}: exit {run.returncode}:\n{run.stdout[-3000:]}{run.stderr[-2000:]}"
 
 
 SETUP = """import ctypes, sys

@@ -352,6 +352,7 @@ struct transaction {
     struct list ended;        /* client_call.link of those whose done() is still to run */
     struct list gets, ranges; /* under way: transaction_get.call.link, transaction_range.link */
     struct list specials;      /* special_read.link */
+    struct list mappeds;       /* transaction_mapped.link */
     struct list watches;       /* client_watch.link */
     struct list queries;       /* transaction_query.link */
     struct list version_waits; /* transaction_version.call.link, waiting for the version */

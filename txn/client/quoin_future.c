@@ -80,6 +80,10 @@ static void clean(struct quoin_future *future, enum future_kind next_kind)
     }
     if (future->kind >= FUTURE_KEY && future->kind <= FUTURE_CONFLICTS)
         arena_done(&future->u.result.arena);
+    if (future->kind == FUTURE_MAPPED && future->u.mapped != NULL) {
+        transaction_mapped_done(&future->u.mapped->mapped);
+        mem_free(future->u.mapped);
+    }
     if (future->kind == FUTURE_OBJECT)
         future->u.object.destroy(future->u.object.ptr);
     if (future->kind == FUTURE_WATCH && future->u.watch != NULL) {
@@ -310,6 +314,8 @@ static struct client_call *call_of(struct quoin_future *future)
     case FUTURE_RANGE:
     case FUTURE_SELECTED:
         return &future->u.range->call;
+    case FUTURE_MAPPED:
+        return &future->u.mapped->mapped.call;
     case FUTURE_REBOOT:
         return &future->u.reboot->call;
     case FUTURE_PROTOCOL:
@@ -538,5 +544,18 @@ quoin_error quoin_future_get_range(struct quoin_future *future, const struct quo
     *ret_pairs = (const struct quoin_pair *)(const void *)future->u.range->pairs;
     *ret_count = (int)future->u.range->pair_count;
     *ret_more = future->u.range->more;
+    return 0;
+}
+
+quoin_error quoin_future_get_mapped_range(struct quoin_future *future, const struct quoin_mapped **ret_rows, int *ret_count,
+                                          bool *ret_more)
+{
+    int error = check(future, FUTURE_MAPPED);
+
+    if (error != 0)
+        return error;
+    *ret_rows = future->u.mapped->rows;
+    *ret_count = (int)future->u.mapped->mapped.row_count;
+    *ret_more = future->u.mapped->mapped.more;
     return 0;
 }

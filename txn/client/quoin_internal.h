@@ -10,6 +10,7 @@
 #include "txn/client/client_internal.h"
 #include "txn/client/cluster_file.h"
 #include "txn/client/include/quoin/quoin.h"
+#include "txn/client/mapped.h"
 #include "txn/client/special_keys.h"
 
 struct quoin_network;
@@ -53,6 +54,7 @@ enum future_kind {
     FUTURE_STRINGS, /* the same */
     FUTURE_KEY,
     FUTURE_CONFLICTS,
+    FUTURE_MAPPED,
     FUTURE_OBJECT, /* of future_of_object */
     FUTURE_WATCH,
     FUTURE_REBOOT, /* a number */
@@ -67,6 +69,12 @@ struct future_result {
     struct bytes key;
     void *items; /* struct quoin_conflict_report */
     int count;
+};
+
+/* A mapped range, and what it becomes. */
+struct future_mapped {
+    struct transaction_mapped mapped;
+    struct quoin_mapped *rows; /* in its arena */
 };
 
 struct quoin_future {
@@ -93,6 +101,7 @@ struct quoin_future {
     union { /* by kind */
         struct transaction_get get;
         struct transaction_range *range; /* owned */
+        struct future_mapped *mapped;    /* owned */
         struct transaction_version version;
         struct client_call commit;
         struct transaction_retry retry;
@@ -171,6 +180,7 @@ bool quoin_take_bytes(const void *ptr, int length, struct bytes *ret);
 /* Of this thread. */
 uint64_t quoin_random(struct quoin_network *network);
 bool quoin_take_selector(const struct quoin_selector *from, struct key_selector *ret);
+int quoin_take_range_options(const struct quoin_range_options *from, struct transaction_range_options *ret);
 /* A get or range of special keys (quoin_special.c). */
 struct quoin_future *quoin_special_get(struct quoin_future *future, struct bytes key);
 struct quoin_future *quoin_special_range(struct quoin_future *future, struct key_selector begin, struct key_selector end,

@@ -1,14 +1,6 @@
 /* The public transaction's smaller questions: where a key lives, how large a range is, what a commit conflicted with. */
 #include "txn/client/quoin_internal.h"
 
-/* Fails what is not there yet. */
-static struct quoin_future *unsupported(struct quoin_transaction *transaction)
-{
-    struct quoin_future *future = future_make(transaction, FUTURE_NONE);
-
-    return future == NULL ? NULL : future_finished(future, ERROR_UNSUPPORTED_OPERATION);
-}
-
 /* ---- the key of a selector ---- */
 
 static void key_done(struct client_call *call)
@@ -195,19 +187,7 @@ struct quoin_future *quoin_transaction_watch(struct quoin_transaction *transacti
     return quoin_submit(future, run_watch);
 }
 
-/* ---- what is not there yet ---- */
-
-struct quoin_future *quoin_transaction_get_mapped_range(struct quoin_transaction *transaction, struct quoin_selector begin,
-                                                        struct quoin_selector end, const void *mapper, int mapper_length,
-                                                        struct quoin_range_options options)
-{
-    (void)begin;
-    (void)end;
-    (void)mapper;
-    (void)mapper_length;
-    (void)options;
-    return unsupported(transaction);
-}
+/* ---- what is always nothing ---- */
 
 struct quoin_future *quoin_transaction_get_total_cost(struct quoin_transaction *transaction)
 {

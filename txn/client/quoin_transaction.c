@@ -204,7 +204,7 @@ static uint32_t mode_bytes(enum quoin_mode mode, int iteration)
     return 0;
 }
 
-static int take_range_options(const struct quoin_range_options *from, struct transaction_range_options *ret)
+int quoin_take_range_options(const struct quoin_range_options *from, struct transaction_range_options *ret)
 {
     uint32_t bytes = mode_bytes(from->mode, from->iteration);
 
@@ -242,7 +242,7 @@ struct quoin_future *quoin_transaction_get_range(struct quoin_transaction *trans
     future->u.range = mem_zalloc(sizeof(*future->u.range));
     if (future->u.range == NULL)
         return future_finished(future, ERROR_OUT_OF_MEMORY);
-    error = take_range_options(&options, &taken);
+    error = quoin_take_range_options(&options, &taken);
     if (error == 0 && (!quoin_take_selector(&begin, &from) || !quoin_take_selector(&end, &to)))
         error = ERROR_CLIENT_INVALID_OPERATION;
     if (error != 0)

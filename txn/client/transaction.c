@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "txn/client/client_internal.h"
+#include "txn/client/mapped.h"
 #include "txn/client/special_keys.h"
 
 enum { BACKOFF_US_FIRST = 10000, BACKOFF_MS_MAX = 1000, FUTURE_VERSION_DELAY_US = 10000, RESOURCE_BACKOFF_US_MAX = 30000000 };
@@ -41,6 +42,7 @@ int transaction_create(struct client *client, struct transaction **ret_txn)
     list_init(&txn->gets);
     list_init(&txn->ranges);
     list_init(&txn->specials);
+    list_init(&txn->mappeds);
     list_init(&txn->watches);
     list_init(&txn->queries);
     list_init(&txn->version_waits);
@@ -77,11 +79,22 @@ static void end_specials(struct transaction *txn, int error, uint32_t but_incarn
     }
 }
 
+static void end_mappeds(struct transaction *txn, int error, uint32_t but_incarnation)
+{
+    list_each(node, after, &txn->mappeds) {
+        struct transaction_mapped *mapped = list_entry(node, struct transaction_mapped, link);
+
+        if (mapped->incarnation != but_incarnation)
+            mapped_fail(mapped, error);
+    }
+}
+
 /* Ends what is of another incarnation. */
 static void end_calls(struct transaction *txn, int error, uint32_t but_incarnation)
 {
     struct list kept;
 
+    end_mappeds(txn, error, but_incarnation); /* before the reads that they are made of */
     list_init(&kept);
     while (!list_empty(&txn->ranges)) {
         struct transaction_range *range = list_entry(txn->ranges.next, struct transaction_range, link);
@@ -135,6 +148,8 @@ void transaction_destroy(struct transaction *txn)
     if (txn->commit_call != NULL)
         client_call_cancel(txn->commit_call);
     commit_cancel(txn);
+    while (!list_empty(&txn->mappeds))
+        client_call_cancel(&list_entry(txn->mappeds.next, struct transaction_mapped, link)->call);
     while (!list_empty(&txn->ranges))
         client_call_cancel(&list_entry(txn->ranges.next, struct transaction_range, link)->call);
     while (!list_empty(&txn->specials))
@@ -486,7 +501,7 @@ void transaction_read_version_submit(struct transaction_version *version, struct
 
 void transaction_reads_changed(struct transaction *txn)
 {
-    if (list_empty(&txn->gets) && list_empty(&txn->ranges))
+    if (list_empty(&txn->gets) && list_empty(&txn->ranges) && list_empty(&txn->mappeds))
         commit_reads_over(txn);
 }
 

@@ -1,4 +1,4 @@
-/* What Quoin has not: tenants, blob granules, mapped ranges, change streams, snapshots by the operating system. Bindings refuse to
+/* What Quoin has not: tenants, blob granules, flat maps, change streams, snapshots by the operating system. Bindings refuse to
  * load without the symbols, so each is here, and fails with 2108 (unsupported_operation), or as FoundationDB does when it is asked
  * for what is not configured.
  *
@@ -44,12 +44,6 @@ fdb_error_t fdb_result_get_keyvalue_array(FDBResult *r, FDBKeyValue const **out_
 fdb_error_t fdb_result_get_bg_mutations_array(FDBResult *r, FDBBGMutation const **out, int *out_count)
 {
     return r == NULL ? ERROR_CLIENT_INVALID_OPERATION : r->error;
-}
-
-fdb_error_t fdb_future_get_mappedkeyvalue_array(FDBFuture *f, FDBMappedKeyValue const **out_kv, int *out_count,
-                                                fdb_bool_t *out_more)
-{
-    return not_held(f);
 }
 
 fdb_error_t fdb_future_get_keyrange_array(FDBFuture *f, FDBKeyRange const **out_ranges, int *out_count)
@@ -132,14 +126,6 @@ FDBFuture *fdb_database_create_snapshot(FDBDatabase *d, uint8_t const *uid, int 
     if (error == 0)
         error = is_uid(uid, uid_length) ? ERROR_SNAP_PATH_NOT_WHITELISTED : ERROR_SNAP_INVALID_UID_STRING;
     return fdb_failed(error);
-}
-
-FDBFuture *fdb_transaction_get_mapped_range(FDBTransaction *tr, uint8_t const *begin, int begin_length, fdb_bool_t begin_or_equal,
-                                            int begin_offset, uint8_t const *end, int end_length, fdb_bool_t end_or_equal,
-                                            int end_offset, uint8_t const *mapper, int mapper_length, int limit, int target_bytes,
-                                            FDBStreamingMode mode, int iteration, fdb_bool_t snapshot, fdb_bool_t reverse)
-{
-    return absent(tr);
 }
 
 FDBFuture *fdb_transaction_get_range_and_flat_map(FDBTransaction *tr, uint8_t const *begin, int begin_length,

@@ -156,6 +156,26 @@ fdb_error_t fdb_future_get_keyvalue_array_old(FDBFuture *f, FDBKeyValue const **
     return fdb_future_get_keyvalue_array_new(f, out_kv, out_count, &more);
 }
 
+static_assert(sizeof(FDBMappedKeyValue) == sizeof(struct quoin_mapped) && offsetof(FDBMappedKeyValue, getRange.data) == offsetof(struct quoin_mapped, pairs),
+              "one layout");
+
+fdb_error_t fdb_future_get_mappedkeyvalue_array(FDBFuture *f, FDBMappedKeyValue const **out_kv, int *out_count, fdb_bool_t *out_more)
+{
+    const struct quoin_mapped *rows;
+    bool more;
+    int count, error;
+
+    if (out_kv == NULL || out_count == NULL || out_more == NULL)
+        return ERROR_CLIENT_INVALID_OPERATION;
+    error = quoin_future_get_mapped_range(inner_future(f), &rows, &count, &more);
+    if (error != 0)
+        return error;
+    *out_kv = (const FDBMappedKeyValue *)rows;
+    *out_count = count;
+    *out_more = more;
+    return 0;
+}
+
 fdb_error_t fdb_future_get_key_array(FDBFuture *f, FDBKey const **out_keys, int *out_count)
 {
     const struct quoin_key *keys;

@@ -142,6 +142,20 @@ FDBFuture *fdb_transaction_get_range_old(FDBTransaction *tr, uint8_t const *begi
                                               FDB_KEYSEL_FIRST_GREATER_OR_EQUAL(end, end_length), limit);
 }
 
+FDBFuture *fdb_transaction_get_mapped_range(FDBTransaction *tr, uint8_t const *begin, int begin_length, fdb_bool_t begin_or_equal,
+                                            int begin_offset, uint8_t const *end, int end_length, fdb_bool_t end_or_equal,
+                                            int end_offset, uint8_t const *mapper, int mapper_length, int limit, int target_bytes,
+                                            FDBStreamingMode mode, int iteration, fdb_bool_t snapshot, fdb_bool_t reverse)
+{
+    int error = fdb_check(tr);
+
+    return error != 0 ? fdb_failed(error)
+                      : fdb_future_of(quoin_transaction_get_mapped_range(
+                            inner_transaction(tr), (struct quoin_selector){begin, begin_length, begin_or_equal != 0, begin_offset},
+                            (struct quoin_selector){end, end_length, end_or_equal != 0, end_offset}, mapper, mapper_length,
+                            (struct quoin_range_options){limit, target_bytes, (enum quoin_mode)mode, iteration, snapshot != 0, reverse != 0}));
+}
+
 FDBFuture *fdb_transaction_get_addresses_for_key(FDBTransaction *tr, uint8_t const *key_name, int key_name_length)
 {
     int error = fdb_check(tr);

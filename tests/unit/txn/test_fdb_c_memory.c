@@ -29,6 +29,23 @@ static void never(FDBFuture *f, void *context)
     (void)f, (void)context;
 }
 
+/* What the index has, each with what the key ("r",) has; and keys that only the client knows. */
+static fdb_error_t read_more(FDBTransaction *tr)
+{
+    static const char settings[] = "\xff\xff/management/data_distribution/", settings_end[] = "\xff\xff/management/data_distribution0";
+    fdb_error_t error = end_of(fdb_transaction_get_mapped_range(
+        tr, FDB_KEYSEL_FIRST_GREATER_OR_EQUAL(B("a"), 1), FDB_KEYSEL_FIRST_GREATER_OR_EQUAL(B("z"), 1), B("\x01r\0"), 3, 0, 0,
+        FDB_STREAMING_MODE_WANT_ALL, 0, 0, 0));
+
+    if (error == 0)
+        error = end_of(fdb_transaction_get(tr, B("\xff\xff/tracing/token"), 15, 0));
+    if (error == 0)
+        error = end_of(fdb_transaction_get_range(tr, FDB_KEYSEL_FIRST_GREATER_OR_EQUAL(B(settings), (int)sizeof(settings) - 1),
+                                                 FDB_KEYSEL_FIRST_GREATER_OR_EQUAL(B(settings_end), (int)sizeof(settings_end) - 1), 0, 0,
+                                                 FDB_STREAMING_MODE_WANT_ALL, 0, 0, 0));
+    return error;
+}
+
 static fdb_error_t read_some(FDBTransaction *tr)
 {
     FDBFuture *f = fdb_transaction_get(tr, B("key"), 3, 0);
@@ -56,6 +73,8 @@ static fdb_error_t read_some(FDBTransaction *tr)
         error = end_of(fdb_transaction_get_addresses_for_key(tr, B("key"), 3));
     if (error == 0)
         error = end_of(fdb_transaction_get_approximate_size(tr));
+    if (error == 0)
+        error = read_more(tr);
     return error;
 }
 

@@ -269,7 +269,13 @@ struct quoin_future *quoin_transaction_get_range_split_points(struct quoin_trans
  * limit). As of now, not of the read version. Errors: 2004, 2005, 2000. */
 struct quoin_future *quoin_transaction_get_boundary_keys(struct quoin_transaction *transaction, const void *begin, int begin_length,
                                                          const void *end, int end_length, int limit);
-/* FoundationDB's secondary lookups. Always 2108. */
+/* FoundationDB's secondary lookups: pairs of an index, each with what it points at (quoin_future_get_mapped_range). `mapper` is a packed tuple; in a
+ * string of it, {K[i]} stands for element i of the index pair's key, {V[i]} for element i of its value (both packed tuples), "{{" and "}}"
+ * for a brace; as its last element, {...} means all keys below the one that comes out. What has no {...} is one key: none or one pair.
+ * Limits and modes are those of the index; bytes count what was mapped as well. An entry points at no more than 2,000 pairs or 10 MB (2033).
+ * All that was read is in the read conflict ranges. Errors: as get_range; 2108 (a snapshot, or read-your-writes is off), 2030
+ * mapper_bad_index, 2032 mapper_bad_range_decriptor, 2039 get_mapped_range_reads_your_writes (the transaction has written in what was read),
+ * 2041, 2042, 2043 (the key, the value, the mapper is no tuple). */
 struct quoin_future *quoin_transaction_get_mapped_range(struct quoin_transaction *transaction, struct quoin_selector begin,
                                                         struct quoin_selector end, const void *mapper, int mapper_length,
                                                         struct quoin_range_options options);
@@ -360,6 +366,20 @@ struct quoin_pair {
     const uint8_t *value;
     int value_length;
 };
+/* Of a mapped range. begin and end: first at or after these keys (or_equal 0, offset 1). */
+struct quoin_mapped {
+    const uint8_t *key;
+    int key_length;
+    const uint8_t *value;
+    int value_length;
+    const uint8_t *begin_key;
+    int begin_key_length, begin_or_equal, begin_offset;
+    const uint8_t *end_key;
+    int end_key_length, end_or_equal, end_offset;
+    const struct quoin_pair *pairs;
+    int pair_count, pair_capacity;
+    unsigned char reserved[32];
+};
 #pragma pack(pop)
 quoin_error quoin_future_get_bool(struct quoin_future *future, bool *ret_value);
 quoin_error quoin_future_get_uint64(struct quoin_future *future, uint64_t *ret_number);
@@ -380,6 +400,8 @@ struct quoin_conflict_report {
 };
 quoin_error quoin_future_get_conflicts(struct quoin_future *future, const struct quoin_conflict_report **ret_reports, int *ret_count);
 quoin_error quoin_future_get_range(struct quoin_future *future, const struct quoin_pair **ret_pairs, int *ret_count, bool *ret_more);
+quoin_error quoin_future_get_mapped_range(struct quoin_future *future, const struct quoin_mapped **ret_rows, int *ret_count,
+                                          bool *ret_more);
 
 /* A future that has ended with `error` (not 0); for interfaces on top of this one. NULL: out of memory. */
 struct quoin_future *quoin_future_failed(quoin_error error);

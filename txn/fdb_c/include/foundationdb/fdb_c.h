@@ -19,7 +19,7 @@
  * 5 seconds. NULL is fine with length 0; NULL with another length, or a negative length, is 2000.
  *
  * Errors are FoundationDB's numbers (fdb_get_error has the texts). Functions of what Quoin has not (tenants, blob
- * granules, mapped ranges, change streams, snapshots) fail with 2108. Source of the semantics: FoundationDB's C API documentation; what
+ * granules, change streams, snapshots) fail with 2108. Source of the semantics: FoundationDB's C API documentation; what
  * differs is in txn/fdb_c/README.md. */
 #ifndef FDB_C_H
 #define FDB_C_H

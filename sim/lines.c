@@ -38,7 +38,13 @@ bool sim_line_number(struct bytes line, const char *name, int base, uint64_t *re
 struct bytes sim_line_text(struct bytes line, const char *name)
 {
     struct bytes rest = behind(line, name);
-    const uint8_t *end = rest.len == 0 || rest.ptr[0] != '"' ? NULL : memchr(rest.ptr + 1, '"', rest.len - 1);
 
-    return end == NULL ? bytes_none() : bytes_of(rest.ptr + 1, (size_t)(end - rest.ptr - 1)); /* a quote within is \\x22 */
+    if (rest.len == 0 || rest.ptr[0] != '"')
+        return bytes_none();
+    for (size_t i = 1; i < rest.len; i++) {
+        if (rest.ptr[i] == '"')
+            return bytes_of(rest.ptr + 1, i - 1);
+        i += rest.ptr[i] == '\\'; /* what follows is no end */
+    }
+    return bytes_none();
 }

@@ -330,6 +330,25 @@ Test(disk, a_full_disk_refuses_growth_but_not_overwriting)
     sim_world_destroy(machine.world);
 }
 
+Test(disk, a_disk_with_little_room_says_so_and_is_full_when_that_is_gone)
+{
+    struct machine machine;
+    struct env_file *file;
+    struct env_space space;
+
+    machine_init(&machine, 5);
+    file = durable_file(&machine);
+    machine.process->disk->limit_bytes = machine.process->disk->used_bytes + SIM_PAGE_BYTES;
+    cr_assert_eq(env_dir_space(machine.env, "d", &space), 0);
+    cr_assert(space.free_bytes == SIM_PAGE_BYTES && space.total_bytes == machine.world->settings.disk_bytes);
+    cr_assert_eq(env_file_write(machine.env, file, 8 * SIM_PAGE_BYTES, BYTES_LITERAL("x")), 0);
+    cr_assert_eq(env_file_write(machine.env, file, 9 * SIM_PAGE_BYTES, BYTES_LITERAL("x")), ERROR_IO_ERROR);
+    sim_disk_heal(machine.process);
+    cr_assert_eq(env_file_write(machine.env, file, 9 * SIM_PAGE_BYTES, BYTES_LITERAL("x")), 0);
+    env_file_close(machine.env, file);
+    sim_world_destroy(machine.world);
+}
+
 static void count_name(void *ctx, const char *name)
 {
     cr_assert(strcmp(name, "f") == 0 || strcmp(name, "sub") == 0 || strcmp(name, "lmdb") == 0, "%s", name);

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "net/error.h"
+#include "net/trace.h"
 #include "sim/buggify.h"
 #include "sim/world.h"
 #include "tests/unit/sim/echo.h"
@@ -345,5 +346,43 @@ Test(world, what_a_program_leaves_behind_fails_the_run)
     sim_process_stop(pair.server, SIM_KILL);
     cr_assert(pair.world->failed);
     cr_assert(strstr(pair.world->why, "1 timers") != NULL);
+    sim_world_destroy(pair.world);
+}
+
+/* ---- lines that processes trace ---- */
+
+struct ear {
+    struct sim_listener listener;
+    unsigned heard;
+    uint64_t number, id;
+    char text[32];
+};
+
+static void ear_heard(struct sim_listener *listener, struct sim_process *process, struct bytes line)
+{
+    struct ear *ear = container_of(listener, struct ear, listener);
+    struct bytes text = sim_line_text(line, "Text");
+
+    (void)process;
+    if (!sim_line_is(line, "Said"))
+        return;
+    ear->heard++;
+    cr_assert(sim_line_number(line, "Number", 10, &ear->number) && sim_line_number(line, "Id", 16, &ear->id));
+    cr_assert(!sim_line_number(line, "Numb", 10, &ear->number) && sim_line_text(line, "Number").len == 0);
+    snprintf(ear->text, sizeof(ear->text), "%.*s", (int)text.len, (const char *)text.ptr);
+}
+
+Test(world, a_listener_hears_what_a_process_traces)
+{
+    struct ear ear = {.listener.heard = ear_heard};
+    struct pair pair;
+
+    pair_init(&pair, 1);
+    list_push_back(&pair.world->listeners, &ear.listener.link);
+    TRACE(&pair.server->env, SEVERITY_DEBUG, "SaidOtherwise", {"Number", trace_int(1)});
+    TRACE(&pair.server->env, SEVERITY_DEBUG, "Said", {"Number", trace_int(4711)}, {"Id", trace_id(0xab)},
+          {"Text", trace_bytes(BYTES_LITERAL("a\"b\xff"))});
+    cr_assert(ear.heard == 1 && ear.number == 4711 && ear.id == 0xab);
+    cr_assert_str_eq(ear.text, "a\\\"b\\\\xff"); /* as it stands there, escaped */
     sim_world_destroy(pair.world);
 }

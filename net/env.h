@@ -1,6 +1,6 @@
 /* The seam to the OS and to the simulator: clock, random numbers, connections, files, off-loop jobs, trace lines.
  *
- * One env is one process: net/env_posix.c (epoll) or sim/env_sim.c implement `struct env_ops`; net/env.c holds what both
+ * One env is one process: net/env_posix.c (libevent) or sim/env_sim.c implement `struct env_ops`; net/env.c holds what both
  * share (ready queues, timers, turn hooks). Nothing above net/ calls the OS, reads a clock, draws a random number or keeps
  * mutable static state; all that hangs off the env. One thread runs an env; only jobs run elsewhere.
  *

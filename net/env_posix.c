@@ -1,15 +1,16 @@
-/* The loop: epoll delivers, env_turn runs handlers, then syncs start and the loop sleeps until the next deadline.
+/* The loop: libevent delivers, env_turn runs handlers, then syncs start and the loop sleeps until the next deadline.
  *
- * The timerfd is set only when it must ring earlier than it is set to: timers that are armed and cancelled thousands of times a
+ * libevent knows no timers here. Its precise timers set a timerfd before every single wait; this loop has a timerfd of its own
+ * that it sets only when it must ring earlier than it is set to: timers that are armed and cancelled thousands of times a
  * second (a time-out a request) then cost no system call, at the price of a rare wake-up for nothing. timerfd and eventfd are
  * edge-triggered, so they are never read either.
  *
  * Sleeping follows the pattern that env_posix_wake describes: flag, fence, one more look at what other threads left.
  *
- * A helper (env_posix_help) takes the lock `driving` while the loop's own thread sleeps without it, and runs the same turns. As long as
- * it is there it alone waits for events: the own thread, when something wakes it, does what there is to do and then parks until the
- * helper has gone. Both may be in epoll_wait at once, if the helper came while the own thread slept there: whoever wakes
- * first does the work, and the own thread wakes a helper that has waited for it. */
+ * One thread at a time drives the loop, and all of the env is its: libevent allows no second one, and needs no locks so. Its own
+ * thread lends the seat to a helper (env_posix_help) instead of going to sleep; what the helper leaves is vacant, and the own thread takes
+ * the seat again only when nobody has come for VACANT_US, or when it is recalled. So a thread that asks and waits, again and again,
+ * sends its questions and reads its answers itself, and no thread is woken for it. */
 #include "net/env_posix.h"
 
 #include <assert.h>
@@ -90,25 +91,42 @@ static void posix_exit(struct env *env, int status, const char *why)
 
 /* ---- the outside's calls ---- */
 
-/* Wakes one of those who wait for events. */
-static void ring(struct env_posix *posix)
+/* Ends the rest, if it is one of these: whoever ends it pays for the call. */
+static void end_rest(struct env_posix *posix, bool sleep, bool vacancy)
 {
     uint64_t one = 1;
+    int was;
 
-    while (write(posix->wake.fd, &one, sizeof(one)) < 0 && errno == EINTR)
-        ;
+    atomic_thread_fence(memory_order_seq_cst);
+    was = atomic_load_explicit(&posix->rest, memory_order_relaxed);
+    if (!(was == ASLEEP && sleep) && !(was == VACANT && vacancy))
+        return;
+    if (!atomic_compare_exchange_strong(&posix->rest, &was, AWAKE))
+        return;
+    if (was == ASLEEP) {
+        while (write(posix->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+            ;
+        return;
+    }
+    pthread_mutex_lock(&posix->seat);
+    posix->recalled = true;
+    pthread_cond_signal(&posix->own_turn);
+    pthread_mutex_unlock(&posix->seat);
 }
 
 void env_posix_wake(struct env *env)
 {
-    struct env_posix *posix = env_posix_of(env);
+    end_rest(env_posix_of(env), true, true);
+}
 
-    atomic_thread_fence(memory_order_seq_cst);
-    if (!atomic_load_explicit(&posix->sleeping, memory_order_relaxed))
-        return;
-    if (!atomic_exchange(&posix->sleeping, false))
-        return;
-    ring(posix);
+void env_posix_hint(struct env *env)
+{
+    end_rest(env_posix_of(env), true, false);
+}
+
+void env_posix_recall(struct env *env)
+{
+    end_rest(env_posix_of(env), false, true);
 }
 
 void env_posix_stop(struct env *env)
@@ -128,23 +146,27 @@ void env_posix_event(struct env_posix *posix)
     posix->env.turn_us = env_now_us(&posix->env);
 }
 
-static void woken(struct env_posix *posix, struct watched *watched)
+static void woken(evutil_socket_t fd, short what, void *ctx)
 {
-    (void)posix, (void)watched;
+    (void)fd, (void)what, (void)ctx;
 }
 
-static void timer_rang(struct env_posix *posix, struct watched *watched)
+static void timer_rang(evutil_socket_t fd, short what, void *ctx)
 {
-    (void)watched;
+    struct env_posix *posix = ctx;
+
+    (void)fd, (void)what;
     posix->timer_armed_us = INT64_MAX;
 }
 
-static void signal_came(struct env_posix *posix, struct watched *watched)
+static void signal_came(evutil_socket_t fd, short what, void *ctx)
 {
+    struct env_posix *posix = ctx;
     struct signalfd_siginfo info;
 
+    (void)what;
     env_posix_event(posix);
-    while (read(watched->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+    while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
         posix->on_signal(posix->ctx, (int)info.ssi_signo);
 }
 
@@ -154,7 +176,7 @@ static void arm_timer(struct env_posix *posix, int64_t deadline_us)
 
     if (deadline_us >= posix->timer_armed_us)
         return;
-    if (timerfd_settime(posix->timer.fd, TFD_TIMER_ABSTIME, &at, NULL) == 0)
+    if (timerfd_settime(posix->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0)
         posix->timer_armed_us = deadline_us;
 }
 
@@ -173,7 +195,7 @@ static bool poll_now(struct env_posix *posix)
 {
     posix->delivered = 0;
     posix->awake = false;
-    posix_poll_now(posix);
+    event_base_loop(posix->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
     return posix->delivered > 0;
 }
 
@@ -182,7 +204,7 @@ static bool spin(struct env_posix *posix)
 {
     int64_t until_us = posix->env.knobs.loop_spin_us;
 
-    if (until_us == 0 || posix->enough != NULL) /* it would take a helper's ring away */
+    if (until_us == 0)
         return false;
     until_us += clock_us(CLOCK_MONOTONIC);
     do {
@@ -216,40 +238,34 @@ double env_posix_busyness(struct env *env)
     int64_t passed_us = clock_us(CLOCK_MONOTONIC) - atomic_load_explicit(&posix->share_began_us, memory_order_relaxed);
 
     if (passed_us > 2 * SHARE_US) /* it has slept, or worked, ever since */
-        return atomic_load_explicit(&posix->sleeping, memory_order_relaxed) ? 0 : 1;
+        return atomic_load_explicit(&posix->rest, memory_order_relaxed) == AWAKE ? 1 : 0;
     return atomic_load_explicit(&posix->share_busy_millionths, memory_order_relaxed) / 1e6;
 }
 
-/* The loop's own thread, while a helper waits for events. */
-static void park(struct env_posix *posix)
+/* True if there is nothing to do meanwhile: whoever leaves something from now on sees `rest`. */
+static bool go_to_rest(struct env_posix *posix, int rest)
 {
-    posix->parked = true;
-    while (posix->enough != NULL)
-        pthread_cond_wait(&posix->helper_gone, &posix->driving);
-    posix->parked = false;
+    atomic_store(&posix->rest, rest);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!take_from_threads(posix) && !atomic_load(&posix->stopped))
+        return true;
+    atomic_store(&posix->rest, AWAKE);
+    return false;
 }
 
-static void sleep_until(struct env_posix *posix, int64_t deadline_us, bool helping)
+static void sleep_until(struct env_posix *posix, int64_t deadline_us)
 {
-    int64_t slept_from_us;
+    int64_t now_us;
 
-    if (spin(posix))
+    if (spin(posix) || !go_to_rest(posix, ASLEEP))
         return;
-    atomic_store(&posix->sleeping, true);
-    atomic_thread_fence(memory_order_seq_cst);
-    if (!take_from_threads(posix) && !atomic_load(&posix->stopped) && !(helping && posix->unhelped)) {
-        arm_timer(posix, deadline_us);
-        posix->delivered = 0;
-        posix->awake = false;
-        slept_from_us = clock_us(CLOCK_MONOTONIC);
-        if (!helping && posix->enough != NULL)
-            park(posix);
-        else if (!posix_poll_wait(posix))
-            return;
-        if (!helping)
-            count_sleep(posix, slept_from_us);
-    }
-    atomic_store(&posix->sleeping, false);
+    arm_timer(posix, deadline_us);
+    posix->delivered = 0;
+    posix->awake = false;
+    now_us = clock_us(CLOCK_MONOTONIC);
+    event_base_loop(posix->base, EVLOOP_ONCE);
+    count_sleep(posix, now_us);
+    atomic_store(&posix->rest, AWAKE);
 }
 
 /* Starts the turn's syncs: inline if nothing else waits for the loop (DESIGN section 8). */
@@ -263,32 +279,87 @@ static bool start_syncs(struct env_posix *posix, bool busy)
     return busy || !list_empty(&posix->env.ready[READY_COMMIT]);
 }
 
-static bool has_enough(struct env_posix *posix)
+/* ---- who drives ---- */
+
+enum { VACANT_US = 1000 };
+
+static void vacate(struct env_posix *posix)
 {
-    return posix->enough != NULL && (posix->unhelped || posix->enough(posix->enough_ctx));
+    posix->driver = DRIVER_NONE;
+    posix->vacated_us = clock_us(CLOCK_MONOTONIC);
 }
 
-/* Turns, until the loop is stopped or the helper has enough. True: more is to be done at once. */
-static bool run_turns(struct env_posix *posix, bool helping)
+static void take_seat(struct env_posix *posix, enum driver driver)
 {
-    struct env *env = &posix->env;
-    bool busy = true;
+    assert(posix->driver == DRIVER_NONE);
+    count_sleep(posix, posix->vacated_us);
+    posix->driver = driver;
+    atomic_store(&posix->rest, AWAKE);
+}
 
-    while (posix->looping && !atomic_load(&posix->stopped)) {
-        take_from_threads(posix);
-        busy = env_turn(env);
-        busy = start_syncs(posix, busy);
-        posix_trace_flush(posix);
-        if (atomic_load(&posix->stopped) || (helping && has_enough(posix)))
-            break;
-        if (!helping && has_enough(posix))
-            ring(posix); /* the helper: this thread parks before it waits again */
-        if (busy || env_next_deadline_us(env) <= env->turn_us)
-            poll_now(posix);
-        else
-            sleep_until(posix, env_next_deadline_us(env), helping);
+/* Until the seat is vacant and nobody seems to want it. */
+static void wait_for_own_turn(struct env_posix *posix)
+{
+    for (;;) {
+        int64_t until_us = posix->vacated_us + VACANT_US;
+        struct timespec at = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+
+        posix->own_waits = posix->driver != DRIVER_NONE;
+        if (posix->own_waits) {
+            pthread_cond_wait(&posix->own_turn, &posix->seat);
+            continue;
+        }
+        if (posix->recalled || atomic_load(&posix->stopped) || clock_us(CLOCK_MONOTONIC) >= until_us)
+            return;
+        pthread_cond_timedwait(&posix->own_turn, &posix->seat, &at);
     }
-    return busy;
+}
+
+/* Instead of sleeping in the loop. */
+static void lend(struct env_posix *posix)
+{
+    if (!go_to_rest(posix, VACANT))
+        return;
+    pthread_mutex_lock(&posix->seat);
+    vacate(posix);
+    pthread_cond_signal(&posix->helper_turn);
+    wait_for_own_turn(posix);
+    take_seat(posix, DRIVER_OWN);
+    posix->recalled = false;
+    pthread_mutex_unlock(&posix->seat);
+}
+
+static bool has_enough(struct env_posix *posix)
+{
+    return posix->refused || posix->enough(posix->enough_ctx);
+}
+
+static void tell_helper(struct env_posix *posix)
+{
+    pthread_mutex_lock(&posix->seat);
+    if (posix->enough != NULL && has_enough(posix))
+        pthread_cond_signal(&posix->helper_turn);
+    pthread_mutex_unlock(&posix->seat);
+}
+
+/* One turn, without the wait for the next. True if that is to come at once. */
+static bool run_turn(struct env_posix *posix)
+{
+    bool busy;
+
+    take_from_threads(posix);
+    busy = env_turn(&posix->env);
+    busy = start_syncs(posix, busy);
+    posix_trace_flush(posix);
+    return busy || env_next_deadline_us(&posix->env) <= posix->env.turn_us;
+}
+
+static void wait_for_events(struct env_posix *posix, bool busy)
+{
+    if (busy)
+        poll_now(posix);
+    else
+        sleep_until(posix, env_next_deadline_us(&posix->env));
 }
 
 int env_posix_run(struct env *env)
@@ -296,38 +367,76 @@ int env_posix_run(struct env *env)
     struct env_posix *posix = env_posix_of(env);
 
     posix_take_short_slice();
-    pthread_mutex_lock(&posix->driving);
-    posix->looping = true;
-    (void)run_turns(posix, false);
-    posix->looping = false;
-    while (posix->enough != NULL) {
-        ring(posix);
-        pthread_cond_wait(&posix->helper_gone, &posix->driving);
+    pthread_mutex_lock(&posix->seat);
+    posix->driver = DRIVER_OWN;
+    pthread_mutex_unlock(&posix->seat);
+    while (!atomic_load(&posix->stopped)) {
+        bool busy = run_turn(posix), helper = atomic_load_explicit(&posix->helper_waits, memory_order_relaxed);
+
+        if (atomic_load(&posix->stopped))
+            break;
+        if (helper)
+            tell_helper(posix);
+        if (helper && !busy)
+            lend(posix);
+        else
+            wait_for_events(posix, busy);
     }
+    pthread_mutex_lock(&posix->seat);
+    posix->driver = DRIVER_ENDED;
+    pthread_cond_signal(&posix->helper_turn);
+    while (posix->enough != NULL)
+        pthread_cond_wait(&posix->own_turn, &posix->seat);
+    pthread_mutex_unlock(&posix->seat);
     atomic_store(&posix->stopped, false);
     posix_trace_flush(posix);
-    pthread_mutex_unlock(&posix->driving);
     return posix->exit_status;
 }
 
-/* The own thread sleeps, or is about to wake up: it must find what is left. */
-static void hand_back(struct env_posix *posix, bool busy)
+/* The helper's, with the seat. True: there is more to be done at once. */
+static bool drive(struct env_posix *posix)
 {
-    posix->enough = NULL;
-    if (posix->parked || !posix->looping) { /* it looks at everything, soon */
-        pthread_cond_signal(&posix->helper_gone);
-        return;
+    bool busy;
+
+    for (;;) {
+        busy = run_turn(posix);
+        if (atomic_load(&posix->stopped) || has_enough(posix))
+            return busy || posix->refused || !go_to_rest(posix, VACANT);
+        wait_for_events(posix, busy);
     }
-    arm_timer(posix, env_next_deadline_us(&posix->env));
-    atomic_store(&posix->sleeping, true);
-    atomic_thread_fence(memory_order_seq_cst);
-    if (take_from_threads(posix) || busy || posix->unhelped || atomic_load(&posix->stopped))
-        ring(posix);
+}
+
+/* True: the seat is the helper's. It has told what is enough, and the seat may be the own thread's still. */
+static bool helper_waits(struct env_posix *posix)
+{
+    atomic_store(&posix->helper_waits, true);
+    while (posix->driver == DRIVER_OWN && !has_enough(posix))
+        pthread_cond_wait(&posix->helper_turn, &posix->seat);
+    atomic_store(&posix->helper_waits, false);
+    return posix->driver == DRIVER_NONE && !has_enough(posix);
+}
+
+static void help(struct env_posix *posix)
+{
+    bool recall;
+
+    posix->refused = false;
+    if (helper_waits(posix)) {
+        take_seat(posix, DRIVER_HELPER);
+        pthread_mutex_unlock(&posix->seat);
+        recall = drive(posix);
+        pthread_mutex_lock(&posix->seat);
+        vacate(posix);
+        posix->recalled |= recall;
+    }
+    posix->enough = NULL;
+    if (posix->own_waits || posix->recalled || posix->driver == DRIVER_ENDED)
+        pthread_cond_signal(&posix->own_turn);
 }
 
 void env_posix_refuse_help(struct env *env)
 {
-    env_posix_of(env)->unhelped = true;
+    env_posix_of(env)->refused = true;
 }
 
 void env_posix_help(struct env *env, bool (*enough)(void *ctx), void *ctx)
@@ -335,18 +444,15 @@ void env_posix_help(struct env *env, bool (*enough)(void *ctx), void *ctx)
     struct env_posix *posix = env_posix_of(env);
     int cancelling;
 
-    if (pthread_mutex_trylock(&posix->driving) != 0)
-        return;
-    if (posix->looping && posix->enough == NULL && !enough(ctx)) {
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    pthread_mutex_lock(&posix->seat);
+    if (posix->enough == NULL && posix->driver != DRIVER_ENDED && !atomic_load(&posix->stopped)) {
         posix->enough = enough;
         posix->enough_ctx = ctx;
-        posix->unhelped = false;
-        atomic_store(&posix->sleeping, false);
-        hand_back(posix, run_turns(posix, true));
-        pthread_setcancelstate(cancelling, NULL);
+        help(posix);
     }
-    pthread_mutex_unlock(&posix->driving);
+    pthread_mutex_unlock(&posix->seat);
+    pthread_setcancelstate(cancelling, NULL);
 }
 
 /* ---- life ---- */
@@ -386,43 +492,74 @@ static const struct env_ops posix_ops = {
     .exit = posix_exit,
 };
 
-static int watch_fd(struct env_posix *posix, struct watched *watched, int fd, uint32_t wanted,
-                    void (*readable)(struct env_posix *posix, struct watched *watched))
+/* One thread at a time uses the base, and the environment's EVENT_* variables are none of our input. */
+static struct event_base *create_base(void)
 {
-    *watched = (struct watched){.fd = fd, .readable = readable};
-    return fd < 0 ? ERROR_OPERATION_FAILED : posix_watch(posix, watched, wanted);
+    struct event_config *config = event_config_new();
+    struct event_base *base;
+
+    if (config == NULL)
+        return NULL;
+    event_config_require_features(config, EV_FEATURE_ET);
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NO_CACHE_TIME);
+    base = event_base_new_with_config(config);
+    event_config_free(config);
+    return base;
+}
+
+static int watch_fd(struct env_posix *posix, struct event *event, int fd, short extra, event_callback_fn callback)
+{
+    if (fd < 0 || event_assign(event, posix->base, fd, (short)(EV_READ | EV_PERSIST | extra), callback, posix) != 0)
+        return ERROR_OPERATION_FAILED;
+    return event_add(event, NULL) == 0 ? 0 : ERROR_OPERATION_FAILED;
 }
 
 static int watch_signals(struct env_posix *posix)
 {
     sigset_t mask;
-    int fd;
 
     if (posix->on_signal == NULL)
         return 0;
     sigemptyset(&mask);
     sigaddset(&mask, SIGTERM);
     sigaddset(&mask, SIGINT);
-    fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd >= 0)
-        pthread_sigmask(SIG_BLOCK, &mask, &posix->old_mask);
-    return watch_fd(posix, &posix->signal, fd, EPOLLIN, signal_came);
+    posix->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (posix->signal_fd < 0)
+        return ERROR_OPERATION_FAILED;
+    pthread_sigmask(SIG_BLOCK, &mask, &posix->old_mask);
+    return watch_fd(posix, &posix->signal_event, posix->signal_fd, 0, signal_came);
 }
 
 static int start_loop(struct env_posix *posix)
 {
-    int error = posix_poll_init(posix);
+    int error;
 
+    posix->base = create_base();
+    if (posix->base == NULL)
+        return ERROR_OPERATION_FAILED;
+    posix->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    posix->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    error = watch_fd(posix, &posix->wake_event, posix->wake_fd, EV_ET, woken);
     if (error == 0)
-        error = watch_fd(posix, &posix->wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), EPOLLIN | EPOLLET, woken);
-    if (error == 0)
-        error = watch_fd(posix, &posix->timer, timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), EPOLLIN | EPOLLET, timer_rang);
+        error = watch_fd(posix, &posix->timer_event, posix->timer_fd, EV_ET, timer_rang);
     if (error == 0)
         error = watch_signals(posix);
     if (error == 0 && getrandom(posix->random_state, sizeof(posix->random_state), 0) !=
                           (ssize_t)sizeof(posix->random_state))
         error = ERROR_OPERATION_FAILED;
     return error;
+}
+
+static void init_seat(struct env_posix *posix)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&posix->own_turn, &monotonic);
+    pthread_cond_init(&posix->helper_turn, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&posix->seat, NULL);
 }
 
 int env_posix_create(const struct env_posix_options *options, struct env **ret_env)
@@ -435,9 +572,8 @@ int env_posix_create(const struct env_posix_options *options, struct env **ret_e
     env_init(&posix->env, &posix_ops);
     posix->env.turn_us = clock_us(CLOCK_MONOTONIC);
     atomic_store(&posix->share_began_us, posix->env.turn_us);
-    posix->poll.epoll_fd = posix->wake.fd = posix->timer.fd = posix->signal.fd = -1;
-    pthread_mutex_init(&posix->driving, NULL);
-    pthread_cond_init(&posix->helper_gone, NULL);
+    posix->wake_fd = posix->timer_fd = posix->signal_fd = -1;
+    init_seat(posix);
     posix->timer_armed_us = INT64_MAX;
     posix->on_signal = options->on_signal;
     posix->on_wake = options->on_wake;
@@ -457,12 +593,13 @@ int env_posix_create(const struct env_posix_options *options, struct env **ret_e
     return 0;
 }
 
-static void close_watched(struct env_posix *posix, struct watched *watched)
+static void close_fd(struct event *event, int fd)
 {
-    if (watched->fd < 0)
+    if (fd < 0)
         return;
-    (void)posix_watch(posix, watched, 0);
-    close(watched->fd);
+    if (event_initialized(event))
+        event_del(event);
+    close(fd);
 }
 
 /* Completions may start new syncs and jobs, hence the loop. */
@@ -496,15 +633,17 @@ void env_posix_destroy(struct env *env)
     posix_net_done(posix);
     posix_jobs_done(posix);
     posix_trace_done(posix);
-    close_watched(posix, &posix->wake);
-    close_watched(posix, &posix->timer);
-    close_watched(posix, &posix->signal);
-    if (posix->signal.fd >= 0)
+    close_fd(&posix->wake_event, posix->wake_fd);
+    close_fd(&posix->timer_event, posix->timer_fd);
+    close_fd(&posix->signal_event, posix->signal_fd);
+    if (posix->signal_fd >= 0)
         pthread_sigmask(SIG_SETMASK, &posix->old_mask, NULL);
-    posix_poll_done(posix);
+    if (posix->base != NULL)
+        event_base_free(posix->base);
     mem_free(posix->scratch);
-    pthread_cond_destroy(&posix->helper_gone);
-    pthread_mutex_destroy(&posix->driving);
+    pthread_cond_destroy(&posix->own_turn);
+    pthread_cond_destroy(&posix->helper_turn);
+    pthread_mutex_destroy(&posix->seat);
     env_done(env);
     mem_free(posix);
 }

@@ -1,4 +1,4 @@
-/* The env of a real process: epoll for sockets, a few threads for syncs and jobs.
+/* The env of a real process: libevent for sockets, a few threads for syncs and jobs.
  *
  * env_posix_create, then build roles on the env, then env_posix_run on one thread until env_posix_stop or env_exit; destroy
  * the roles, then env_posix_destroy. All of the env belongs to the thread that runs it; only env_posix_wake, env_posix_stop,
@@ -46,10 +46,11 @@ int env_posix_run(struct env *env);
 /* Thread-safe: env_posix_run returns after the present turn (or at once when it is called next). */
 void env_posix_stop(struct env *env);
 
-/* Thread-safe: while the loop's own thread sleeps, runs its turns on this one until enough(ctx), which is asked after each of them.
- * Returns early, or at once, when another thread runs them, when the loop is not running, and after env_posix_refuse_help: the
- * caller then waits as if it had not called. So who waits for an answer sends the question and reads the answer himself, with no
- * wake-up from thread to thread between. Not from inside the loop. */
+/* Thread-safe: drives the loop on this thread, when its own has nothing to do, until enough(ctx), which is asked after each turn (and
+ * by other threads). Returns early, or at once, when there is another helper, when the loop does not run, when it is done already, and after
+ * env_posix_refuse_help: the caller then waits as if it had not called. So who waits for an answer sends the question and reads the
+ * answer himself, with no wake-up from thread to thread between. When it returns nobody drives for up to a millisecond, unless the own
+ * thread has something to do: who needs the loop to go on meanwhile calls env_posix_recall. Not from inside the loop. */
 void env_posix_help(struct env *env, bool (*enough)(void *ctx), void *ctx);
 
 /* From inside the loop, on a helper's thread: there is something that only the loop's own thread may do. The helper leaves, and that
@@ -62,8 +63,15 @@ double env_posix_busyness(struct env *env);
 /* Thread-safe, lock-free: makes the loop call on_wake soon. Costs a system call only when the loop sleeps.
  *
  * Memory order: the caller first publishes its work (a release or stronger store to its queue), then calls this. Here a
- * sequentially consistent fence comes between that store and the look at the loop's `sleeping` flag; the loop sets the flag,
+ * sequentially consistent fence comes between that store and the look at the loop's `rest` flag; the loop sets the flag,
  * passes a fence of its own, and calls on_wake once more before it really sleeps. So either the caller sees the flag and
  * writes the eventfd, or that on_wake sees the work: a wake-up can't be lost. Whoever clears the flag first pays for the
  * write, so a crowd of callers costs one. */
 void env_posix_wake(struct env *env);
+
+/* The same for who will wait for the outcome with env_posix_help, soon: if a helper has just left the loop, nobody is woken for it.
+ * At the latest the own thread finds it a millisecond later. */
+void env_posix_hint(struct env *env);
+
+/* Thread-safe: if a helper has just left the loop, its own thread goes on with it now. For who waits otherwise than with env_posix_help. */
+void env_posix_recall(struct env *env);

@@ -1,34 +1,16 @@
 /* The inside of env_posix_*.c: not for anybody else. */
 #pragma once
 
+#include <event2/event.h>
+#include <event2/event_struct.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include "net/env_posix.h"
 
 enum { SCRATCH_BYTES = 256 * 1024, LOOP_SLICE_NS = 100 * 1000 };
-
-struct env_posix;
-
-/* A descriptor that the loop watches; its owner embeds it, sets fd and the two functions, and ends it (posix_watch with 0) before
- * it closes the descriptor. Events that nobody wants any more are not told. */
-struct watched {
-    int fd;
-    uint32_t wanted; /* EPOLLIN, EPOLLOUT, EPOLLET; 0: not watched */
-    uint32_t number; /* of this watching */
-    void (*readable)(struct env_posix *posix, struct watched *watched);
-    void (*writable)(struct env_posix *posix, struct watched *watched);
-};
-
-struct poll_table {
-    int epoll_fd;
-    struct watched **by_fd; /* owned array of borrowed; NULL: not watched */
-    size_t capacity;
-    uint32_t number; /* the last one given */
-};
 
 /* One lazily started thread with a queue of things to do. */
 struct worker {
@@ -53,24 +35,21 @@ struct trace_sink {
     struct bytes_buffer buffer; /* lines not yet written */
 };
 
+/* Of whoever drives, or of the seat: what env_posix_wake has to do. */
+enum rest { AWAKE, ASLEEP, VACANT };
+
+enum driver { DRIVER_ENDED, DRIVER_NONE, DRIVER_OWN, DRIVER_HELPER };
+
 struct env_posix {
     struct env env; /* first */
-    struct poll_table poll;
+    struct event_base *base;
     uint64_t random_state[4];
 
-    /* Whoever is not asleep in the loop holds `driving`: all of the env is under it. */
-    pthread_mutex_t driving;
-    bool looping;                /* env_posix_run is under way */
-    bool parked;                 /* its thread leaves the waiting to a helper */
-    pthread_cond_t helper_gone;
-    bool (*enough)(void *ctx);   /* the helper's; NULL: there is none */
-    void *enough_ctx;
-    bool unhelped;               /* it is to leave */
-
-    struct watched wake, timer, signal; /* their fd -1: there is none */
-    int64_t timer_armed_us; /* when the timer rings; INT64_MAX: it does not */
-    sigset_t old_mask;      /* valid while there is a signal fd */
-    atomic_bool sleeping;
+    struct event wake_event, timer_event, signal_event;
+    int wake_fd, timer_fd, signal_fd;
+    int64_t timer_armed_us; /* when timer_fd rings; INT64_MAX: it does not */
+    sigset_t old_mask;      /* valid while signal_fd >= 0 */
+    atomic_int rest; /* enum rest */
     atomic_bool stopped;
     int64_t slept_us;                     /* since share_began_us */
     _Atomic int64_t share_began_us;       /* the loop writes these two, about once a second */
@@ -88,6 +67,18 @@ struct env_posix {
     struct env_conn *accepting;             /* offered to accepted(), neither adopted nor closed yet */
     struct env_listener *accepting_listener; /* NULL once it was closed */
 
+    /* Who drives the loop: all of the env is theirs. Under `seat`. */
+    pthread_mutex_t seat;
+    pthread_cond_t own_turn, helper_turn;
+    enum driver driver;
+    int64_t vacated_us;        /* DRIVER_NONE: since when */
+    bool recalled;             /* the own thread is wanted */
+    bool own_waits;            /* for the helper to leave, however long that takes */
+    bool (*enough)(void *ctx); /* the helper's; NULL: there is none */
+    void *enough_ctx;
+    bool refused;              /* the helper is to leave */
+    atomic_bool helper_waits;  /* for the seat: a hint */
+
     struct list unsynced; /* files with syncs of this turn */
     size_t syncs_out, jobs_out; /* handed to threads, not yet back */
     struct worker syncer, jobs, idle_jobs;
@@ -102,18 +93,8 @@ static inline struct env_posix *env_posix_of(struct env *env)
     return container_of(env, struct env_posix, env);
 }
 
-/* env_posix.c: whoever is told of an event that makes work calls it first: refreshes turn_us after a sleep, counts the event. */
+/* env_posix.c: every libevent callback calls it first: refreshes turn_us after a sleep and counts the event. */
 void env_posix_event(struct env_posix *posix);
-
-/* env_posix_poll.c */
-int posix_poll_init(struct env_posix *posix);
-void posix_poll_done(struct env_posix *posix);
-/* From now on it is watched for `wanted`; 0, or ERROR_OUT_OF_MEMORY (nothing has changed). With 0 it never fails. */
-int posix_watch(struct env_posix *posix, struct watched *watched, uint32_t wanted);
-/* Tells the owners what has happened; does not wait. */
-void posix_poll_now(struct env_posix *posix);
-/* Waits without the lock, then tells. False, and nothing was told: the loop has ended meanwhile. */
-bool posix_poll_wait(struct env_posix *posix);
 
 /* env_posix_net.c */
 int posix_listen(struct env *env, struct address at, const struct env_listener_events *events, void *ctx,

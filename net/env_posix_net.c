@@ -1,7 +1,7 @@
 /* Sockets: non-blocking, TCP_NODELAY, one read an event into the env's scratch buffer, writes at once.
  *
  * A send tries the socket directly and keeps only what the socket does not take, as a chain of the senders' own buffers; then
- * the loop finishes it. closed() is never called from inside a call of the user: what ends a connection marks it broken, stops
+ * EV_WRITE finishes it. closed() is never called from inside a call of the user: what ends a connection marks it broken, stops
  * its events and queues the call.
  *
  * The user may close (and so free) a connection inside any of its callbacks: after a callback nothing touches it. */
@@ -31,10 +31,12 @@ enum conn_state { CONN_CONNECTING, CONN_OPEN, CONN_BROKEN };
 struct env_conn {
     struct env_posix *posix;
     struct list link; /* posix->conns */
+    int fd;
     enum conn_state state;
     bool paused;
+    bool writing; /* write_event is added */
     bool drain_due;
-    struct watched watched;
+    struct event read_event, write_event;
     const struct env_conn_events *events; /* NULL: accepted, not adopted */
     void *ctx;
     struct unsent *first, **tail;
@@ -47,7 +49,8 @@ struct env_conn {
 struct env_listener {
     struct env_posix *posix;
     struct list link; /* posix->listeners */
-    struct watched watched;
+    int fd;
+    struct event event;
     struct env_timer pause; /* out of file descriptors */
     const struct env_listener_events *events;
     void *ctx;
@@ -84,9 +87,10 @@ static void conn_free(struct env_conn *conn)
 {
     if (conn->posix->accepting == conn)
         conn->posix->accepting = NULL;
-    (void)posix_watch(conn->posix, &conn->watched, 0);
+    event_del(&conn->read_event);
+    event_del(&conn->write_event);
     env_ready_cancel(&conn->closed);
-    close(conn->watched.fd);
+    close(conn->fd);
     drop_unsent(conn);
     list_remove(&conn->link);
     mem_free(conn);
@@ -109,7 +113,8 @@ static void conn_break(struct env_conn *conn, int error)
         return;
     conn->state = CONN_BROKEN;
     conn->error = error;
-    (void)posix_watch(conn->posix, &conn->watched, 0);
+    event_del(&conn->read_event);
+    event_del(&conn->write_event);
     drop_unsent(conn);
     conn->closed.run = run_closed;
     env_ready(&conn->posix->env, &conn->closed, READY_COMMIT);
@@ -172,7 +177,7 @@ static void write_unsent(struct env_conn *conn)
     struct iovec pieces[WRITE_PIECES_MAX];
 
     while (conn->first != NULL) {
-        ssize_t sent = write_pieces(conn->watched.fd, pieces, unsent_pieces(conn, pieces));
+        ssize_t sent = write_pieces(conn->fd, pieces, unsent_pieces(conn, pieces));
 
         if (sent < 0 && would_block(errno))
             return;
@@ -184,16 +189,14 @@ static void write_unsent(struct env_conn *conn)
     }
 }
 
-/* Watches what the connection's state asks for. */
-static void watch_again(struct env_conn *conn)
+static void set_writing(struct env_conn *conn, bool writing)
 {
-    uint32_t wanted = 0;
-
-    if (conn->state == CONN_CONNECTING || conn->first != NULL)
-        wanted |= EPOLLOUT;
-    if (conn->state == CONN_OPEN && conn->events != NULL && !conn->paused)
-        wanted |= EPOLLIN;
-    if (conn->state != CONN_BROKEN && posix_watch(conn->posix, &conn->watched, wanted) != 0)
+    if (conn->writing == writing)
+        return;
+    conn->writing = writing;
+    if (!writing)
+        event_del(&conn->write_event);
+    else if (event_add(&conn->write_event, NULL) != 0)
         conn_break(conn, ERROR_OUT_OF_MEMORY);
 }
 
@@ -218,7 +221,7 @@ static void queue_unsent(struct env_conn *conn, struct bytes_buffer *data)
 static bool write_directly(struct env_conn *conn, struct bytes_buffer *data)
 {
     struct iovec piece = {.iov_base = data->ptr, .iov_len = data->len};
-    ssize_t sent = write_pieces(conn->watched.fd, &piece, 1);
+    ssize_t sent = write_pieces(conn->fd, &piece, 1);
 
     if (sent < 0 && !would_block(errno))
         conn_break(conn, ERROR_CONNECTION_FAILED);
@@ -246,7 +249,7 @@ void posix_conn_send(struct env_conn *conn, struct bytes_buffer *data)
     if (conn->first->next == NULL)
         conn->unsent_bytes -= conn->first_offset; /* what write_directly sent of it */
     conn->drain_due = true;
-    watch_again(conn);
+    set_writing(conn, true);
 }
 
 size_t posix_conn_unsent_bytes(struct env_conn *conn)
@@ -272,21 +275,25 @@ static void conn_established(struct env_conn *conn)
     int error = 0;
     socklen_t len = sizeof(error);
 
-    if (getsockopt(conn->watched.fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0 || is_connected_to_itself(conn->watched.fd)) {
+    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0 || is_connected_to_itself(conn->fd)) {
         conn_break(conn, ERROR_CONNECTION_FAILED);
         return;
     }
     conn->state = CONN_OPEN;
-    watch_again(conn);
-    if (conn->state == CONN_OPEN && conn->events->opened != NULL)
+    if (conn->first == NULL)
+        set_writing(conn, false);
+    if (!conn->paused && event_add(&conn->read_event, NULL) != 0)
+        conn_break(conn, ERROR_OUT_OF_MEMORY);
+    else if (conn->events->opened != NULL)
         conn->events->opened(conn->ctx);
 }
 
-static void conn_writable(struct env_posix *posix, struct watched *watched)
+static void conn_writable(evutil_socket_t fd, short what, void *ctx)
 {
-    struct env_conn *conn = container_of(watched, struct env_conn, watched);
+    struct env_conn *conn = ctx;
 
-    env_posix_event(posix);
+    (void)fd, (void)what;
+    env_posix_event(conn->posix);
     if (conn->state == CONN_CONNECTING) {
         conn_established(conn);
         return;
@@ -294,7 +301,7 @@ static void conn_writable(struct env_posix *posix, struct watched *watched)
     write_unsent(conn);
     if (conn->state == CONN_BROKEN || conn->first != NULL)
         return;
-    watch_again(conn);
+    set_writing(conn, false);
     if (conn->drain_due) {
         conn->drain_due = false;
         if (conn->events->drained != NULL)
@@ -302,11 +309,13 @@ static void conn_writable(struct env_posix *posix, struct watched *watched)
     }
 }
 
-static void conn_readable(struct env_posix *posix, struct watched *watched)
+static void conn_readable(evutil_socket_t fd, short what, void *ctx)
 {
-    struct env_conn *conn = container_of(watched, struct env_conn, watched);
+    struct env_conn *conn = ctx;
+    struct env_posix *posix = conn->posix;
     ssize_t got;
 
+    (void)what;
     env_posix_event(posix);
     if (posix->scratch == NULL)
         posix->scratch = mem_alloc(SCRATCH_BYTES);
@@ -315,7 +324,7 @@ static void conn_readable(struct env_posix *posix, struct watched *watched)
         return;
     }
     do
-        got = recv(watched->fd, posix->scratch, SCRATCH_BYTES, 0);
+        got = recv(fd, posix->scratch, SCRATCH_BYTES, 0);
     while (got < 0 && errno == EINTR);
     if (got > 0)
         conn->events->received(conn->ctx, bytes_of(posix->scratch, (size_t)got));
@@ -328,7 +337,12 @@ void posix_conn_pause(struct env_conn *conn, bool paused)
     if (conn->paused == paused)
         return;
     conn->paused = paused;
-    watch_again(conn);
+    if (conn->state != CONN_OPEN || conn->events == NULL)
+        return;
+    if (paused)
+        event_del(&conn->read_event);
+    else if (event_add(&conn->read_event, NULL) != 0)
+        conn_break(conn, ERROR_OUT_OF_MEMORY);
 }
 
 /* ---- the beginning of a connection ---- */
@@ -345,9 +359,11 @@ static struct env_conn *conn_create(struct env_posix *posix, int fd, enum conn_s
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     conn->posix = posix;
-    conn->watched = (struct watched){.fd = fd, .readable = conn_readable, .writable = conn_writable};
+    conn->fd = fd;
     conn->state = state;
     conn->tail = &conn->first;
+    event_assign(&conn->read_event, posix->base, fd, EV_READ | EV_PERSIST, conn_readable, conn);
+    event_assign(&conn->write_event, posix->base, fd, EV_WRITE | EV_PERSIST, conn_writable, conn);
     list_push_back(&posix->conns, &conn->link);
     return conn;
 }
@@ -370,7 +386,8 @@ int posix_connect(struct env *env, struct address to, const struct env_conn_even
         conn_free(conn);
         return ERROR_CONNECTION_FAILED;
     }
-    if (posix_watch(conn->posix, &conn->watched, EPOLLOUT) != 0) {
+    conn->writing = true;
+    if (event_add(&conn->write_event, NULL) != 0) {
         conn_free(conn);
         return ERROR_OUT_OF_MEMORY;
     }
@@ -383,7 +400,8 @@ void posix_conn_adopt(struct env_conn *conn, const struct env_conn_events *event
     assert(conn->events == NULL);
     conn->events = events;
     conn->ctx = ctx;
-    watch_again(conn);
+    if (!conn->paused && event_add(&conn->read_event, NULL) != 0)
+        conn_break(conn, ERROR_OUT_OF_MEMORY);
 }
 
 /* ---- listeners ---- */
@@ -392,7 +410,7 @@ static void accept_again(struct env_timer *timer)
 {
     struct env_listener *listener = container_of(timer, struct env_listener, pause);
 
-    if (posix_watch(listener->posix, &listener->watched, EPOLLIN) != 0)
+    if (event_add(&listener->event, NULL) != 0)
         env_timer_start(&listener->posix->env, timer, listener->posix->env.turn_us + ACCEPT_PAUSE_US);
 }
 
@@ -401,7 +419,7 @@ static void accept_pause(struct env_listener *listener, int error)
 {
     struct env *env = &listener->posix->env;
 
-    (void)posix_watch(listener->posix, &listener->watched, 0);
+    event_del(&listener->event);
     listener->pause.fire = accept_again;
     env_timer_start(env, &listener->pause, env->turn_us + ACCEPT_PAUSE_US);
     TRACE(env, SEVERITY_WARN_ALWAYS, "AcceptFailed", {"Errno", trace_int(error)});
@@ -413,7 +431,7 @@ static bool accept_one(struct env_listener *listener)
     struct env_posix *posix = listener->posix;
     struct sockaddr_in peer;
     socklen_t len = sizeof(peer);
-    int fd = accept4(listener->watched.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -429,10 +447,12 @@ static bool accept_one(struct env_listener *listener)
     return true;
 }
 
-static void listener_readable(struct env_posix *posix, struct watched *watched)
+static void listener_readable(evutil_socket_t fd, short what, void *ctx)
 {
-    struct env_listener *listener = container_of(watched, struct env_listener, watched);
+    struct env_listener *listener = ctx;
+    struct env_posix *posix = listener->posix;
 
+    (void)fd, (void)what;
     env_posix_event(posix);
     posix->accepting_listener = listener;
     for (int i = 0; i < ACCEPTS_MAX && posix->accepting_listener != NULL; i++)
@@ -477,11 +497,12 @@ int posix_listen(struct env *env, struct address at, const struct env_listener_e
         return ERROR_OUT_OF_MEMORY;
     }
     listener->posix = posix;
-    listener->watched = (struct watched){.fd = fd, .readable = listener_readable};
+    listener->fd = fd;
     listener->events = events;
     listener->ctx = ctx;
     list_push_back(&posix->listeners, &listener->link);
-    if (posix_watch(listener->posix, &listener->watched, EPOLLIN) != 0) {
+    event_assign(&listener->event, posix->base, fd, EV_READ | EV_PERSIST, listener_readable, listener);
+    if (event_add(&listener->event, NULL) != 0) {
         posix_listener_close(listener);
         return ERROR_BIND_FAILED;
     }
@@ -494,8 +515,8 @@ void posix_listener_close(struct env_listener *listener)
     if (listener->posix->accepting_listener == listener)
         listener->posix->accepting_listener = NULL;
     env_timer_cancel(&listener->posix->env, &listener->pause);
-    (void)posix_watch(listener->posix, &listener->watched, 0);
-    close(listener->watched.fd);
+    event_del(&listener->event);
+    close(listener->fd);
     list_remove(&listener->link);
     mem_free(listener);
 }

@@ -281,6 +281,7 @@ quoin_error quoin_future_block_until_ready(struct quoin_future *future)
 
 quoin_error quoin_future_set_callback(struct quoin_future *future, quoin_callback *callback, void *context)
 {
+    struct quoin_network *network;
     uint32_t word;
 
     if (callback == NULL)
@@ -292,12 +293,15 @@ quoin_error quoin_future_set_callback(struct quoin_future *future, quoin_callbac
     word = atomic_load_explicit(&future->word, memory_order_acquire);
     if ((word & FUTURE_CALLBACK) != 0 || future->callback != NULL)
         return ERROR_CLIENT_INVALID_OPERATION;
+    network = future->network; /* the callback may destroy the future */
     future->callback = callback;
     future->callback_context = context;
     while ((word & FUTURE_DONE) == 0)
         if (atomic_compare_exchange_weak_explicit(&future->word, &word, word | FUTURE_CALLBACK, memory_order_acq_rel,
-                                                  memory_order_acquire))
+                                                  memory_order_acquire)) {
+            network_callback_set(network);
             return 0;
+        }
     callback(future, context);
     return 0;
 }

@@ -172,6 +172,8 @@ void network_completed(struct quoin_network *network, struct quoin_future *futur
  * future is ready; it need not be when network_wait_begin returns. */
 void network_wait_begin(struct quoin_network *network, struct quoin_future *future);
 void network_wait_end(struct quoin_network *network);
+/* A future that is not done has a callback now. */
+void network_callback_set(struct quoin_network *network);
 
 /* ---- futures (quoin_future.c) ---- */
 

@@ -4,7 +4,7 @@
  * one exchange and turns it round. The eventfd is written only when the thread sleeps (env_posix_wake). What a turn completes is
  * published at its end, after all its replies were parsed.
  *
- * A thread that waits for a future, alone, runs the loop's turns itself while the network thread sleeps (env_posix_help). Callbacks are
+ * A thread that waits for a future, alone, drives the loop itself while the network thread has nothing to do (env_posix_help). Callbacks are
  * called on the network thread alone: what a helper's turn completes is put off until that one runs. */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,8 @@ struct quoin_network {
     struct quoin_future *completed, **completed_tail; /* the loop's, like the next */
     struct quoin_future *calling, **calling_tail;     /* completed on a helper's thread: their callbacks are to be called on ours */
     struct ready publish;
-    _Atomic uint32_t waiting; /* threads that wait for a future */
+    _Atomic uint32_t waiting;   /* threads that wait for a future */
+    _Atomic uint32_t callbacks; /* to be called */
     uint32_t databases;      /* the thread's */
     struct client_hosts hosts;    /* clusters in this process; the thread's */
     _Atomic uint32_t hosts_gone; /* a futex: changes when one of them is gone, or nobody will see to them any more */
@@ -71,6 +72,7 @@ static void call_back(struct quoin_network *network)
         struct quoin_future *next = future->next;
 
         future->callback(future, future->callback_context);
+        atomic_fetch_sub_explicit(&network->callbacks, 1, memory_order_relaxed);
         future_unref(future);
         future = next;
     }
@@ -116,9 +118,18 @@ void network_wait_begin(struct quoin_network *network, struct quoin_future *futu
         env_posix_help(network->env, is_ready, future);
 }
 
+/* Nobody drives for a moment when a helper has left: others must not wait for that. */
 void network_wait_end(struct quoin_network *network)
 {
-    atomic_fetch_sub_explicit(&network->waiting, 1, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&network->waiting, 1, memory_order_relaxed) > 1 ||
+        atomic_load_explicit(&network->callbacks, memory_order_relaxed) > 0)
+        env_posix_recall(network->env);
+}
+
+void network_callback_set(struct quoin_network *network)
+{
+    atomic_fetch_add_explicit(&network->callbacks, 1, memory_order_relaxed);
+    env_posix_recall(network->env);
 }
 
 /* ---- submissions ---- */
@@ -131,7 +142,7 @@ void network_submit(struct quoin_network *network, struct submission *submission
         submission->next = head;
     } while (!atomic_compare_exchange_weak_explicit(&network->submitted, &head, submission, memory_order_release,
                                                     memory_order_relaxed));
-    env_posix_wake(network->env);
+    env_posix_hint(network->env);
 }
 
 static bool drain(void *ctx)
@@ -189,6 +200,7 @@ void network_run(struct quoin_network *network, struct network_call *call)
     call->submission.run = run_call;
     atomic_store(&call->done, 0);
     network_submit(network, &call->submission);
+    env_posix_recall(network->env);
     if (drain_here(network))
         return;
     while (atomic_load_explicit(&call->done, memory_order_acquire) == 0)

@@ -57,6 +57,7 @@
     X(storage_sample_unit_bytes, 1000, 1, 1000, "a key of this size is in the byte sample for sure; doubles as a store grows") \
     X(storage_fetch_bytes_per_second, 33554432, 100000, 33554432, "what a server fetches of moving shards, over all of them") \
     X(storage_fetch_chunk_bytes, 1048576, 200, 1048576, "a chunk of a moving shard ends after the pair that reaches this") \
+    X(storage_fetch_store_bytes, 65536, 1, 65536, "a chunk of at least so much goes straight into the engine")              \
     X(storage_fetch_parallel, 4, 1, 8, "moving shards that a server fetches at a time")                                   \
     X(storage_engine_map_bytes, 1099511627776, 1073741824, 4294967296, "address space of the LMDB map")                   \
     X(storage_check_bytes_max, 67108864, 0, 67108864, "a store up to this is checked as a whole when it is opened")        \
@@ -71,14 +72,15 @@
     X(dd_shard_bytes_min, 10000000, 500, 100000, "a shard up to this is never split for its size")                           \
     X(dd_shard_bytes_max, 500000000, 2000, 1000000, "a shard above this always is")                                          \
     X(dd_shards_target, 500, 5, 50, "between the two: a shard above total size / this")                                      \
-    X(dd_load_floor, 1000000, 500, 100000, "bytes/s below which no shard is split or moved for its load")                    \
+    X(dd_load_floor, 200000, 500, 100000, "bytes/s below which no shard is split or moved for its load")                    \
     X(dd_load_parts, 8, 2, 8, "above it: a shard with more than 1/this of a server's mean load is split")                    \
     X(dd_shards_per_server_min, 16, 1, 4, "shards are not merged when there are fewer for each server")                       \
     X(dd_balance_percent, 25, 10, 50, "the gap between the fullest and the emptiest server, of the mean, that is evened out") \
     X(dd_settle_us, 10000000, 500000, 5000000, "a shard that has moved is not moved for balance before")                      \
     X(dd_disturb, 0, 0, 1, "1: shards are moved, split and merged for no reason as well: for tests")                         \
-    X(dd_moves_max, 256, 8, 64, "moves in flight in the cluster")                                                             \
-    X(dd_moves_per_server, 16, 3, 16, "moves in flight to a server, and from one")                                              \
+    X(dd_moves_max, 1000, 8, 64, "moves in flight in the cluster")                                                            \
+    X(dd_moves_per_server, 256, 3, 16, "moves in flight to a server, and from one")                                             \
+    X(dd_move_bytes_per_server, 536870912, 10000, 536870912, "and their bytes, beyond the first")                                \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
     X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \
     X(client_second_delay_us, 4000, 0, 20000, "so much longer than usual may an answer take, then another replica is asked too") \

@@ -87,6 +87,21 @@ static int clear_range(struct storage_server *storage, version_t version, struct
     return error;
 }
 
+int storage_sample_pairs(struct storage_server *storage, struct bytes begin, struct bytes end, struct bytes pairs)
+{
+    int error = 0;
+
+    byte_sample_clear(&storage->sample, begin, end);
+    while (pairs.len > 0 && error == 0) {
+        size_t key_len = get_le32(pairs.ptr), bytes = key_len + get_le32(pairs.ptr + 4);
+        const uint8_t *key = pairs.ptr + 8;
+
+        error = byte_sample_set(&storage->sample, bytes_of(key, key_len), bytes);
+        pairs = bytes_of(key + bytes, pairs.len - 8 - bytes);
+    }
+    return error;
+}
+
 /* ---- ownership ---- */
 
 static int keep_assignment(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end,

@@ -202,6 +202,7 @@ static void commit_done(struct engine_commit *commit, int error)
     }
     if (storage->removed)
         storage_end(storage, ERROR_WORKER_REMOVED);
+    storage_store_look(storage);
     storage_pull_look(storage);
     if (storage->ops.invariant != NULL)
         storage->ops.invariant(storage->ops.owner);
@@ -281,7 +282,7 @@ static void start_commit(struct storage_server *storage, version_t version, bool
                                           : list_entry(storage->assignments.next, struct assignment, link);
     int error = 0;
 
-    assert(storage->commit == NULL && version <= storage->oldest && version <= storage->known_committed);
+    assert(!storage_engine_is_busy(storage) && version <= storage->oldest && version <= storage->known_committed);
     if (block == NULL) {
         storage_end(storage, ERROR_OUT_OF_MEMORY);
         return;
@@ -363,7 +364,7 @@ void storage_consider_commit(struct storage_server *storage)
     bool presses;
     int64_t delay_us;
 
-    if (storage->ended || !storage->recorded || storage->commit != NULL || storage->discarding ||
+    if (storage->ended || !storage->recorded || storage_engine_is_busy(storage) || storage->discarding ||
         list_linked(&storage->forget.link))
         return;
     presses = storage_memory_presses(storage) ||

@@ -4,13 +4,13 @@
  *     | \--> (nothing may be asked for: waits)        |          |
  *     |  \--> LOCATE -> LOCATED ----------------------+--> PAUSE |
  *     v                                               |      ^   |
- *    ASK -> JUDGE -> ENTER ---------------------------+      |   |
+ *    ASK -> JUDGE -> (STORE) -> ENTER ----------------+      |   |
  *              \---------------------------------------------+---+
  *
  * LOOK decides what comes next. LOCATE asks a commit proxy who may be read. ASK wants the next chunk from one of them, as of
  * F = min(known committed, our version): that never was nor will be taken back, by us or by them. JUDGE checks what came. ENTER
  * puts it into the window at W, our version now: what was there is cleared, the pairs are set, and what was written there above F
- * (fetch_buffer.c) follows. From W on the stream applies to it as to all else, and the map says FETCHED since W. That is kept like
+ * (fetch_buffer.c) follows. Pairs that STORE has put into the engine already (store_chunks.c) need no place in the window. From W on the stream applies to it as to all else, and the map says FETCHED since W. That is kept like
  * an assignment at version W: a roll-back below W undoes it, and a commit of the engine has all of the chunk or nothing.
  *
  * What would break it: entering at a version that a commit of the engine is being made of, or that is durable (W waits until it is
@@ -24,7 +24,7 @@
 #include "roles/storage/storage_internal.h"
 #include "txn/digest.h"
 
-enum { LOOK, LOCATE, LOCATED, ASK, JUDGE, ENTER, PAUSE, STAGES };
+enum { LOOK, LOCATE, LOCATED, ASK, JUDGE, STORE, ENTER, PAUSE, STAGES };
 enum {
     SOURCES_MAX = 8,
     CALL_TIMEOUT_US = 5000000,
@@ -49,6 +49,8 @@ struct fetch {
     struct bytes_buffer located_end; /* of the sources' shard */
     version_t version;         /* of the chunk asked for or at hand; VERSION_NONE: none */
     struct message *chunk;     /* owned: waits to be entered */
+    struct chunk_storing storing;
+    bool stored;               /* the engine has its pairs */
 };
 
 static struct fetch *fetch_of(struct op *op)
@@ -131,9 +133,11 @@ static enum op_result look(struct op *op)
     rpc_call_clear(&fetch->call);
     message_unref(fetch->chunk);
     fetch->chunk = NULL;
+    fetch->stored = false;
     if (piece == NULL || storage->ended)
         return op_finish(op, 0);
-    if (storage->discarding || storage->description == NULL || !has_room(storage) ||
+    if (storage->discarding || storage->description == NULL ||
+        (!has_room(storage) && !storage_window_is_clean(storage, at_of(fetch), piece->end)) ||
         version_for(storage, piece) == VERSION_NONE)
         return look_again(fetch, LOOK_AGAIN_US);
     delay_us = rate_delay_us(storage);
@@ -294,6 +298,17 @@ static enum op_result ask_another(struct fetch *fetch)
     return op_move(&fetch->op, fetch->source_count == 0 || fetch->failures % fetch->source_count == 0 ? PAUSE : LOOK);
 }
 
+/* While the engine is given what the window holds, which may take seconds, the window takes chunks as far as it has room. */
+static bool goes_into_the_engine(const struct fetch *fetch)
+{
+    const struct storage_server *storage = fetch->storage;
+    const struct fetch_range_reply *reply = MESSAGE_BODY(fetch_range_reply, fetch->chunk);
+
+    if (reply->pairs.len < (size_t)storage->env->knobs.storage_fetch_store_bytes)
+        return false; /* not worth a commit of its own */
+    return (storage->commit == NULL || !has_room(storage)) && storage_window_is_clean(storage, at_of(fetch), reply->through);
+}
+
 static enum op_result judge_reply(struct op *op)
 {
     struct fetch *fetch = fetch_of(op);
@@ -321,7 +336,26 @@ static enum op_result judge_reply(struct op *op)
     }
     fetch->chunk = rpc_call_take(&fetch->call);
     fetch->failures = 0;
-    return op_move(op, ENTER);
+    return op_move(op, goes_into_the_engine(fetch) ? STORE : ENTER);
+}
+
+/* ---- STORE ---- */
+
+static void stored(struct chunk_storing *storing, bool is_stored)
+{
+    struct fetch *fetch = container_of(storing, struct fetch, storing);
+
+    fetch->stored = is_stored;
+    op_resume(&fetch->op);
+}
+
+static enum op_result store(struct op *op)
+{
+    struct fetch *fetch = fetch_of(op);
+
+    fetch->storing = (struct chunk_storing){.begin = at_of(fetch), .chunk = fetch->chunk, .done = stored};
+    storage_store_chunk(fetch->storage, &fetch->storing);
+    return op_wait(op, ENTER);
 }
 
 /* ---- ENTER ---- */
@@ -349,8 +383,11 @@ static int enter_chunk(struct fetch *fetch, const struct fetch_range_reply *repl
 
     assert(reply->version <= version && reply->version <= storage->known_committed);
     assert(version > storage->durable && version > storage_commit_version(storage) && !storage->discarding);
-    error = storage_apply_data(storage, version, MUTATION_CLEAR_RANGE, at, reply->through);
-    if (error == 0)
+    if (fetch->stored)
+        error = storage_sample_pairs(storage, at, reply->through, reply->pairs);
+    else
+        error = storage_apply_data(storage, version, MUTATION_CLEAR_RANGE, at, reply->through);
+    if (error == 0 && !fetch->stored)
         error = set_pairs(storage, version, reply->pairs);
     if (error == 0 && !PLANTED_BUG(FETCH_LOSES_UPDATES))
         error = storage_buffer_apply(storage, version, at, reply->through, reply->version);
@@ -359,7 +396,7 @@ static int enter_chunk(struct fetch *fetch, const struct fetch_range_reply *repl
     if (error == 0)
         error = storage_assign(storage, version, at, reply->through, HELD_FETCHED);
     if (error == 0)
-        error = shares_add(storage, version, reply->pairs.len + at.len + reply->through.len);
+        error = shares_add(storage, version, (fetch->stored ? 0 : reply->pairs.len) + at.len + reply->through.len);
     return error;
 }
 
@@ -398,6 +435,10 @@ static enum op_result enter(struct op *op)
 
     if (storage->ended)
         return op_finish(op, 0);
+    if (!fetch->stored && !has_room(storage)) {
+        wait_timer_start(&fetch->timer, op, LOOK_AGAIN_US);
+        return op_wait(op, ENTER);
+    }
     if (!may_enter(fetch))
         return op_wait(op, ENTER);
     if (!still_fits(fetch, reply)) {
@@ -411,7 +452,8 @@ static enum op_result enter(struct op *op)
         (void)storage_read_failed(storage, error);
         return op_finish(op, error);
     }
-    storage->moves.entered = storage_version(storage);
+    if (!fetch->stored)
+        storage->moves.entered = storage_version(storage);
     storage->moves.chunks++;
     storage->moves.bytes += reply->pairs.len;
     storage->moves.pairs += reply->count;
@@ -449,6 +491,7 @@ static void ended(struct op *op)
     struct storage_server *storage = fetch->storage;
 
     rpc_call_clear(&fetch->call);
+    list_remove(&fetch->storing.link);
     message_unref(fetch->chunk);
     list_remove(&fetch->link);
     storage->moves.fetch_count--;
@@ -463,7 +506,8 @@ static const struct op_stage stages[STAGES] = {
     [LOCATE] = {"LOCATE", locate, OP_STAGE(LOOK) | OP_STAGE(LOCATED) | OP_STAGE(PAUSE)},
     [LOCATED] = {"LOCATED", located_done, OP_STAGE(LOOK) | OP_STAGE(PAUSE)},
     [ASK] = {"ASK", ask, OP_STAGE(LOOK) | OP_STAGE(JUDGE) | OP_STAGE(PAUSE)},
-    [JUDGE] = {"JUDGE", judge_reply, OP_STAGE(LOOK) | OP_STAGE(ENTER) | OP_STAGE(PAUSE)},
+    [JUDGE] = {"JUDGE", judge_reply, OP_STAGE(LOOK) | OP_STAGE(STORE) | OP_STAGE(ENTER) | OP_STAGE(PAUSE)},
+    [STORE] = {"STORE", store, OP_STAGE(ENTER)},
     [ENTER] = {"ENTER", enter, OP_STAGE(LOOK) | OP_STAGE(ENTER)},
     [PAUSE] = {"PAUSE", pause_fetch, OP_STAGE(LOOK)},
 };
@@ -562,13 +606,17 @@ void storage_moves_init(struct storage_server *storage)
     list_init(&storage->moves.buffer);
     list_init(&storage->moves.asked);
     list_init(&storage->moves.waiting_progress);
+    list_init(&storage->moves.to_store);
     storage->moves.serve.run = storage_serve_chunk;
+    storage->moves.store.run = storage_store_chunks;
 }
 
 void storage_moves_done(struct storage_server *storage)
 {
     assert(list_empty(&storage->moves.fetches) && list_empty(&storage->moves.waiting_progress));
+    assert(list_empty(&storage->moves.to_store));
     env_ready_cancel(&storage->moves.serve);
+    env_ready_cancel(&storage->moves.store);
     while (!list_empty(&storage->moves.asked))
         rpc_fail(list_entry(list_pop_front(&storage->moves.asked), struct rpc_request, link), ERROR_BROKEN_PROMISE);
     storage_buffer_roll_back(storage, storage->moves.floor);

@@ -54,7 +54,7 @@ static void end_removed(struct storage_server *storage, version_t kept)
           {"Tag", trace_int(storage->tag)}, {"Durable", trace_int(storage->durable)},
           {"Version", trace_int(storage_version(storage))}, {"KeptAbove", trace_int(kept)});
     storage->removed = kept == VERSION_MAX;
-    if (!storage->removed || storage->commit == NULL)
+    if (!storage->removed || !storage_engine_is_busy(storage))
         storage_end(storage, ERROR_WORKER_REMOVED);
 }
 

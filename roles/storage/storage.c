@@ -402,6 +402,7 @@ void storage_server_destroy(struct storage_server *storage)
     if (storage->init_request != NULL)
         rpc_fail(storage->init_request, ERROR_BROKEN_PROMISE);
     storage_commit_detach(storage);
+    storage_store_detach(storage);
     if (storage->engine != NULL) {
         engine_release(storage->engine);
         engine_close(storage->engine, NULL, NULL);
@@ -486,7 +487,7 @@ int64_t storage_server_check(struct storage_server *storage, void (*report)(void
 
 bool storage_server_was_removed(const struct storage_server *storage)
 {
-    return storage->removed && storage->ended && storage->commit == NULL;
+    return storage->removed && storage->ended && !storage_engine_is_busy(storage);
 }
 
 uint64_t storage_server_id(const struct storage_server *storage)
@@ -529,6 +530,7 @@ static void status_of_moves(const struct storage_server *storage, struct role_st
     role_metric(status, arena, "fetched_bytes", (int64_t)moves->bytes);
     role_metric(status, arena, "fetched_keys", (int64_t)moves->pairs);
     role_metric(status, arena, "fetched_chunks", (int64_t)moves->chunks);
+    role_metric(status, arena, "fetched_chunks_stored", (int64_t)moves->stored_chunks);
     role_metric(status, arena, "fetch_failures", (int64_t)moves->failures);
     role_metric(status, arena, "fetch_refused_chunks", (int64_t)moves->refused);
     role_metric(status, arena, "fetch_damaged_chunks", (int64_t)moves->damaged);

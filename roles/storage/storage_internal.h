@@ -63,24 +63,37 @@ struct assignment {
 };
 
 struct storage_commit;
+struct chunk_block;
 struct watches;
 struct read_op;
 
-/* Moves: what we fetch (fetch.c), what was written meanwhile (fetch_buffer.c), what others fetch from us (serve_chunk.c). */
+/* A chunk on its way into the engine; embedded in its fetch, which takes it off its list when it ends earlier. */
+struct chunk_storing {
+    struct list link;
+    struct bytes begin;    /* borrowed from the fetch */
+    struct message *chunk; /* borrowed from the fetch */
+    void (*done)(struct chunk_storing *storing, bool stored); /* not stored: it does not fit, or the window has something there */
+};
+
+/* Moves: what we fetch (fetch.c, store_chunks.c), what was written meanwhile (fetch_buffer.c), what others fetch from us
+ * (serve_chunk.c). */
 struct moves {
     struct list fetches;
     uint32_t fetch_count;
     struct bytes_buffer started; /* where the piece begins that was started last */
-    version_t entered;           /* at which the last chunk came in */
+    version_t entered;           /* at which the last chunk came into the window */
     struct list buffer; /* of struct buffered, by version */
     size_t buffer_bytes;
     version_t floor;    /* through here the buffer was pruned: a chunk of a lower version can't come in */
     int64_t tokens, tokens_us; /* bytes that may be asked for, as of when */
+    struct list to_store;      /* of struct chunk_storing */
+    struct chunk_block *block; /* being written; NULL: none */
+    struct ready store;
     struct list asked;  /* requests for chunks that wait for their turn */
     struct ready serve;
     struct list waiting_progress;
     uint32_t waiting_progress_count;
-    uint64_t chunks, bytes, pairs, failures, refused, damaged, served_chunks, served_bytes;
+    uint64_t chunks, stored_chunks, bytes, pairs, failures, refused, damaged, served_chunks, served_bytes;
 };
 
 struct pull {
@@ -166,6 +179,12 @@ static inline version_t storage_version(const struct storage_server *storage)
     return storage->readable.now;
 }
 
+/* It takes one commit at a time. */
+static inline bool storage_engine_is_busy(const struct storage_server *storage)
+{
+    return storage->commit != NULL || storage->moves.block != NULL;
+}
+
 /* ---- storage.c ---- */
 /* Can't go on: traced, and the worker is told, once. */
 void storage_end(struct storage_server *storage, int error);
@@ -205,6 +224,8 @@ size_t shares_bytes_through(struct storage_server *storage, version_t version);
 int storage_check_mutations(struct bytes table);
 /* A checked table, at `version`. On an error the server can't go on. */
 int storage_apply(struct storage_server *storage, version_t version, struct bytes table);
+/* The pairs of [begin, end) are in the engine: its size is known. */
+int storage_sample_pairs(struct storage_server *storage, struct bytes begin, struct bytes end, struct bytes pairs);
 /* One checked mutation of data, evaluated. */
 int storage_apply_data(struct storage_server *storage, version_t version, enum mutation_type type, struct bytes param1,
                        struct bytes param2);
@@ -238,6 +259,17 @@ void storage_buffer_roll_back(struct storage_server *storage, version_t end);
 /* The least version of the chunks that were asked for; VERSION_MAX: none. */
 version_t storage_fetch_oldest(const struct storage_server *storage);
 void storage_moves_done(struct storage_server *storage);
+
+/* ---- store_chunks.c ---- */
+/* True when the window says nothing of [begin, end). */
+bool storage_window_is_clean(const struct storage_server *storage, struct bytes begin, struct bytes end);
+/* Hands a chunk over; done() is called in a later turn. */
+void storage_store_chunk(struct storage_server *storage, struct chunk_storing *storing);
+/* The engine may be free. */
+void storage_store_look(struct storage_server *storage);
+void storage_store_chunks(struct ready *ready);
+/* The server goes: the block under way keeps what it needs. */
+void storage_store_detach(struct storage_server *storage);
 
 /* ---- progress.c ---- */
 void storage_answer_progress(struct storage_server *storage, struct rpc_request *request);

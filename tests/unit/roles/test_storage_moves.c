@@ -128,6 +128,14 @@ static version_t begin_held(struct bench *bench)
     return version;
 }
 
+/* From here on chunks go into the engine, however small they are. */
+static void go_straight(struct lab *lab)
+{
+    lab->world->knobs.storage_fetch_store_bytes = 1;
+    lab_server(lab)->env->knobs.storage_fetch_store_bytes = 1;
+    idle(lab, 8); /* the window is empty: what was written in the range before is not in the way */
+}
+
 /* ---- the way it should go ---- */
 
 Test(moves, a_range_is_fetched_and_serves_nothing_before_it_is_ready)
@@ -193,6 +201,78 @@ Test(moves, chunks_of_some_pairs_come_in_one_after_another)
     cr_assert_eq(lab_server(lab)->owned->count, 2, "the pieces have become one shard again");
     compare(lab);
     bench_done(&bench);
+}
+
+/* ---- straight into the engine ---- */
+
+Test(moves, a_chunk_that_goes_straight_into_the_engine_leaves_the_window_alone)
+{
+    for (uint64_t seed = 40; seed < 42; seed++) {
+        struct bench bench;
+        struct lab *lab = &bench.lab;
+        version_t version;
+
+        bench_init(&bench, seed, false);
+        go_straight(lab);
+        version = begin_held(&bench);
+        lab_push_add(lab, 10, 21); /* follows the chunk, evaluated over what the engine has of it */
+        lab_push_add(lab, 10, 21);
+        lab_commit(lab, lab->newest);
+        source_release(&bench.source);
+        lab_run(lab, 500000);
+        cr_assert_eq(moves_of(lab)->chunks, 1);
+        cr_assert_eq(moves_of(lab)->stored_chunks, 1);
+        cr_assert(storage_window_is_clean(lab_server(lab), BYTES_LITERAL("k22"), MOVED_END));
+        cr_assert_not(is_ready(lab, version), "it is ready when FETCHED is durable");
+        finish(lab, version);
+        compare(lab);
+        bench_done(&bench);
+    }
+}
+
+Test(moves, what_was_given_up_a_moment_ago_is_not_cleared_over_a_chunk_that_comes)
+{
+    struct bench bench;
+    struct lab *lab = &bench.lab;
+    version_t version;
+
+    bench_init(&bench, 42, false);
+    go_straight(lab);
+    version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
+    finish(lab, version);
+    cr_assert_eq(moves_of(lab)->stored_chunks, 1);
+    assign(lab, OWN_END, MOVED_END, SERVER_KEYS_NONE);
+    version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH); /* the clear is in the window for 5 s */
+    finish(lab, version);
+    cr_assert_eq(moves_of(lab)->chunks, 2);
+    cr_assert_eq(moves_of(lab)->stored_chunks, 1, "the second one went behind the clear");
+    compare(lab);
+    bench_done(&bench);
+}
+
+Test(moves, a_server_that_goes_while_a_chunk_is_stored_fetches_it_again)
+{
+    for (int64_t us = 0; us < 4000; us += 250) {
+        struct bench bench;
+        struct lab *lab = &bench.lab;
+        version_t version;
+
+        bench_init(&bench, 43 + (uint64_t)us, false);
+        go_straight(lab);
+        version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
+        lab_commit(lab, lab->newest);
+        for (int i = 0; bench.source.asked[0] + bench.source.asked[1] == 0; i++) {
+            cr_assert_lt(i, 1000);
+            lab_run(lab, 200);
+        }
+        lab_run(lab, us);
+        sim_process_stop(lab->storage, SIM_KILL);
+        sim_process_boot(lab->storage);
+        lab_push_random(lab, 10);
+        finish(lab, version);
+        compare(lab);
+        bench_done(&bench);
+    }
 }
 
 /* ---- each mutation once ---- */
@@ -372,6 +452,7 @@ Test(moves, after_a_restart_half_of_a_piece_is_not_taken_for_a_whole_one)
         bench_init(&bench, seed, false);
         bench.source.bytes_limit = 1;
         lab->world->knobs.storage_commit_interval_us = 50000;
+        lab->world->knobs.storage_fetch_store_bytes = seed < 15 ? 1 : 65536;
         lab->world->knobs.storage_fetch_bytes_per_second = 60; /* it takes a while */
         sim_process_stop(lab->storage, SIM_KILL);
         sim_process_boot(lab->storage);
@@ -699,6 +780,7 @@ static void live_roughly(uint64_t seed, bool buggify)
 
     bench_init(&bench, seed, buggify);
     lab->world->knobs.storage_commit_interval_us = 200000;
+    lab->world->knobs.storage_fetch_store_bytes = seed % 2 == 0 ? 1 : 65536;
     if (seed % 3 == 0)
         lab->world->knobs.storage_memory_bytes_max = 100000;
     sim_process_stop(lab->storage, SIM_KILL); /* it takes in the knobs */

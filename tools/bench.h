@@ -39,7 +39,7 @@ struct bench_workload {
     bool any_scan;                 /* scans have 1 to BENCH_SCAN_KEYS keys, not always that many */
 };
 
-enum bench_distribution { BENCH_UNIFORM, BENCH_ZIPF, BENCH_HOT };
+enum bench_distribution { BENCH_UNIFORM, BENCH_ZIPF, BENCH_HOT, BENCH_HOT_RANGE };
 
 struct bench_options {
     const char *cluster;
@@ -48,7 +48,7 @@ struct bench_options {
     int reads, key_bytes, value_bytes;
     uint64_t keys;
     enum bench_distribution distribution;
-    double skew; /* of BENCH_ZIPF: theta; of BENCH_HOT: the hot part of the keys */
+    double skew; /* of BENCH_ZIPF: theta; of BENCH_HOT and BENCH_HOT_RANGE: the hot part of the keys */
     double rate; /* ops a second; 0: as many as it can */
     double warmup_s, seconds;
     const char *kill; /* NULL: nobody */

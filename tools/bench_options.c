@@ -46,8 +46,8 @@ static const char usage[] =
     "  --reads-per-txn N     gets in a transaction that gets\n"
     "  --key-bytes B         default 16                --value-bytes B    default 100\n"
     "  --keys K              default 200,000; written first if they are not there\n"
-    "  --distribution D      uniform (default but for ycsb), zipf:THETA (zipf:0.99: default for ycsb; below 1), or hot:F: nine\n"
-    "                        accesses in ten go to the part F (0 to 1) of the keys\n"
+    "  --distribution D      uniform (default but for ycsb), zipf:THETA (zipf:0.99: default for ycsb; below 1), hot:F: nine\n"
+    "                        accesses in ten go to the part F (0 to 1) of the keys, or hot-range:F: to neighbours\n"
     "  --rate OPS            begin no more than OPS operations a second; latency then counts from when a transaction was due\n"
     "  --warmup S            default 2                 --seconds S        measured, default 10\n"
     "  --kill ROLE           of a cluster of tools/local-cluster: kill -9 a process of the role under load (put unless told\n"
@@ -126,8 +126,11 @@ static void parse_distribution(const char *text, struct bench_options *o)
     } else if (strncmp(text, "hot:", 4) == 0) {
         o->distribution = BENCH_HOT;
         o->skew = parse_real("--distribution hot:", text + 4, 1e-9, 1);
+    } else if (strncmp(text, "hot-range:", 10) == 0) {
+        o->distribution = BENCH_HOT_RANGE;
+        o->skew = parse_real("--distribution hot-range:", text + 10, 1e-9, 1);
     } else {
-        refuse("--distribution: \"%s\" is not one of uniform, zipf:THETA, hot:F", text);
+        refuse("--distribution: \"%s\" is not one of uniform, zipf:THETA, hot:F, hot-range:F", text);
     }
 }
 

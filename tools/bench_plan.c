@@ -11,7 +11,7 @@
 
 #include "net/mem.h"
 
-enum { HOT_PERCENT = 90 };
+enum { HOT_PERCENT = 90, FIRST_BYTES = 0xff, HOT_FIRST_BYTE = 0x60, HOT_TRIES = 100000 };
 
 static uint64_t mix(uint64_t z)
 {
@@ -77,6 +77,22 @@ static uint64_t draw_zipf(const struct bench_space *space, uint64_t *state)
     return rank < keys ? rank : keys - 1;
 }
 
+/* Keys are in the order of their first byte, which is drawn from their number: see bench_key(). */
+static uint8_t first_byte(uint64_t number)
+{
+    return (uint8_t)(mix(number) % FIRST_BYTES); /* never \xff, where the system's keys are */
+}
+
+static uint64_t draw_in_hot_range(const struct bench_options *options, uint64_t *state)
+{
+    unsigned width = (unsigned)ceil(FIRST_BYTES * options->skew);
+    uint64_t number = below(state, options->keys);
+
+    for (unsigned tries = 0; tries < HOT_TRIES && (unsigned)(first_byte(number) - HOT_FIRST_BYTE) >= width; tries++)
+        number = below(state, options->keys);
+    return number;
+}
+
 static uint64_t draw_key(struct bench_space *space, uint64_t *state)
 {
     const struct bench_options *options = space->options;
@@ -89,6 +105,9 @@ static uint64_t draw_key(struct bench_space *space, uint64_t *state)
     case BENCH_HOT:
         hot = (uint64_t)ceil((double)options->keys * options->skew);
         number = below(state, below(state, 100) < HOT_PERCENT ? hot : options->keys);
+        break;
+    case BENCH_HOT_RANGE:
+        number = below(state, 100) < HOT_PERCENT ? draw_in_hot_range(options, state) : below(state, options->keys);
         break;
     default:
         number = below(state, options->keys);
@@ -178,7 +197,7 @@ double bench_plan_mean_ops(const struct bench_options *options)
 
 void bench_key(const struct bench_options *options, uint64_t index, uint8_t *out)
 {
-    out[0] = (uint8_t)(mix(index) % 0xff); /* never \xff, where the system's keys are */
+    out[0] = first_byte(index);
     for (int i = 1; i < options->key_bytes; i++) {
         out[i] = (uint8_t)('0' + index % 10);
         index /= 10;

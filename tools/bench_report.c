@@ -76,7 +76,7 @@ static void print_load(const struct bench_run *run)
     if (o->distribution == BENCH_UNIFORM)
         printf("uniform");
     else
-        printf(o->distribution == BENCH_ZIPF ? "zipf:%g" : "hot:%g", o->skew);
+        printf(o->distribution == BENCH_ZIPF ? "zipf:%g" : o->distribution == BENCH_HOT ? "hot:%g" : "hot-range:%g", o->skew);
     if (o->rate > 0)
         printf("; at most %g ops/s", o->rate);
     printf("\n");
@@ -231,7 +231,7 @@ static void put_recovery(json_t *object, const struct bench_run *run, const stru
 
 static void put_load(json_t *object, const struct bench_options *o)
 {
-    static const char *const names[] = {"uniform", "zipf", "hot"};
+    static const char *const names[] = {"uniform", "zipf", "hot", "hot-range"};
 
     put_text(object, "workload", o->workload->name);
     put_int(object, "clients", o->threads > 0 ? 0 : (uint64_t)o->clients);

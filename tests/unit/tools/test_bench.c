@@ -99,6 +99,27 @@ Test(bench, distributions_are_what_they_say)
     cr_assert(zipf > 12000 && zipf < 14000, "%lu", zipf); /* 1 / zeta(1000, 0.99) is 0.1298 */
 }
 
+Test(bench, a_hot_range_holds_neighbours)
+{
+    struct bench_options options = options_of(&gets, BENCH_HOT_RANGE, 0.01);
+    struct bench_space space;
+    struct bench_plan plan;
+    unsigned hot = 0;
+    uint8_t key[16];
+
+    options.keys = 10000;
+    bench_space_init(&space, &options);
+    bench_plan_init(&plan, &space, 1);
+    for (int i = 0; i < 10000; i++) {
+        bench_plan_draw(&plan, &space);
+        bench_key(&options, plan.reads[0], key);
+        hot += key[0] >= 0x60 && key[0] < 0x63;
+    }
+    bench_plan_done(&plan);
+    bench_space_done(&space);
+    cr_assert(hot > 8900 && hot < 9300, "%u", hot);
+}
+
 Test(bench, the_newest_keys_are_those_that_settled_without_a_gap)
 {
     struct bench_options options = options_of(&inserts, BENCH_UNIFORM, 0);

@@ -16,12 +16,14 @@ struct server {
     struct sim_cluster *cluster;
     enum process_class process_class;
     unsigned zone;
+    bool placed; /* its rack, hall and data centre are given */
+    unsigned place[3];
 };
 
 static int server_start(struct sim_process *process, void *ctx)
 {
     struct server *server = ctx;
-    char zone[16], machine[16], why[256] = "";
+    char zone[16], machine[16], place[3][16], why[256] = "";
     struct worker_options options = {
         .data_directory = "data",
         .public_address = process->address,
@@ -38,6 +40,13 @@ static int server_start(struct sim_process *process, void *ctx)
     snprintf(machine, sizeof(machine), "m%u", process->machine);
     options.zone = bytes_of_string(zone);
     options.machine = bytes_of_string(machine);
+    for (unsigned i = 0; i < 3; i++)
+        snprintf(place[i], sizeof(place[i]), "%u", server->place[i]);
+    if (server->placed) {
+        options.rack = bytes_of_string(place[0]);
+        options.hall = bytes_of_string(place[1]);
+        options.data_center = bytes_of_string(place[2]);
+    }
     error = env_dir_make(&process->env, options.data_directory);
     if (error == 0)
         error = worker_create(&process->env, &options, &worker, why, sizeof(why));
@@ -126,6 +135,16 @@ static struct topology draw_topology(struct sim_world *world, const struct scena
     return topology;
 }
 
+/* In two seeds of three, racks, halls and data centres are given, but for one process in eight. From the seed alone: other draws stay. */
+static void place(struct sim_world *world, struct server *server, unsigned machine)
+{
+    uint64_t draw = sim_mix(world->seed + sim_mix(machine + 1));
+
+    server->placed = world->seed % 3 != 0 && draw % 8 != 0;
+    for (unsigned i = 0; i < 3; i++)
+        server->place[i] = (unsigned)(draw >> (8 * i + 8) & 0xff) % (4 - i);
+}
+
 static void add_server(struct sim_cluster *cluster, enum process_class process_class, unsigned nth, bool pairs)
 {
     struct sim_world *world = cluster->world;
@@ -137,6 +156,7 @@ static void add_server(struct sim_cluster *cluster, enum process_class process_c
     server->cluster = cluster;
     server->process_class = process_class;
     server->zone = pairs && process_class == CLASS_STORAGE ? machine - nth % 2 : machine;
+    place(world, server, machine);
     list_push_back(&cluster->servers, &server->link);
     snprintf(name, sizeof(name), "%s%u", process_class_name(process_class), nth);
     process = sim_process_create(world, name, machine, SERVER_PORT, &server_program, server);

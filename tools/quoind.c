@@ -37,6 +37,8 @@ static const char usage[] =
     "  -L, --logdir DIR            where its trace files go: one JSON line an event, rolled by size (default: none)\n"
     "      --locality-zoneid Z     what fails together with this process (default: its machine)\n"
     "      --locality-machineid M  (default: its IP)\n"
+    "      --locality-rack R, --locality-data_hall H, --locality-dcid D\n"
+    "                              where it stands: replicas are kept apart as far as these allow\n"
     "      --knob-NAME=V           sets a knob; --help-knobs lists them\n"
     "      --inspect DIR           prints and checks a data directory, offline; exits 1 if something in it is damaged\n"
     "      --version, --help, --help-knobs\n"
@@ -58,7 +60,7 @@ struct arguments {
     const char *cluster_file, *data_directory, *log_directory, *inspect;
     struct address public_address, listen_address;
     enum process_class process_class;
-    const char *zone, *machine;
+    const char *zone, *machine, *rack, *hall, *data_center;
     struct knobs knobs;
 };
 
@@ -131,9 +133,19 @@ static int take_knobs(int argc, char **argv, struct knobs *knobs)
     return kept;
 }
 
+static bool is_too_long(const char *locality)
+{
+    return locality != NULL && strlen(locality) > 255;
+}
+
+static struct bytes locality_of(const char *text)
+{
+    return text == NULL ? bytes_none() : bytes_of_string(text);
+}
+
 static void parse_arguments(int argc, char **argv, struct arguments *a)
 {
-    enum { ZONE = 256, MACHINE, INSPECT, VERSION, HELP_KNOBS, OTHER_LOCALITY };
+    enum { ZONE = 256, MACHINE, RACK, HALL, DATA_CENTER, INSPECT, VERSION, HELP_KNOBS, OTHER_LOCALITY };
     static const struct option options[] = {
         {"cluster_file", required_argument, NULL, 'C'},     {"cluster-file", required_argument, NULL, 'C'},
         {"public_address", required_argument, NULL, 'p'},   {"public-address", required_argument, NULL, 'p'},
@@ -142,6 +154,10 @@ static void parse_arguments(int argc, char **argv, struct arguments *a)
         {"logdir", required_argument, NULL, 'L'},           {"locality-zoneid", required_argument, NULL, ZONE},
         {"locality_zoneid", required_argument, NULL, ZONE}, {"locality-machineid", required_argument, NULL, MACHINE},
         {"locality_machineid", required_argument, NULL, MACHINE},
+        {"locality-rack", required_argument, NULL, RACK},   {"locality_rack", required_argument, NULL, RACK},
+        {"locality-data-hall", required_argument, NULL, HALL}, {"locality_data_hall", required_argument, NULL, HALL},
+        {"locality-data_hall", required_argument, NULL, HALL}, {"locality-dcid", required_argument, NULL, DATA_CENTER},
+        {"locality_dcid", required_argument, NULL, DATA_CENTER},
         {"inspect", required_argument, NULL, INSPECT},      {"version", no_argument, NULL, VERSION},
         {"help", no_argument, NULL, 'h'},                   {"help-knobs", no_argument, NULL, HELP_KNOBS},
         {NULL, 0, NULL, 0},
@@ -159,6 +175,9 @@ static void parse_arguments(int argc, char **argv, struct arguments *a)
         case 'L': a->log_directory = optarg; break;
         case ZONE: a->zone = optarg; break;
         case MACHINE: a->machine = optarg; break;
+        case RACK: a->rack = optarg; break;
+        case HALL: a->hall = optarg; break;
+        case DATA_CENTER: a->data_center = optarg; break;
         case INSPECT: a->inspect = optarg; break;
         case VERSION: printf("quoind %s\n", QUOIN_VERSION); exit(0);
         case 'h': fputs(usage, stdout); exit(0);
@@ -174,7 +193,7 @@ static void parse_arguments(int argc, char **argv, struct arguments *a)
         die("-p IP:PORT is missing: the address by which the others reach this process");
     if (a->data_directory == NULL)
         die("-d DATADIR is missing: where this process keeps its files");
-    if ((a->zone != NULL && strlen(a->zone) > 255) || (a->machine != NULL && strlen(a->machine) > 255))
+    if (is_too_long(a->zone) || is_too_long(a->machine) || is_too_long(a->rack) || is_too_long(a->hall) || is_too_long(a->data_center))
         die("a locality has at most 255 characters");
 }
 
@@ -300,8 +319,11 @@ static int serve(const struct arguments *a, struct server *server, const char *c
         .public_address = a->public_address,
         .listen_address = a->listen_address,
         .process_class = a->process_class,
-        .zone = a->zone == NULL ? bytes_none() : bytes_of_string(a->zone),
-        .machine = a->machine == NULL ? bytes_none() : bytes_of_string(a->machine),
+        .zone = locality_of(a->zone),
+        .machine = locality_of(a->machine),
+        .rack = locality_of(a->rack),
+        .hall = locality_of(a->hall),
+        .data_center = locality_of(a->data_center),
         .command_line = bytes_of_string(command_line),
         .pid = (uint64_t)getpid(),
         .exit = on_exit_wanted,

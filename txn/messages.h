@@ -104,13 +104,15 @@ SCHEMA_DECLARE(state_reply)
     F(u32, kind) F(u64, id) F(u64, epoch) F(boolean, locked) F(u32, tag) F(i64, version) F(bytes, error)
 SCHEMA_DECLARE(hosted_role)
 
+enum { LOCALITY_BYTES_MAX = 256 }; /* of the name of a zone, machine, rack, hall or data centre */
+
 /* A worker says what it is and hosts: when it finds a controller, whenever its roles change, and again after each answer.
  * A long poll: answered with a description newer than the known one, or with any when the worker is to register again. The
  * controller watches the worker's address from then on. sequence: a lower one of the same worker is ignored. */
 #define FIELDS_register_worker(F, S, A, L)                                                                           \
     S(wire_address, address) F(u64, worker_id) F(u32, process_class) F(bytes, zone) F(bytes, machine)                \
     A(hosted_role, roles) F(u64, known_epoch) F(u64, known_term) F(u64, known_number) F(bytes, version_text)         \
-    F(bytes, command_line) F(u64, pid) F(u64, sequence)
+    F(bytes, command_line) F(u64, pid) F(u64, sequence) F(bytes, rack) F(bytes, hall) F(bytes, data_center)
 SCHEMA_DECLARE(register_worker)
 /* A long poll: answered with the newest description once it is newer than the one named. */
 #define FIELDS_get_description(F, S, A, L) F(u64, known_epoch) F(u64, known_term) F(u64, known_number)
@@ -131,7 +133,9 @@ SCHEMA_DECLARE(get_settings)
 SCHEMA_DECLARE(settings)
 
 /* Every process that is registered: what \xff\xff/worker_interfaces/ and `kill` need. */
-#define FIELDS_worker_interface(F, S, A, L) S(wire_address, address) F(u64, worker_id) F(u32, process_class) F(bytes, zone) F(bytes, machine)
+#define FIELDS_worker_interface(F, S, A, L)                                                                   \
+    S(wire_address, address) F(u64, worker_id) F(u32, process_class) F(bytes, zone) F(bytes, machine) F(bytes, rack) \
+    F(bytes, hall) F(bytes, data_center)
 SCHEMA_DECLARE(worker_interface)
 #define FIELDS_get_workers(F, S, A, L) F(u32, unused)
 SCHEMA_DECLARE(get_workers)

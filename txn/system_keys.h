@@ -26,7 +26,9 @@
 #include "txn/keys.h"
 #include "txn/messages.h"
 
-#define FIELDS_server_value(F, S, A, L) S(wire_endpoint, endpoint) F(bytes, zone) F(u32, tag) F(u32, engine)
+/* Of rack, hall and data centre, "" is: not given. */
+#define FIELDS_server_value(F, S, A, L) \
+    S(wire_endpoint, endpoint) F(bytes, zone) F(u32, tag) F(u32, engine) F(bytes, rack) F(bytes, hall) F(bytes, data_center)
 SCHEMA_DECLARE(server_value)
 
 #define KEY_CONF_PREFIX BYTES_LITERAL("\xff/conf/")

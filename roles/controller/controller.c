@@ -282,6 +282,9 @@ static void worker_fill(struct worker_info *worker, const struct register_worker
     worker->pid = copy->pid;
     worker->zone = copy->zone;
     worker->machine = copy->machine;
+    worker->rack = copy->rack;
+    worker->hall = copy->hall;
+    worker->data_center = copy->data_center;
     worker->command_line = copy->command_line;
     worker->version_text = copy->version_text;
     worker->roles = copy->roles;
@@ -326,7 +329,8 @@ static void look_at_roles(struct controller *controller, struct worker_info *wor
 static bool registration_is_valid(const struct register_worker *r)
 {
     return r->worker_id != 0 && r->address.port != 0 && r->address.port <= UINT16_MAX && r->process_class < CLASS_COUNT &&
-           r->roles_count <= 1000 && r->zone.len <= 256;
+           r->roles_count <= 1000 && r->zone.len <= LOCALITY_BYTES_MAX && r->rack.len <= LOCALITY_BYTES_MAX &&
+           r->hall.len <= LOCALITY_BYTES_MAX && r->data_center.len <= LOCALITY_BYTES_MAX;
 }
 
 static void on_register(struct controller *controller, struct rpc_request *request)
@@ -591,7 +595,13 @@ static int fill_worker(const struct worker_info *worker, struct arena *arena, st
     ret->address.port = worker->address.port;
     ret->worker_id = worker->worker_id;
     ret->process_class = (uint32_t)worker->process_class;
-    return error != 0 ? error : arena_copy(arena, worker->machine, &ret->machine);
+    if (error == 0)
+        error = arena_copy(arena, worker->machine, &ret->machine);
+    if (error == 0)
+        error = arena_copy(arena, worker->rack, &ret->rack);
+    if (error == 0)
+        error = arena_copy(arena, worker->hall, &ret->hall);
+    return error != 0 ? error : arena_copy(arena, worker->data_center, &ret->data_center);
 }
 
 static void on_get_workers(struct controller *controller, struct rpc_request *request)

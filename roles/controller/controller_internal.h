@@ -24,7 +24,7 @@ struct worker_info {
     bool excluded, failed; /* by an operator */
     uint64_t pid;
     struct arena arena; /* holds what follows; replaced by each registration */
-    struct bytes zone, machine, command_line, version_text;
+    struct bytes zone, machine, rack, hall, data_center, command_line, version_text;
     struct hosted_role *roles;
     uint32_t role_count;
     struct rpc_request *request; /* owned: its long poll; NULL between two */

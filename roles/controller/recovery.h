@@ -17,7 +17,8 @@ struct recruit {
     uint64_t role_id;
     struct address address;
     uint64_t worker_id;
-    struct bytes zone; /* in the recovery's arena */
+    struct bytes zone; /* in the recovery's arena, as the next ones */
+    struct bytes rack, hall, data_center;
     tag_t tag;         /* of storage servers */
 };
 

@@ -43,6 +43,12 @@ static struct recruit *add(struct recovery *recovery, enum role_kind kind, const
         recruit->role_id = env_random(recovery->controller->env);
     while (recruit->role_id < 100); /* well-known ids */
     error = arena_copy(&recovery->arena, worker->zone, &recruit->zone);
+    if (error == 0)
+        error = arena_copy(&recovery->arena, worker->rack, &recruit->rack);
+    if (error == 0)
+        error = arena_copy(&recovery->arena, worker->hall, &recruit->hall);
+    if (error == 0)
+        error = arena_copy(&recovery->arena, worker->data_center, &recruit->data_center);
     assert(error == 0);
     return recruit;
 }

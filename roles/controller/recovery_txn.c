@@ -123,7 +123,10 @@ static void create(struct recovery *recovery, struct bytes_buffer *out)
         struct server_value value = {.endpoint = {{server->address.ip, server->address.port}, server->role_id},
                                      .zone = server->zone,
                                      .tag = server->tag,
-                                     .engine = recovery->controller->configuration.engine};
+                                     .engine = recovery->controller->configuration.engine,
+                                     .rack = server->rack,
+                                     .hall = server->hall,
+                                     .data_center = server->data_center};
 
         set_server(out, server->role_id, &value);
         if (controller->server_count < STORAGE_SERVERS_MAX)
@@ -152,7 +155,14 @@ static void set_coordinators(struct recovery *recovery, struct bytes_buffer *out
     bytes_buffer_done(&text);
 }
 
-/* A storage server that came back under another address is where its worker says it is. */
+static bool stands_there(const struct server_value *value, const struct worker_info *worker)
+{
+    return value->endpoint.address.ip == worker->address.ip && value->endpoint.address.port == worker->address.port &&
+           bytes_equal(value->rack, worker->rack) && bytes_equal(value->hall, worker->hall) &&
+           bytes_equal(value->data_center, worker->data_center);
+}
+
+/* A storage server that came back under another address, or elsewhere, is where its worker says it is. */
 static void move_server(struct recovery *recovery, struct bytes_buffer *out, uint64_t id, struct server_value *value)
 {
     list_each(node, after, &recovery->controller->workers) {
@@ -161,10 +171,13 @@ static void move_server(struct recovery *recovery, struct bytes_buffer *out, uin
         for (uint32_t i = 0; i < worker->role_count; i++) {
             if (worker->roles[i].kind != ROLE_STORAGE || worker->roles[i].id != id || worker->roles[i].error.len > 0)
                 continue;
-            if (value->endpoint.address.ip == worker->address.ip && value->endpoint.address.port == worker->address.port)
+            if (stands_there(value, worker))
                 return;
             value->endpoint.address = (struct wire_address){worker->address.ip, worker->address.port};
             value->zone = worker->zone;
+            value->rack = worker->rack;
+            value->hall = worker->hall;
+            value->data_center = worker->data_center;
             set_server(out, id, value);
             return;
         }

@@ -11,7 +11,7 @@ struct status_process {
     uint64_t worker_id, pid;
     enum process_class process_class;
     bool class_is_set, excluded, failed; /* by an operator */
-    struct bytes zone, machine, command_line, version_text; /* in the arena */
+    struct bytes zone, machine, rack, hall, data_center, command_line, version_text; /* in the arena */
     struct hosted_role *roles;                              /* as registered; in the arena */
     uint32_t role_count;
     const struct get_worker_status_reply *reply; /* NULL: it did not answer */

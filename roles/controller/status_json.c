@@ -176,6 +176,12 @@ static json_t *locality_of(const struct status_process *process)
     put(locality, "zoneid", text_of(process->zone));
     put(locality, "machineid", text_of(process->machine));
     put(locality, "processid", id_of(process->worker_id));
+    if (process->rack.len > 0)
+        put(locality, "rack", text_of(process->rack));
+    if (process->hall.len > 0)
+        put(locality, "data_hall", text_of(process->hall));
+    if (process->data_center.len > 0)
+        put(locality, "dcid", text_of(process->data_center));
     return locality;
 }
 

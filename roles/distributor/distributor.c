@@ -60,6 +60,7 @@ static struct plan_rules rules_of(const struct distributor *self)
         .moves_max = (uint32_t)knobs->dd_moves_max,
         .moves_per_source = (uint32_t)knobs->dd_moves_per_server,
         .moves_per_destination = (uint32_t)knobs->dd_moves_per_server,
+        .move_bytes_per_server = knobs->dd_move_bytes_per_server,
         .move = !self->settings.off,
         .balance = !self->settings.balance_off,
     };
@@ -222,7 +223,8 @@ static void moves_by_reason(const struct distributor *self, struct role_status *
     static const char *const names[PLAN_REASONS] = {
         [PLAN_FEW_COPIES] = "actions_few_copies",       [PLAN_SAME_ZONE] = "actions_same_zone",
         [PLAN_UNWANTED] = "actions_emptying",           [PLAN_TEAM_SIZE] = "actions_team_size",
-        [PLAN_RESUME] = "actions_resumed",              [PLAN_SPLIT_BYTES] = "actions_split_bytes",
+        [PLAN_RESUME] = "actions_resumed",              [PLAN_SPREAD] = "actions_spread",
+        [PLAN_SPLIT_BYTES] = "actions_split_bytes",
         [PLAN_SPLIT_WRITES] = "actions_split_writes",   [PLAN_SPLIT_READS] = "actions_split_reads",
         [PLAN_BALANCE_BYTES] = "actions_balance_bytes", [PLAN_BALANCE_LOAD] = "actions_balance_load",
         [PLAN_MERGE_SMALL] = "actions_merge",

@@ -140,6 +140,9 @@ static void take_server(struct distributor *self, uint64_t id, const struct serv
     }
     server->known = true;
     server->zone = picture_digest_name(value->zone);
+    server->data_center = picture_digest_name(value->data_center);
+    server->hall = picture_digest_within(server->data_center, value->hall);
+    server->rack = picture_digest_within(server->hall != 0 ? server->hall : server->data_center, value->rack);
     server->engine = value->engine;
     server->excluded = exclusion != NULL;
     server->given_up = exclusion != NULL && exclusion->failed;

@@ -105,6 +105,13 @@ uint64_t picture_digest_name(struct bytes name)
     return hash == 0 ? 1 : hash;
 }
 
+uint64_t picture_digest_within(uint64_t outer, struct bytes name)
+{
+    uint64_t hash = picture_digest_name(name) ^ outer * UINT64_C(0x9e3779b97f4a7c15);
+
+    return name.len == 0 ? 0 : hash == 0 ? 1 : hash;
+}
+
 /* ---- shards ---- */
 
 /* How many shards begin below `key`. */
@@ -287,6 +294,7 @@ static uint32_t count_destinations(struct picture *picture, const struct picture
     for (uint32_t i = 0; i < to->count; i++)
         if (!team_has(from, to->servers[i])) {
             picture->servers[to->servers[i]].destinations += (uint32_t)by;
+            picture->servers[to->servers[i]].destination_bytes += by * move->bytes;
             fetching++;
         }
     return fetching;
@@ -298,12 +306,14 @@ void picture_move_begin(struct picture *picture, struct picture_shard *shard, ui
 
     assert(!shard->busy);
     shard->busy = true;
-    *ret_move = (struct picture_move){.shard = shard, .source = shard->source, .destination = destination};
+    *ret_move = (struct picture_move){
+        .shard = shard, .source = shard->source, .destination = destination, .bytes = shard->bytes < 0 ? 0 : shard->bytes};
     teams_ref(&picture->teams, ret_move->source);
     teams_ref(&picture->teams, ret_move->destination);
     if (count_destinations(picture, ret_move, 1) > 0 && from != UINT32_MAX) {
         ret_move->charged = from + 1;
         picture->servers[from].sources++;
+        picture->servers[from].source_bytes += ret_move->bytes;
     }
     picture->moves++;
 }
@@ -314,8 +324,10 @@ void picture_move_end(struct picture *picture, struct picture_move *move)
         return;
     assert(move->shard->busy && picture->moves > 0);
     count_destinations(picture, move, -1);
-    if (move->charged != 0)
+    if (move->charged != 0) {
         picture->servers[move->charged - 1].sources--;
+        picture->servers[move->charged - 1].source_bytes -= move->bytes;
+    }
     move->shard->busy = false;
     picture->moves--;
     teams_unref(&picture->teams, move->source);

@@ -29,6 +29,7 @@ struct picture_server {
     uint32_t shards; /* that name it, as source or destination */
     /* Moves under way that read from it or write to it. */
     uint32_t sources, destinations;
+    int64_t source_bytes, destination_bytes; /* of these, as they were when they began */
 };
 
 struct picture_shard {
@@ -73,6 +74,8 @@ void picture_forget_server(struct picture *picture, uint32_t slot);
 bool picture_is_named(const struct picture *picture, uint32_t slot);
 void picture_forget_candidates(struct picture *picture);
 uint64_t picture_digest_name(struct bytes name); /* 0 for an empty name */
+/* Of a hall in a data centre, a rack in a hall: equal names elsewhere are others. */
+uint64_t picture_digest_within(uint64_t outer, struct bytes name);
 
 /* ---- shards ---- */
 
@@ -102,6 +105,7 @@ int64_t picture_shard_reads(const struct picture_shard *shard); /* bytes/s at al
 struct picture_move {
     struct picture_shard *shard; /* borrowed: a busy shard is not removed */
     uint32_t source, destination, charged;
+    int64_t bytes;
 };
 /* Marks the shard, and counts the servers that the move reads from and writes to. Takes a reference on the destination team. */
 void picture_move_begin(struct picture *picture, struct picture_shard *shard, uint32_t destination, struct picture_move *ret_move);

@@ -20,7 +20,8 @@ const char *plan_reason_name(enum plan_reason reason)
     static const char *const names[PLAN_REASONS] = {
         [PLAN_FEW_COPIES] = "few_copies",         [PLAN_SAME_ZONE] = "same_zone",
         [PLAN_UNWANTED] = "server_to_be_emptied", [PLAN_TEAM_SIZE] = "team_size",
-        [PLAN_RESUME] = "resumed",                [PLAN_SPLIT_BYTES] = "split_bytes",
+        [PLAN_RESUME] = "resumed",                [PLAN_SPREAD] = "spread",
+        [PLAN_SPLIT_BYTES] = "split_bytes",
         [PLAN_SPLIT_WRITES] = "split_writes",     [PLAN_SPLIT_READS] = "split_reads",
         [PLAN_BALANCE_BYTES] = "balance_bytes",   [PLAN_BALANCE_LOAD] = "balance_load",
         [PLAN_MERGE_SMALL] = "merge",
@@ -43,8 +44,13 @@ struct plan_action *planning_add(struct planning *planning, enum plan_kind kind,
     return &plan->actions[plan->count++];
 }
 
+static int64_t bytes_of_shard(const struct picture_shard *shard)
+{
+    return shard->bytes < 0 ? 0 : shard->bytes;
+}
+
 /* The living source that has least to do counts for the move, as in picture_move_begin(). */
-static void count_source(struct planning *planning, const struct team *from)
+static void count_source(struct planning *planning, const struct team *from, int64_t bytes)
 {
     uint32_t least = UINT32_MAX;
 
@@ -54,14 +60,17 @@ static void count_source(struct planning *planning, const struct team *from)
         if (!planning->picture->servers[s].failed && (least == UINT32_MAX || planning->sources[s] < planning->sources[least]))
             least = s;
     }
-    if (least != UINT32_MAX)
-        planning->sources[least]++;
+    if (least == UINT32_MAX)
+        return;
+    planning->sources[least]++;
+    planning->source_bytes[least] += bytes;
 }
 
 void planning_move(struct planning *planning, enum plan_reason reason, size_t shard, const uint32_t *team, uint32_t count)
 {
     struct plan_action *action = planning_add(planning, PLAN_MOVE, reason, shard);
     const struct team *from = teams_at(&planning->picture->teams, planning->picture->shards[shard]->source);
+    int64_t bytes = bytes_of_shard(planning->picture->shards[shard]);
     uint32_t fetching = 0;
 
     if (action == NULL)
@@ -72,15 +81,25 @@ void planning_move(struct planning *planning, enum plan_reason reason, size_t sh
     for (uint32_t i = 0; i < count; i++)
         if (!team_has(from, team[i])) {
             planning->destinations[team[i]]++;
+            planning->destination_bytes[team[i]] += bytes;
             fetching++;
         }
     if (fetching > 0)
-        count_source(planning, from);
+        count_source(planning, from, bytes);
+}
+
+/* A move lasts as long as the history, whatever its size: so there may be many small ones, and of large ones one at least. */
+static bool fits(const struct planning *planning, uint32_t moves, uint32_t moves_max, int64_t under_way, int64_t bytes)
+{
+    int64_t bytes_max = planning->rules->move_bytes_per_server / (planning->balancing ? 2 : 1);
+
+    return moves < moves_max && (moves == 0 || under_way + bytes <= bytes_max);
 }
 
 bool planning_has_room(const struct planning *planning, const struct picture_shard *shard, const struct team *team)
 {
     const struct team *from = teams_at(&planning->picture->teams, shard->source);
+    int64_t bytes = bytes_of_shard(shard);
     bool source = false, fetches = false;
 
     if (planning->moves >= planning->rules->moves_max || planning->plan->count == PLAN_ACTIONS_MAX)
@@ -89,12 +108,14 @@ bool planning_has_room(const struct planning *planning, const struct picture_sha
         if (team_has(from, team->servers[i]))
             continue;
         fetches = true;
-        if (planning->destinations[team->servers[i]] >= planning->rules->moves_per_destination)
+        if (!fits(planning, planning->destinations[team->servers[i]], planning->rules->moves_per_destination,
+                  planning->destination_bytes[team->servers[i]], bytes))
             return false;
     }
     for (uint32_t i = 0; i < from->count; i++)
         source |= !planning->picture->servers[from->servers[i]].failed &&
-                  planning->sources[from->servers[i]] < planning->rules->moves_per_source;
+                  fits(planning, planning->sources[from->servers[i]], planning->rules->moves_per_source,
+                       planning->source_bytes[from->servers[i]], bytes);
     return source || !fetches;
 }
 
@@ -134,6 +155,8 @@ static void judge_servers(struct planning *planning)
         planning->wanted += server->wanted;
         planning->sources[i] = server->sources;
         planning->destinations[i] = server->destinations;
+        planning->source_bytes[i] = server->source_bytes;
+        planning->destination_bytes[i] = server->destination_bytes;
     }
 }
 
@@ -168,6 +191,7 @@ static void judge_team(const struct picture *picture, struct team *team)
         living[team->health.living++] = team->servers[i];
         team->health.unwanted += !server->wanted;
     }
+    team->health.nearness = planning_nearness(picture, team);
     team->health.zones = (uint8_t)planning_zones(picture, living, team->health.living);
     team->health.reachable = (uint8_t)planning_zones(picture, reachable, reachable_count);
 }
@@ -411,6 +435,8 @@ void plan_make(struct picture *picture, const struct plan_rules *rules, int64_t 
                                      .zones_wanted = rules->replication};
     planning.sources = mem_zalloc((picture->server_count + 1) * sizeof(*planning.sources));
     planning.destinations = mem_zalloc((picture->server_count + 1) * sizeof(*planning.destinations));
+    planning.source_bytes = mem_zalloc((picture->server_count + 1) * sizeof(*planning.source_bytes));
+    planning.destination_bytes = mem_zalloc((picture->server_count + 1) * sizeof(*planning.destination_bytes));
     planning.ordered = mem_zalloc(picture->shard_count + 1);
     judge_servers(&planning);
     planning_candidates(&planning);
@@ -419,13 +445,17 @@ void plan_make(struct picture *picture, const struct plan_rules *rules, int64_t 
     summary->teams = picture->candidate_count;
     add_up(&planning);
     heal(&planning);
+    planning.balancing = true;
     if (rules->move && rules->balance) {
         planning_split(&planning);
+        planning_spread(&planning);
         planning_balance(&planning);
         planning_merge(&planning);
     }
     mem_free(planning.sources);
     mem_free(planning.destinations);
+    mem_free(planning.source_bytes);
+    mem_free(planning.destination_bytes);
     mem_free(planning.ordered);
 }
 

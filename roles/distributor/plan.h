@@ -6,6 +6,7 @@
  *
  * - a move's destination is never a smaller team than the copies that the shard has now (up to the replication), never two
  *   servers of one zone where the zones suffice, and never holds a server that has failed;
+ * - copies are spread over data centres, then halls, then racks as far as these are known and there are enough, before the load counts;
  * - moves are made for a reason that the move removes: a plan over a picture in which all moves were done as asked ends after a
  *   finite number of steps (balancing lowers one number, the sum of the squares of the servers' shares, by at least a fixed part);
  * - no split or merge reaches over \xff. */
@@ -23,6 +24,7 @@ struct plan_rules {
     int64_t balance_percent;           /* the gap between the fullest and the emptiest, of the mean, at which balancing begins */
     int64_t settle_us;                 /* a shard that has moved is not moved for balance before */
     uint32_t moves_max, moves_per_source, moves_per_destination;
+    int64_t move_bytes_per_server;     /* under way from or to one, beyond the first move; half of it for balance */
     bool move;                         /* datadistribution is on: all but the counting of what would be done */
     bool balance;                      /* moves for balance, splits and merges too */
 };
@@ -36,6 +38,7 @@ enum plan_reason {
     PLAN_UNWANTED, /* a copy on a server that is to be emptied */
     PLAN_TEAM_SIZE,
     PLAN_RESUME, /* a move that was under way */
+    PLAN_SPREAD, /* copies that stand nearer to each other than they must */
     PLAN_SPLIT_BYTES,
     PLAN_SPLIT_WRITES,
     PLAN_SPLIT_READS,

@@ -84,6 +84,31 @@ static bool settled(const struct planning *planning, const struct picture_shard 
            (shard->moved_us == 0 || shard->moved_us + planning->rules->settle_us <= planning->now_us);
 }
 
+static bool is_half_full(const struct planning *planning)
+{
+    return 2 * planning->moves >= planning->rules->moves_max + 1;
+}
+
+/* Copies that stand nearer to each other than they must. Each such move lowers one number of the shard, and none for balance raises it. */
+void planning_spread(struct planning *planning)
+{
+    const struct picture *picture = planning->picture;
+    uint32_t least = planning_nearness_min(planning), done = 0;
+
+    for (size_t i = 0; i < picture->shard_count && done < BALANCE_MOVES && !is_half_full(planning); i++) {
+        const struct picture_shard *shard = picture->shards[i];
+        const struct team_health *health = &teams_at(&picture->teams, shard->source)->health;
+        struct team team;
+
+        if (health->nearness <= least || health->zones < planning->rules->replication || planning->ordered[i] || !settled(planning, shard))
+            continue;
+        if (planning_spread_place(planning, shard, &team) != PLACE_FOUND)
+            continue;
+        planning_move(planning, PLAN_SPREAD, i, team.servers, team.count);
+        done++;
+    }
+}
+
 static double square_change(double share, double by)
 {
     return (share + by) * (share + by) - share * share;
@@ -145,7 +170,8 @@ static void try_shard(struct planning *planning, size_t at, uint32_t fullest, bo
         double gain;
         bool fuller = false;
 
-        if (copies == 0 || team_has(to, fullest) || to->count < from->count || !planning_has_room(planning, shard, to))
+        if (copies == 0 || team_has(to, fullest) || to->count < from->count || !planning_has_room(planning, shard, to) ||
+            to->health.nearness > from->health.nearness)
             continue;
         gain = gain_of(planning, shard, from, to);
         for (uint32_t k = 0; k < to->count; k++) {
@@ -269,7 +295,7 @@ static void balance_by(struct planning *planning, bool by_load, bool *tried)
     int64_t gap;
 
     for (uint32_t i = 0; i < BALANCE_MOVES; i++) {
-        if (2 * planning->moves >= planning->rules->moves_max + 1 || !find_gap(planning, by_load, tried, &fullest, &gap))
+        if (is_half_full(planning) || !find_gap(planning, by_load, tried, &fullest, &gap))
             return;
         if (!balance_one(planning, by_load, fullest, gap))
             tried[fullest] = true;
@@ -344,9 +370,10 @@ static bool bring_together(struct planning *planning, size_t at, int64_t bytes_m
     if (is_awaited(picture, at) || is_awaited(picture, at + 1) || !settled(planning, picture->shards[smaller]) ||
         is_spoken_for(planning, smaller, bytes_max))
         return false;
-    if (2 * planning->moves >= planning->rules->moves_max + 1 || !planning_has_room(planning, picture->shards[smaller], to))
+    if (is_half_full(planning) || !planning_has_room(planning, picture->shards[smaller], to))
         return false;
-    if (new_members(planning, teams_at(&picture->teams, picture->shards[smaller]->source), to) == 0)
+    if (new_members(planning, teams_at(&picture->teams, picture->shards[smaller]->source), to) == 0 ||
+        to->health.nearness > teams_at(&picture->teams, picture->shards[smaller]->source)->health.nearness)
         return false;
     planning_move(planning, PLAN_MERGE_SMALL, smaller, to->servers, to->count);
     return true;

@@ -13,6 +13,8 @@ struct planning {
     uint32_t moves;                /* under way, with those of this plan */
     /* Of each slot, while the plan is made: moves that it has ordered already. */
     uint32_t *sources, *destinations;
+    int64_t *source_bytes, *destination_bytes;
+    bool balancing; /* what is ordered now is no need */
     bool *ordered; /* of each shard: this plan has an action for it */
 };
 
@@ -29,12 +31,20 @@ bool planning_has_room(const struct planning *planning, const struct picture_sha
 
 /* Makes the teams that data is moved to fit the servers that are wanted: each of them in several, of different partners. */
 void planning_candidates(struct planning *planning);
+/* How near to each other the members of a team are: see struct team_health. */
+uint32_t planning_nearness(const struct picture *picture, const struct team *team);
 enum place { PLACE_FOUND, PLACE_BUSY /* there is one, but its servers have enough to do */, PLACE_NONE };
 /* A better team for a shard that is not placed well. */
 enum place planning_place(struct planning *planning, const struct picture_shard *shard, struct team *ret_team);
 
+/* A candidate whose members are further apart than those of the shard's team. */
+enum place planning_spread_place(struct planning *planning, const struct picture_shard *shard, struct team *ret_team);
+/* Of the candidates. */
+uint32_t planning_nearness_min(const struct planning *planning);
+
 /* ---- plan_balance.c ---- */
 
+void planning_spread(struct planning *planning);
 void planning_balance(struct planning *planning);
 void planning_split(struct planning *planning);
 void planning_merge(struct planning *planning);

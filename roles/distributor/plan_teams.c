@@ -10,7 +10,9 @@
 #include "net/mem.h"
 #include "roles/distributor/plan_internal.h"
 
-enum { TEAMS_PER_SERVER = 5, ATTEMPTS = 4 };
+enum { TEAMS_PER_SERVER = 5, ATTEMPTS = 4, NEARNESS_BITS = 6, NEARNESS_SHIFT = 36 /* above any cost */ };
+
+static_assert(TEAM_SERVERS_MAX * (TEAM_SERVERS_MAX - 1) / 2 < 1 << NEARNESS_BITS, "pairs of a team fit");
 
 /* ---- candidates ---- */
 
@@ -29,9 +31,35 @@ static uint64_t digest_of_wanted(const struct planning *planning)
         const struct picture_server *server = &planning->picture->servers[i];
 
         if (server->wanted)
-            digest += mix(server->id ^ mix(server->zone + i));
+            digest += mix(server->id ^ mix(server->zone + i) ^ mix(server->data_center + 3 * server->hall + 7 * server->rack));
     }
     return digest == 0 ? 1 : digest;
+}
+
+static uint32_t next_partner(const struct planning *planning, const struct team *team, const uint32_t *in_teams, uint64_t salt);
+
+/* How near the members of the best team are that a server can be in: it takes the furthest one after another. */
+static uint32_t nearness_from(const struct planning *planning, uint32_t first, const uint32_t *none)
+{
+    struct team team = {.servers = {first}, .count = 1};
+    uint32_t partner;
+
+    while (team.count < planning->rules->replication && (partner = next_partner(planning, &team, none, 0)) != UINT32_MAX)
+        team.servers[team.count++] = partner;
+    return planning_nearness(planning->picture, &team);
+}
+
+/* It was made when there was no better one for any of its members. */
+static bool is_near(const struct planning *planning, const struct team *team)
+{
+    uint32_t nearness = planning_nearness(planning->picture, team);
+    uint32_t *none = nearness == 0 ? NULL : mem_zalloc((planning->picture->server_count + 1) * sizeof(*none));
+    bool near = nearness > 0;
+
+    for (uint32_t i = 0; i < team->count && near; i++)
+        near = nearness > nearness_from(planning, team->servers[i], none);
+    mem_free(none);
+    return near;
 }
 
 static bool is_whole(const struct planning *planning, const struct team *team)
@@ -53,7 +81,7 @@ static void keep_whole(struct planning *planning, uint32_t *in_teams)
         uint32_t id = picture->candidates[i];
         const struct team *team = teams_at(&picture->teams, id);
 
-        if (!is_whole(planning, team)) {
+        if (!is_whole(planning, team) || is_near(planning, team)) {
             teams_unref(&picture->teams, id);
             continue;
         }
@@ -64,18 +92,30 @@ static void keep_whole(struct planning *planning, uint32_t *in_teams)
     picture->candidate_count = kept;
 }
 
-/* How near b is to the servers of the team: two in one rack or hall are worse partners than two that share nothing. */
+/* How near two servers are: a shared data centre is worse than a shared hall or rack, which it contains. What is not given is not shared. */
+static uint32_t nearness_of(const struct picture_server *a, const struct picture_server *b)
+{
+    return (a->data_center != 0 && a->data_center == b->data_center ? 1U << 2 * NEARNESS_BITS : 0) +
+           (a->hall != 0 && a->hall == b->hall ? 1U << NEARNESS_BITS : 0) + (a->rack != 0 && a->rack == b->rack);
+}
+
 static uint32_t nearness(const struct picture *picture, const struct team *team, const struct picture_server *b)
 {
-    uint32_t shared = 0;
+    uint32_t sum = 0;
 
-    for (uint32_t i = 0; i < team->count; i++) {
-        const struct picture_server *a = &picture->servers[team->servers[i]];
+    for (uint32_t i = 0; i < team->count; i++)
+        sum += nearness_of(&picture->servers[team->servers[i]], b);
+    return sum;
+}
 
-        shared += (a->data_center != 0 && a->data_center == b->data_center) + (a->hall != 0 && a->hall == b->hall) +
-                  (a->rack != 0 && a->rack == b->rack);
-    }
-    return shared;
+uint32_t planning_nearness(const struct picture *picture, const struct team *team)
+{
+    uint32_t sum = 0;
+
+    for (uint32_t i = 0; i < team->count; i++)
+        for (uint32_t k = 0; k < i; k++)
+            sum += nearness_of(&picture->servers[team->servers[k]], &picture->servers[team->servers[i]]);
+    return sum;
 }
 
 static bool zone_taken(const struct picture *picture, const struct team *team, uint64_t zone)
@@ -228,7 +268,8 @@ static int64_t cost_of(const struct planning *planning, const struct team *from,
     return cost;
 }
 
-static enum place best_candidate(struct planning *planning, const struct picture_shard *shard, struct team *ret_team)
+/* The cheapest of the candidates whose members are furthest apart; all of them nearer than `nearness`. */
+static enum place best_candidate(struct planning *planning, const struct picture_shard *shard, uint32_t nearness, struct team *ret_team)
 {
     const struct picture *picture = planning->picture;
     const struct team *from = teams_at(&picture->teams, shard->source);
@@ -239,7 +280,10 @@ static enum place best_candidate(struct planning *planning, const struct picture
         const struct team *to = teams_at(&picture->teams, picture->candidates[i]);
         int64_t cost = cost_of(planning, from, to);
 
-        if (cost < 0 || cost >= best)
+        if (cost < 0 || to->health.nearness >= nearness)
+            continue;
+        cost += (int64_t)to->health.nearness << NEARNESS_SHIFT;
+        if (cost >= best)
             continue;
         if (!planning_has_room(planning, shard, to)) {
             place = place == PLACE_NONE ? PLACE_BUSY : place;
@@ -271,16 +315,22 @@ static void keep_members(const struct planning *planning, const struct team *fro
     }
 }
 
-/* The emptiest server of a zone that the team is not in. */
+/* Of the servers in zones that the team is not in, those furthest away; of these the emptiest. */
 static uint32_t emptiest(const struct planning *planning, const struct team *team)
 {
     const struct picture *picture = planning->picture;
-    uint32_t found = UINT32_MAX;
+    uint32_t found = UINT32_MAX, least = UINT32_MAX;
+    int64_t full = 0;
 
-    for (uint32_t i = 0; i < picture->server_count; i++)
-        if (picture->servers[i].may_take && !zone_taken(picture, team, picture->servers[i].zone) &&
-            (found == UINT32_MAX || fullness(planning, &picture->servers[i]) < fullness(planning, &picture->servers[found])))
-            found = i;
+    for (uint32_t i = 0; i < picture->server_count; i++) {
+        uint32_t near = nearness(picture, team, &picture->servers[i]);
+        int64_t own = fullness(planning, &picture->servers[i]);
+
+        if (!picture->servers[i].may_take || zone_taken(picture, team, picture->servers[i].zone))
+            continue;
+        if (found == UINT32_MAX || near < least || (near == least && own < full))
+            found = i, least = near, full = own;
+    }
     return found;
 }
 
@@ -325,6 +375,24 @@ enum place planning_place(struct planning *planning, const struct picture_shard 
 
     if (shrink(planning, teams_at(&planning->picture->teams, shard->source), ret_team))
         return planning->moves < planning->rules->moves_max ? PLACE_FOUND : PLACE_BUSY;
-    place = best_candidate(planning, shard, ret_team);
+    place = best_candidate(planning, shard, UINT32_MAX, ret_team);
     return place == PLACE_NONE ? put_together(planning, shard, ret_team) : place;
+}
+
+enum place planning_spread_place(struct planning *planning, const struct picture_shard *shard, struct team *ret_team)
+{
+    return best_candidate(planning, shard, teams_at(&planning->picture->teams, shard->source)->health.nearness, ret_team);
+}
+
+uint32_t planning_nearness_min(const struct planning *planning)
+{
+    const struct picture *picture = planning->picture;
+    uint32_t least = UINT32_MAX;
+
+    for (uint32_t i = 0; i < picture->candidate_count; i++) {
+        uint32_t nearness = teams_at(&picture->teams, picture->candidates[i])->health.nearness;
+
+        least = nearness < least ? nearness : least;
+    }
+    return least;
 }

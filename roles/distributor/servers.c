@@ -235,6 +235,9 @@ static int decide_server(struct change *change)
         .zone = recruiter->worker.zone,
         .tag = recruiter->tag,
         .engine = recruiter->engine,
+        .rack = recruiter->worker.rack,
+        .hall = recruiter->worker.hall,
+        .data_center = recruiter->worker.data_center,
     };
     struct bytes_buffer key = {0}, packed = {0};
 

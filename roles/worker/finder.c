@@ -88,6 +88,9 @@ static struct message *registration(struct worker *worker)
     m->process_class = worker->options.process_class;
     m->zone = worker->options.zone; /* the worker's arena outlives every message of its rpc */
     m->machine = worker->options.machine;
+    m->rack = worker->options.rack;
+    m->hall = worker->options.hall;
+    m->data_center = worker->options.data_center;
     m->command_line = worker->options.command_line;
     m->version_text = BYTES_LITERAL(QUOIN_VERSION);
     m->pid = worker->options.pid;

@@ -377,6 +377,9 @@ static void copy_options(struct worker *worker, const struct worker_options *opt
         worker->options.machine = copy_bytes(worker, bytes_of_string(text));
     }
     worker->options.zone = options->zone.len > 0 ? copy_bytes(worker, options->zone) : worker->options.machine;
+    worker->options.rack = copy_bytes(worker, options->rack);
+    worker->options.hall = copy_bytes(worker, options->hall);
+    worker->options.data_center = copy_bytes(worker, options->data_center);
     worker->options.command_line = copy_bytes(worker, options->command_line);
     worker->coordinator_count = (uint32_t)options->coordinator_count;
     memcpy(worker->coordinators, options->coordinators, options->coordinator_count * sizeof(struct address));

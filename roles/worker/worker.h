@@ -20,6 +20,7 @@ struct worker_options {
     enum process_class process_class;
     struct bytes zone;                /* empty: the machine's */
     struct bytes machine;
+    struct bytes rack, hall, data_center; /* may be empty */
     const struct address *coordinators; /* of the cluster file; borrowed during the call */
     size_t coordinator_count;
     struct bytes command_line;        /* for status */

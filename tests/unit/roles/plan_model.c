@@ -54,6 +54,7 @@ void model_init(struct model *model, uint32_t replication, uint64_t seed)
                                        .moves_max = 64,
                                        .moves_per_source = 4,
                                        .moves_per_destination = 4,
+                                       .move_bytes_per_server = INT64_C(1) << 40,
                                        .move = true,
                                        .balance = true};
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "roles/distributor/plan_internal.h"
 #include "tests/unit/draw.h"
 #include "tests/unit/roles/plan_model.h"
 #include "txn/keys.h"
@@ -100,6 +101,90 @@ Test(plan, an_excluded_server_is_emptied_and_may_then_go)
     cr_assert(model_settle(model, 200, 15));
     cr_assert(model_is_healthy(model));
     cr_assert(plan_may_remove(model->picture, &model->plan.summary, 3));
+    model_done(model);
+}
+
+/* How many moves the first plan orders for a server to be emptied of 100 shards of that size. */
+static uint32_t moves_at_once(double shard_bytes)
+{
+    struct model *model = fresh(1, 4, 400);
+    uint32_t moves;
+
+    model->bytes = 400 * shard_bytes;
+    model->rules.balance = false;
+    model->rules.moves_max = model->rules.moves_per_source = model->rules.moves_per_destination = 250;
+    model->rules.move_bytes_per_server = 100000000;
+    model_step(model);
+    model->picture->servers[3].excluded = true;
+    plan_make(model->picture, &model->rules, model->now_us, &model->plan);
+    moves = model->plan.count;
+    model_done(model);
+    return moves;
+}
+
+Test(plan, many_small_shards_move_at_once_and_few_large_ones)
+{
+    cr_assert_geq(moves_at_once(100000), 100);
+    cr_assert_eq(moves_at_once(20000000), 5, "what is under way from one server is bounded by bytes");
+    cr_assert_eq(moves_at_once(400000000), 1, "and one at least moves, however large");
+}
+
+/* Twelve servers, each its own zone, in two data centres of two halls of three racks; neighbours share most. */
+static struct model *placed(uint32_t replication)
+{
+    struct model *model = fresh(replication, 12, 48);
+
+    for (uint32_t i = 0; i < 12; i++) {
+        struct picture_server *server = &model->picture->servers[i];
+
+        server->data_center = 1 + i / 6;
+        server->hall = 10 + i / 3;
+        server->rack = 100 + i;
+    }
+    model->bytes = 3e8;
+    return model;
+}
+
+static void all_stand_as_near_as(struct model *model, uint32_t nearness)
+{
+    cr_assert(model_settle(model, 3000, 15));
+    cr_assert(model_is_healthy(model));
+    for (size_t i = 0; i < model->picture->shard_count; i++)
+        cr_assert_eq(planning_nearness(model->picture, teams_at(&model->picture->teams, model->picture->shards[i]->source)), nearness);
+    cr_assert_lt(model_worst_bytes(model), 1.5);
+}
+
+Test(plan, copies_are_spread_over_data_centres_then_halls_then_racks)
+{
+    struct team one_data_center = {.servers = {0, 3}, .count = 2};
+    struct model *model = placed(2);
+
+    all_stand_as_near_as(model, 0);
+    model_done(model);
+    model = placed(3);
+    all_stand_as_near_as(model, planning_nearness(model->picture, &one_data_center)); /* one pair shares it, and no hall */
+    model_done(model);
+}
+
+Test(plan, a_load_is_balanced_without_bringing_copies_together)
+{
+    struct model *model = placed(2);
+
+    model->bytes = 3e9;
+    model->reads_at = model->writes_at = model_hot_range;
+    model->reads = model->writes = 20e6;
+    all_stand_as_near_as(model, 0);
+    cr_assert_lt(model_worst_load(model), 1.5);
+    model_done(model);
+}
+
+Test(plan, a_heal_keeps_the_copies_apart)
+{
+    struct model *model = placed(2);
+
+    all_stand_as_near_as(model, 0);
+    model_kill(model, 7);
+    all_stand_as_near_as(model, 0);
     model_done(model);
 }
 
@@ -369,6 +454,13 @@ static void random_cluster(uint64_t seed)
     servers = 5 + (uint32_t)draw_below(&model.random, 8);
     for (uint32_t i = 0; i < servers; i++)
         model_add_server(&model, ++next_id, i % 6 < 5 ? i % 5 : i);
+    for (uint32_t i = 0; i < servers && seed % 2 == 0; i++) {
+        uint64_t place = draw_below(&model.random, 1 << 6);
+
+        model.picture->servers[i].data_center = place % 3; /* 0: not given */
+        model.picture->servers[i].hall = place / 4 % 3;
+        model.picture->servers[i].rack = place / 16;
+    }
     model.bytes = 1e8;
     model.reads = model.writes = 10e6;
     model_make_shards(&model, 1 + (uint32_t)draw_below(&model.random, 50));

@@ -410,12 +410,12 @@ static int unpack_struct(struct reader *reader, const struct schema *schema, uin
 
 int message_decode(const struct schema *schema, struct bytes packed, struct arena *arena, void *body)
 {
-    struct reader reader = {packed.ptr, packed.ptr + packed.len, arena, 0};
+    struct reader reader;
     int error;
 
-    if (packed.len == 0 || packed.len > SIZE_MAX / (2 * ARRAY_BYTES_FACTOR))
+    if (packed.len == 0 || packed.len > SIZE_MAX / (2 * ARRAY_BYTES_FACTOR)) /* nothing may be NULL */
         return ERROR_SERIALIZATION_FAILED;
-    reader.array_bytes_left = packed.len * ARRAY_BYTES_FACTOR + ARRAY_BYTES_FREE;
+    reader = (struct reader){packed.ptr, packed.ptr + packed.len, arena, packed.len * ARRAY_BYTES_FACTOR + ARRAY_BYTES_FREE};
     error = unpack_struct(&reader, schema, body, 1);
     if (error == 0 && reader.at != reader.end)
         error = ERROR_SERIALIZATION_FAILED;

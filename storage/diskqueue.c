@@ -17,8 +17,8 @@
  * A frame is valid if and only if both hashes match for this queue's file id and for the position at which it lies, its length
  * is at most FRAME_DATA_BYTES_MAX and ends within the segment, and popped <= synced <= position. So a frame of another file,
  * or one that a recycled segment still holds from its last life, is never valid. A segment header is valid if and only if the
- * magic and hash match, the format is known, the file id is this queue's, and begin is the one that the file's name says, at most
- * SEGMENT_BEGIN_MAX.
+ * magic and hash match, the format is known, the file id is this queue's, and begin is the one that the file's name says, a
+ * multiple of 8 and at most SEGMENT_BEGIN_MAX.
  *
  * What a crash leaves. Writes of batches that were not synced may be on disk in any subset. So the first bad frame from the
  * front, at position T, may be followed by valid ones (of the same batch, of the one that overlapped it, in the next segment).

@@ -81,7 +81,7 @@ int segment_header_decode(const uint8_t in[SEGMENT_HEADER_BYTES], struct segment
         return ERROR_FILE_CORRUPT;
     if (get_le32(in + 8) > SEGMENT_FORMAT)
         return ERROR_UNSUPPORTED_FORMAT_VERSION;
-    if (get_le64(in + 24) > SEGMENT_BEGIN_MAX)
+    if (get_le64(in + 24) > SEGMENT_BEGIN_MAX || get_le64(in + 24) % FRAME_ALIGN != 0)
         return ERROR_FILE_CORRUPT;
     *ret_header = (struct segment_header){
         .file_id = get_le64(in + 16),

@@ -279,6 +279,23 @@ static bool start_syncs(struct env_posix *posix, bool busy)
     return busy || !list_empty(&posix->env.ready[READY_COMMIT]);
 }
 
+/* Those who wait until nothing is under way run in the next turn. */
+static bool tell_quiet(struct env_posix *posix)
+{
+    bool any = false;
+
+    if (list_empty(&posix->quiet_waits) || !env_posix_is_quiet(&posix->env))
+        return false;
+    while (!list_empty(&posix->quiet_waits)) {
+        struct ready *ready = list_entry(posix->quiet_waits.next, struct ready, link);
+
+        list_remove(&ready->link);
+        env_ready(&posix->env, ready, READY_COMMIT);
+        any = true;
+    }
+    return any;
+}
+
 /* ---- who drives ---- */
 
 enum { VACANT_US = 1000 };
@@ -350,6 +367,7 @@ static bool run_turn(struct env_posix *posix)
     take_from_threads(posix);
     busy = env_turn(&posix->env);
     busy = start_syncs(posix, busy);
+    busy |= tell_quiet(posix);
     posix_trace_flush(posix);
     return busy || env_next_deadline_us(&posix->env) <= posix->env.turn_us;
 }
@@ -581,6 +599,7 @@ int env_posix_create(const struct env_posix_options *options, struct env **ret_e
     list_init(&posix->conns);
     list_init(&posix->listeners);
     list_init(&posix->unsynced);
+    list_init(&posix->quiet_waits);
     posix_jobs_init(posix);
     error = posix_trace_init(posix, options);
     if (error == 0)
@@ -620,6 +639,13 @@ bool env_posix_is_quiet(struct env *env)
     struct env_posix *posix = env_posix_of(env);
 
     return list_empty(&posix->unsynced) && posix->jobs_out == 0 && posix->syncs_out == 0;
+}
+
+void env_posix_when_quiet(struct env *env, struct ready *ready)
+{
+    assert(ready->run != NULL);
+    if (!list_linked(&ready->link))
+        list_push_back(&env_posix_of(env)->quiet_waits, &ready->link);
 }
 
 void env_posix_destroy(struct env *env)

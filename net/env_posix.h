@@ -35,6 +35,8 @@ int env_posix_create(const struct env_posix_options *options, struct env **ret_e
 
 /* True when no job and no sync is under way: what was closed is really closed. On the env's thread. */
 bool env_posix_is_quiet(struct env *env);
+/* Runs `ready` when that is so, behind a turn; env_ready_cancel takes it back. Already waiting: no-op. On the env's thread. */
+void env_posix_when_quiet(struct env *env, struct ready *ready);
 
 /* Waits for jobs and syncs under way, delivers their completions (their owners may have detached), closes what is left open
  * without calling anybody. Accepts NULL. */

@@ -18,7 +18,6 @@
 enum {
     RESTART_DELAY_US_MIN = 50000,
     RESTART_DELAY_US_MAX = 5000000,
-    QUIET_POLL_US = 1000,
     SEGMENT_BYTES = 1 << 20, /* smaller than a server's: two of them are filled before the first commit */
     LOG_MEMORY_BYTES = 32 << 20,
     STORAGE_MEMORY_BYTES = 64 << 20,
@@ -40,6 +39,7 @@ struct embedded {
     struct rpc *rpc;
     struct worker *worker; /* NULL between its end and its restart */
     struct ready end;      /* the worker has asked for its end */
+    struct ready quiet;    /* its jobs are back: it starts again, or is gone */
     struct env_timer timer;
     int64_t delay_us, started_us;
     struct client *creator; /* makes the database; NULL when that is done */
@@ -97,15 +97,19 @@ static void end_worker(struct ready *ready)
 }
 
 /* Also on a restart: the files of the worker before it close when its jobs are back. */
-static void restart(struct env_timer *timer)
+static void restart(struct embedded *embedded)
 {
-    struct embedded *embedded = container_of(timer, struct embedded, timer);
     char why[256];
 
     if (!env_posix_is_quiet(embedded->env))
-        env_timer_start(embedded->env, timer, env_now_us(embedded->env) + QUIET_POLL_US);
+        env_posix_when_quiet(embedded->env, &embedded->quiet);
     else if (start_worker(embedded, why, sizeof(why)) != 0)
         start_later(embedded);
+}
+
+static void restart_timer(struct env_timer *timer)
+{
+    restart(container_of(timer, struct embedded, timer));
 }
 
 /* ---- the database ---- */
@@ -165,14 +169,22 @@ static void free_embedded(struct embedded *embedded)
         hosts->gone(hosts);
 }
 
-static void close_when_quiet(struct env_timer *timer)
+static void close_when_quiet(struct embedded *embedded)
 {
-    struct embedded *embedded = container_of(timer, struct embedded, timer);
-
     if (env_posix_is_quiet(embedded->env))
         free_embedded(embedded);
     else
-        env_timer_start(embedded->env, timer, env_now_us(embedded->env) + QUIET_POLL_US);
+        env_posix_when_quiet(embedded->env, &embedded->quiet);
+}
+
+static void on_quiet(struct ready *ready)
+{
+    struct embedded *embedded = container_of(ready, struct embedded, quiet);
+
+    if (embedded->closing)
+        close_when_quiet(embedded);
+    else
+        restart(embedded);
 }
 
 static void stop(struct embedded *embedded)
@@ -180,13 +192,13 @@ static void stop(struct embedded *embedded)
     embedded->closing = true;
     creator_done(embedded);
     env_ready_cancel(&embedded->end);
+    env_ready_cancel(&embedded->quiet);
     env_timer_cancel(embedded->env, &embedded->timer);
     worker_destroy(embedded->worker);
     embedded->worker = NULL;
     rpc_destroy(embedded->rpc);
     embedded->rpc = NULL;
-    embedded->timer.fire = close_when_quiet;
-    close_when_quiet(&embedded->timer);
+    close_when_quiet(embedded);
 }
 
 void embedded_close(struct embedded *embedded)
@@ -230,7 +242,8 @@ static int make(struct env *env, struct client_hosts *hosts, struct embedded **r
     embedded->lock_fd = -1;
     embedded->delay_us = RESTART_DELAY_US_MIN;
     embedded->end.run = end_worker;
-    embedded->timer.fire = restart;
+    embedded->timer.fire = restart_timer;
+    embedded->quiet.run = on_quiet;
     embedded->hosts = hosts;
     list_push_back(&hosts->open, &embedded->link);
     *ret_embedded = embedded;

@@ -322,6 +322,45 @@ Test(env_posix_file, an_idle_job_runs_at_idle_priority)
     fixture_done(&fixture);
 }
 
+struct quiet_wait {
+    struct ready ready;
+    struct env *env;
+    int times;
+    bool was_quiet;
+};
+
+static void on_quiet(struct ready *ready)
+{
+    struct quiet_wait *wait = container_of(ready, struct quiet_wait, ready);
+
+    wait->times++;
+    wait->was_quiet = env_posix_is_quiet(wait->env);
+    env_posix_stop(wait->env);
+}
+
+Test(env_posix_file, who_waits_for_quiet_is_told_once_when_the_last_job_is_back)
+{
+    struct fixture fixture;
+    int left = 2, order = 0;
+    struct work work = {.job = {.run = work_run, .done = work_done}, .left = &left, .order = &order, .loop = pthread_self()};
+    struct quiet_wait wait = {.ready.run = on_quiet}, taken_back = {.ready.run = on_quiet};
+
+    fixture_init(&fixture, NULL);
+    wait.env = taken_back.env = fixture.env;
+    cr_assert(env_posix_is_quiet(fixture.env));
+    env_job_start(fixture.env, &work.job);
+    cr_assert_not(env_posix_is_quiet(fixture.env));
+    env_posix_when_quiet(fixture.env, &wait.ready);
+    env_posix_when_quiet(fixture.env, &wait.ready);
+    env_posix_when_quiet(fixture.env, &taken_back.ready);
+    env_ready_cancel(&taken_back.ready);
+    env_posix_run(fixture.env);
+    cr_assert_eq(order, 1, "the job's completion came first");
+    cr_assert(wait.times == 1 && wait.was_quiet);
+    cr_assert_eq(taken_back.times, 0);
+    fixture_done(&fixture);
+}
+
 struct orphan {
     struct env_job job;
     int *freed;

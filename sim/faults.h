@@ -22,7 +22,7 @@
     X(SLOW_DISK, "slow-disk", 3000, 20000, "syncs of a disk take up to a second")                                 \
     X(DISK_ERROR, "disk-error", 5000, 40000, "reads, writes, syncs or changes of names of a process fail now and then") \
     X(DISK_FULL, "disk-full", 10000, 60000, "no file of a process can grow")                                      \
-    X(DISK_LITTLE, "disk-little", 10000, 60000, "others have filled a disk: up to 64 MiB are free, and it says so")  \
+    X(DISK_LITTLE, "disk-little", 5000, 30000, "others have filled a disk: up to 64 MiB are free, and it says so")  \
     X(BIT_FLIP, "bit-flip", 0, 0, "1 to 32 bits of one chunk in some thousands flip; all the chaos long")         \
     X(DEAD, "dead", 5000, 40000, "a server, mostly one of storage, is gone for 5 to 60 s")                        \
     X(PAUSE_ROLE, "pause-role", 3000, 20000, "SIGSTOP of all that host one kind of role, for 0.3 to 20 s")        \

@@ -50,15 +50,17 @@ static void disk_little_end(struct sim_active *active)
     active->process->disk->limit_bytes = 0;
 }
 
-/* Whoever looks at the free room should take no more, and slow down, before it is gone. */
+/* Mostly of somebody who keeps data. Whoever looks at the free room should take no more, and slow down, before it is gone. */
 bool strike_disk_little(struct sim_faults *faults)
 {
-    struct sim_process *process = fault_server(faults);
+    struct sim_process *process = fault_host(faults, KIND(ROLE_STORAGE) | KIND(ROLE_LOG));
 
+    if (process == NULL)
+        process = fault_server(faults);
     if (process->disk->limit_bytes != 0)
         return false;
     process->disk->limit_bytes = process->disk->used_bytes + (uint64_t)fault_long_tail(faults, 1 << 16, 1 << 26);
-    fault_of_process(faults, process, disk_little_end, fault_long_tail(faults, SIM_SECOND_US, 30 * SIM_SECOND_US));
+    fault_of_process(faults, process, disk_little_end, fault_range(faults, SIM_SECOND_US, 20 * SIM_SECOND_US));
     return true;
 }
 

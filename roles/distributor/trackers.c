@@ -120,6 +120,8 @@ static void take_page(struct tracker *tracker, const struct shard_loads *loads)
     tracker->version = loads->version;
     tracker->lag = loads->durable_lag;
     server->full = loads->total_bytes > 0 && loads->free_bytes < loads->total_bytes / FULL_PART;
+    if (server->full)
+        PROBE(tracker->op.env, "a storage server with little free disk is given no more");
 }
 
 /* The end of the page; false: that was the last. */

@@ -137,3 +137,54 @@ def test_the_readme_names_every_option_without_effect(_scratch, _long):
         readme = file.read().split("## Options without effect")[1].split("| database options")[0]
     missing = sorted(names[code] for code in idle if not re.search(rf"\b{names[code]}\b", readme))
     assert len(idle) > 20 and not missing, missing
+
+
+# As many as FoundationDB has, old and hidden ones with them.
+OPTIONS = {"NETWORK": 51, "DATABASE": 18, "TRANSACTION": 58}
+
+
+def options_of(scope):
+    """{code: (name, parameter)} of one table of the header."""
+    with open(os.path.join(HEADERS, "foundationdb/fdb_c_options.g.h")) as file:
+        table = file.read().split(f"#define FDB_{scope}_OPTION_TABLE")[1].split("#define")[0]
+    return [(name, int(code), parameter) for name, code, parameter in re.findall(r"X\(\w+, (\w+), (\d+), (\w+),", table)]
+
+
+def test_every_option_is_taken_and_those_without_effect_are_listed(_scratch, _long):
+    """Each option of the header is set with a parameter of its form: 0, or 2006 where the value is one of few; never 2007."""
+    script = SETUP.split("print")[0] + """
+import threading
+db, tr = ctypes.c_void_p(), ctypes.c_void_p()
+def value_of(parameter):
+    return (b"\\1" + bytes(7), 8) if parameter == "INT" else (None, 0) if parameter == "NONE" else (b"a", 1)
+options = eval(sys.argv[2])
+for name, code, parameter in options["NETWORK"]:
+    print("NETWORK", name, library.fdb_network_set_option(code, *value_of(parameter)))
+library.fdb_setup_network()
+threading.Thread(target=library.fdb_run_network, daemon=True).start()
+assert library.fdb_create_database(b"memory:", ctypes.byref(db)) == 0
+for name, code, parameter in options["DATABASE"]:
+    print("DATABASE", name, library.fdb_database_set_option(db, code, *value_of(parameter)))
+for name, code, parameter in options["TRANSACTION"]:
+    library.fdb_database_create_transaction(db, ctypes.byref(tr))
+    print("TRANSACTION", name, library.fdb_transaction_set_option(tr, code, *value_of(parameter)))
+    library.fdb_transaction_destroy(tr)
+"""
+    options = {scope: options_of(scope) for scope in OPTIONS}
+    assert {scope: len(options[scope]) for scope in OPTIONS} == OPTIONS
+    run = subprocess.run([sys.executable, "-c", script, os.path.join(LIBRARIES, "libfdb_c.so"), repr(options)], stdin=subprocess.DEVNULL,
+                         capture_output=True, text=True, timeout=60)
+    said = [line.split() for line in run.stdout.splitlines()]
+    assert len(said) == sum(OPTIONS.values()), run.stdout[-500:] + run.stderr[-2000:]
+    refused = {f"{scope} {name}": code for scope, name, code in said if code != "0"}
+    assert set(refused.values()) <= {"2006", "2000"}, refused
+    assert len(refused) < 8, refused
+
+
+def test_the_readme_names_every_network_option(_scratch, _long):
+    with open(os.path.join(TOP, "txn/fdb_c/README.md")) as file:
+        readme = file.read()
+    families = tuple(re.findall(r"\b(\w+_)\*", readme))
+    missing = [name for name, _code, _parameter in options_of("NETWORK")
+               if not re.search(rf"\b{name}\b", readme) and not name.startswith(families)]
+    assert not missing, missing

@@ -97,11 +97,17 @@ void storage_update_oldest(struct storage_server *storage)
 const struct generation *storage_generation(const struct storage_server *storage)
 {
     const struct description *d = storage->description;
+    const struct era *newest = newest_era(storage);
     version_t version = storage_version(storage);
 
-    for (uint32_t i = 0; i < d->generations_count; i++)
-        if (d->generations[i].begin <= version && version < d->generations[i].end)
+    for (uint32_t i = 0; i < d->generations_count; i++) {
+        if (d->generations[i].begin > version || version >= d->generations[i].end)
+            continue;
+        if (newest == NULL || d->generations[i].epoch >= newest->epoch)
             return &d->generations[i];
+        /* We have lived through a newer one: no history goes on with this. Another description will. */
+        PROBE(storage->env, "a description goes on with a generation older than what storage has");
+    }
     return NULL;
 }
 

@@ -200,7 +200,7 @@ uint64_t storage_epoch_of(const struct storage_server *storage, version_t versio
 void storage_eras_prune(struct storage_server *storage);
 /* 5 s of real versions below ours, but never above what is known committed. */
 void storage_update_oldest(struct storage_server *storage);
-/* The generation that version + 1 lies in; NULL: none. */
+/* The generation that version + 1 lies in, of those that history can go on with; NULL: none. */
 const struct generation *storage_generation(const struct storage_server *storage);
 /* The newest ended generation's end; VERSION_NONE when only one lives. */
 version_t storage_old_end(const struct storage_server *storage);

@@ -55,7 +55,7 @@
     X(storage_range_bytes_max, 1048576, 100, 1048576, "a range reply ends after the pair that reaches this")              \
     X(storage_watch_bytes_max, 268435456, 2000, 268435456, "watches of a server: beyond it, a new one gets 1032")      \
     X(storage_sample_unit_bytes, 1000, 1, 1000, "a key of this size is in the byte sample for sure; doubles as a store grows") \
-    X(storage_fetch_bytes_per_second, 33554432, 100000, 33554432, "what a server fetches of moving shards, over all of them") \
+    X(storage_fetch_bytes_per_second, 16777216, 100000, 33554432, "what a server fetches of moving shards, over all of them") \
     X(storage_fetch_chunk_bytes, 1048576, 200, 1048576, "a chunk of a moving shard ends after the pair that reaches this") \
     X(storage_fetch_store_bytes, 65536, 1, 65536, "a chunk of at least so much goes straight into the engine")              \
     X(storage_fetch_parallel, 4, 1, 8, "moving shards that a server fetches at a time")                                   \

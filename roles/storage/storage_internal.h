@@ -72,6 +72,7 @@ struct chunk_storing {
     struct list link;
     struct bytes begin;    /* borrowed from the fetch */
     struct message *chunk; /* borrowed from the fetch */
+    int64_t since_us;      /* it waits */
     void (*done)(struct chunk_storing *storing, bool stored); /* not stored: it does not fit, or the window has something there */
 };
 

@@ -19,7 +19,7 @@
 #include "net/mem.h"
 #include "roles/storage/storage_internal.h"
 
-enum { CHUNKS_MAX = 16, PAIR_HEADER_BYTES = 8 };
+enum { CHUNKS_MAX = 16, PAIR_HEADER_BYTES = 8, LATE_US = 200000 };
 
 struct chunk_block {
     struct engine_commit commit;
@@ -153,6 +153,7 @@ void storage_store_chunks(struct ready *ready)
 {
     struct storage_server *storage = container_of(ready, struct storage_server, moves.store);
     struct chunk_block *block;
+    bool late = false;
 
     if (storage->ended || storage->removed || storage_engine_is_busy(storage) || list_empty(&storage->moves.to_store))
         return;
@@ -164,6 +165,7 @@ void storage_store_chunks(struct ready *ready)
         if (block->chunk_count == CHUNKS_MAX)
             break;
         if (may_be_stored(storage, storing)) {
+            late |= storing->since_us + LATE_US <= env_now_us(storage->env);
             take(block, storing);
             continue;
         }
@@ -176,7 +178,7 @@ void storage_store_chunks(struct ready *ready)
     }
     fill(block);
     block->server = storage;
-    block->commit.urgent = true; /* the rate of fetches bounds it; behind idle work a move would never end on a busy machine */
+    block->commit.urgent = late; /* behind all other work a move would never end on a busy machine */
     block->commit.done = store_done;
     storage->moves.block = block;
     PROBE(storage->env, "chunks go straight into the engine");
@@ -191,6 +193,7 @@ void storage_store_look(struct storage_server *storage)
 
 void storage_store_chunk(struct storage_server *storage, struct chunk_storing *storing)
 {
+    storing->since_us = env_now_us(storage->env);
     list_push_back(&storage->moves.to_store, &storing->link);
     storage_store_look(storage);
 }

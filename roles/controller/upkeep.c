@@ -172,6 +172,8 @@ static enum op_result run_written(struct op *op)
     if (upkeep->call.error != 0)
         return op_finish(op, upkeep->call.error);
     reply = MESSAGE_BODY(state_reply, upkeep->call.reply);
+    if (reply->accepted && reply->state.written_epoch != upkeep->controller->state.written_epoch)
+        return op_finish(op, ERROR_COORDINATED_STATE_CONFLICT); /* what was written is what stands, or nobody's word counts */
     error = controller_state_set(upkeep->controller, &reply->state);
     return op_finish(op, error == 0 && !reply->accepted ? ERROR_COORDINATED_STATE_CONFLICT : error);
 }

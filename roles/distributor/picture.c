@@ -243,6 +243,9 @@ static uint32_t rate_of(int64_t rate)
     return rate <= 0 ? 0 : rate > UINT32_MAX ? UINT32_MAX : (uint32_t)rate;
 }
 
+/* More than any shard has: what a server says is added up over all of them. */
+#define SHARD_BYTES_MOST (INT64_C(1) << 42)
+
 void picture_loads(struct picture *picture, uint32_t server, struct bytes begin, version_t version, int64_t bytes, int64_t writes,
                    int64_t reads)
 {
@@ -253,7 +256,7 @@ void picture_loads(struct picture *picture, uint32_t server, struct bytes begin,
     if (team == NULL || version < shard->changed || !team_has(team, server))
         return;
     shard->measured = true;
-    shard->bytes = bytes < 0 ? 0 : bytes;
+    shard->bytes = bytes < 0 ? 0 : bytes > SHARD_BYTES_MOST ? SHARD_BYTES_MOST : bytes;
     shard->writes = rate_of(writes);
     for (uint32_t i = 0; i < team->count && i < PICTURE_READERS; i++)
         if (team->servers[i] == server)

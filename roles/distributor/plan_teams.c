@@ -247,7 +247,9 @@ static uint32_t badness(const struct planning *planning, const struct team *team
 /* In thousandths: how full it is against the mean, bytes and load alike; what is on its way is in the numbers already. */
 static int64_t fullness(const struct planning *planning, const struct picture_server *server)
 {
-    return server->bytes * 1000 / planning->mean_bytes + server->load * 1000 / planning->mean_load;
+    double bytes = (double)server->bytes / (double)planning->mean_bytes, load = (double)server->load / (double)planning->mean_load;
+
+    return (int64_t)(1000 * (bytes + load));
 }
 
 /* What it costs to go there: a copy for each new member, more to a full or busy one. -1: it may not be done. */

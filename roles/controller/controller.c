@@ -130,6 +130,7 @@ void controller_publish(struct controller *controller)
         request = list_entry(list_pop_front(&controller->description_waiters), struct rpc_request, link);
         rpc_reply(request, message_ref(controller->description));
     }
+    controller->description_waiter_count = 0;
 }
 
 void controller_set_coordinators(struct controller *controller, const struct coordinator_member *members, uint32_t count)
@@ -158,7 +159,9 @@ static void forget_dead_waiters(struct controller *controller)
         PROBE(controller->env, "one who waited for a description has gone");
         list_remove(&request->link);
         rpc_drop(request);
+        controller->description_waiter_count--;
     }
+    controller->description_sweep_at = 2 * controller->description_waiter_count + 16;
 }
 
 static void on_get_description(struct controller *controller, struct rpc_request *request)
@@ -171,8 +174,16 @@ static void on_get_description(struct controller *controller, struct rpc_request
         rpc_reply(request, message_ref(controller->description));
         return;
     }
-    forget_dead_waiters(controller);
+    if (controller->description_waiter_count >= controller->description_sweep_at)
+        forget_dead_waiters(controller);
+    if (controller->description_waiter_count >= DESCRIPTION_WAITERS_MAX ||
+        BUGGIFY_ONE_IN(controller->env, 32, "too many clients wait for a description")) {
+        PROBE(controller->env, "a client that would wait for a description is sent away");
+        rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL); /* it asks again after a pause */
+        return;
+    }
     list_push_back(&controller->description_waiters, &request->link);
+    controller->description_waiter_count++;
 }
 
 /* ---- losses ---- */

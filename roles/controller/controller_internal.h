@@ -9,7 +9,7 @@
 #include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
-enum { COORDINATORS_MAX = 7, WORKERS_MAX = 4096, STORAGE_SERVERS_MAX = 4096, GENERATIONS_MAX = 32, STATUS_REQUESTS_MAX = 64 };
+enum { COORDINATORS_MAX = 7, WORKERS_MAX = 4096, STORAGE_SERVERS_MAX = 4096, GENERATIONS_MAX = 32, STATUS_REQUESTS_MAX = 64, DESCRIPTION_WAITERS_MAX = 65536 };
 
 /* A registered process. Lives from its first registration until its connection fails. */
 struct worker_info {
@@ -93,6 +93,7 @@ struct controller {
     struct message *description;    /* owned; NULL until there is something to say */
     uint64_t description_number;
     struct list description_waiters; /* rpc_request.link: clients' long polls */
+    uint32_t description_waiter_count, description_sweep_at; /* the dead among them are looked for at that number */
     struct list create_requests;     /* rpc_request.link: answered when commits are accepted */
     bool creating;
     struct configuration configuration; /* of the database, or to be created */

@@ -32,6 +32,8 @@
     X(commit_empty_interval_us, 1000000, 200000, 1500000, "an idle proxy commits an empty batch this often")              \
     X(grv_queue_max, 100000, 100, 100000, "read-version requests waiting at a proxy beyond this get 1078")                \
     X(grv_queue_wait_us, 1000000, 2000, 1000000, "a transaction that would wait longer for its turn to start is refused")   \
+    X(grv_tag_wait_us, 5000000, 200000, 5000000, "a transaction that a tag's limit has held back for so long gets 1213")     \
+    X(grv_tag_queue_max, 2000, 20, 2000, "transactions of one tag that its limit may hold back at a proxy")                  \
     X(grv_rate_floor, 100, 1, 200, "transactions a second that a proxy whose lease has lapsed sinks to")                  \
     X(rate_report_interval_us, 100000, 20000, 400000, "how often a role that has work reports to the ratekeeper")         \
     X(rate_report_idle_us, 1000000, 200000, 2000000, "and how often one that has none")                                  \
@@ -86,7 +88,7 @@
     X(client_second_delay_us, 4000, 0, 20000, "so much longer than usual may an answer take, then another replica is asked too") \
     X(client_second_percent, 10, 0, 100, "second requests are at most this part of all reads; 0: there are none")          \
     X(client_location_cache_max, 100000, 2, 100000, "shard locations remembered")                                         \
-    X(client_grv_batch_max, 10000, 1, 10000, "read-version requests that travel in one message")                          \
+    X(client_grv_batch_max, 256, 1, 10000, "read-version requests that travel in one message")                          \
     X(trace_roll_bytes, 10485760, 65536, 10485760, "a trace file ends at this size")                                   \
     X(trace_files_max, 10, 1, 10, "and the oldest beyond this many go")                                                  \
     X(slow_op_us, 1000000, 100000, 10000000, "an op older than this when it ends leaves a trace line")                    \

@@ -57,6 +57,7 @@
     X(FENCE_NOT_AWAITED, "fence-not-awaited", "a lost commit is taken for decided before its fence has committed")              \
     X(FETCH_LOSES_UPDATES, "fetch-loses-updates", "what is written between a chunk's version and its coming in is dropped")     \
     X(FETCH_APPLIES_TWICE, "fetch-applies-twice", "what was written while a chunk came is applied to it twice")                 \
+    X(TAG_LIMITS_ALL, "tag-limit-applied-to-all", "who has not a limited tag waits for its limit as well")                       \
     X(CHUNK_OF_NOW, "chunk-at-wrong-version", "a source gives a chunk as it is now, not as it was asked for")                   \
     X(READY_BEFORE_DURABLE, "ready-before-durable", "a destination says that it is ready with what a crash would take")         \
     X(TWO_OWNERS, "two-owners-after-move", "a source goes on serving what it gave up")                                          \

@@ -93,6 +93,7 @@ struct rpc_request {
     bool one_way;            /* replies are ignored */
     struct list link;        /* the owner's, for its queues */
     void *owner_data;        /* the owner's */
+    int64_t owner_number;    /* the owner's; 0 when it comes */
     /* what follows is the rpc's */
     struct rpc *rpc;
     struct rpc_conn *conn;   /* NULL: local, or the connection has gone */

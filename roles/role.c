@@ -31,3 +31,16 @@ void role_metric(struct role_status *status, struct arena *arena, const char *na
     status->metrics[count] = (struct metric){.name = bytes_of_string(name), .value = value};
     status->metrics_count++;
 }
+
+void role_text(struct role_status *status, struct arena *arena, const char *name, struct bytes text)
+{
+    struct role_text *grown = arena_alloc(arena, (status->texts_count + (size_t)1) * sizeof(*grown));
+    struct bytes copy;
+
+    if (grown == NULL || arena_copy(arena, text, &copy) != 0)
+        return;
+    if (status->texts_count > 0)
+        memcpy(grown, status->texts, status->texts_count * sizeof(*grown));
+    status->texts = grown;
+    status->texts[status->texts_count++] = (struct role_text){.name = bytes_of_string(name), .text = copy};
+}

@@ -40,3 +40,5 @@ enum { ROLE_PATH_MAX = 4096 };
 char *role_directory(const char *data_directory, enum role_kind kind, uint64_t role_id, char out[ROLE_PATH_MAX]);
 /* Adds one number to a status; name must be a literal. The arena owns the growth. */
 void role_metric(struct role_status *status, struct arena *arena, const char *name, int64_t value);
+/* A few words for status; the text is copied. */
+void role_text(struct role_status *status, struct arena *arena, const char *name, struct bytes text);

@@ -32,6 +32,7 @@ struct sim_transaction {
     int write_error; /* the first */
     int options[4];
     size_t option_count;
+    const char *tag; /* NULL: none */
 };
 
 struct sim_watch {
@@ -277,6 +278,20 @@ void sim_option(struct sim_transaction *transaction, int option)
     apply_option(transaction, option);
 }
 
+static void apply_tag(struct sim_transaction *transaction)
+{
+    enum { OPTION_AUTO_THROTTLE_TAG = 801 };
+    int error = transaction_set_option(transaction->txn, OPTION_AUTO_THROTTLE_TAG, bytes_of_string(transaction->tag));
+
+    assert(error == 0);
+}
+
+void sim_tag(struct sim_transaction *transaction, const char *tag)
+{
+    transaction->tag = tag;
+    apply_tag(transaction);
+}
+
 void sim_atomic(struct sim_transaction *transaction, unsigned type, struct bytes key, struct bytes param)
 {
     remember(transaction, transaction_atomic(transaction->txn, (enum mutation_type)type, key, param));
@@ -359,5 +374,7 @@ bool sim_retry(struct sim_transaction *transaction, int error)
     arena_reset(&transaction->arena);
     for (size_t i = 0; i < transaction->option_count; i++)
         apply_option(transaction, transaction->options[i]);
+    if (transaction->tag != NULL)
+        apply_tag(transaction);
     return retry->call.error == 0;
 }

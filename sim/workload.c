@@ -29,6 +29,7 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_random_clogging,
     &sim_workload_targeted_kill,
     &sim_workload_rollback,
+    &sim_workload_tag_throttle,
     &sim_workload_idempotency,
     &sim_workload_random_moves,
     &sim_workload_remove_servers,

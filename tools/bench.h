@@ -4,6 +4,7 @@
  *   bench_plan.c      keys, which and how many   bench_threads.c   threads that wait; the first load
  *   bench_stats.c     histograms and counters    bench_cluster.c   status, server processes and their CPU time
  *   bench_report.c    the table and the JSON     bench_kill.c      kill, and the time to recover
+ *   bench_overload.c  what more load than it can bear does to it
  *   bench_measure*.c  what a client costs: one get beside a ping-pong, gets, scans, waiting threads, memory
  *
  * A transaction is drawn as a plan, before it begins and once for all its tries. Its stages are timed apart: the read version,
@@ -51,6 +52,9 @@ struct bench_options {
     double skew; /* of BENCH_ZIPF: theta; of BENCH_HOT and BENCH_HOT_RANGE: the hot part of the keys */
     double rate; /* ops a second; 0: as many as it can */
     double warmup_s, seconds;
+    bool overload;    /* bench_overload.c, instead of one run */
+    bool open;        /* with a rate: an open loop */
+    const char *tag;  /* of every transaction; NULL: none */
     const char *kill; /* NULL: nobody */
     int times;
     unsigned measures; /* bits of enum bench_measure; 0: a workload instead */
@@ -133,7 +137,8 @@ void bench_histogram_merge(struct bench_histogram *into, const struct bench_hist
 /* The value that `part` (0..1) of the samples do not exceed; 0 without samples. */
 double bench_histogram_percentile(const struct bench_histogram *histogram, double part);
 
-enum bench_stage { BENCH_READ_VERSION, BENCH_READ, BENCH_COMMIT, BENCH_TRANSACTION, BENCH_STAGES };
+/* BENCH_ACCEPTED: from the read version to the acknowledgement. */
+enum bench_stage { BENCH_READ_VERSION, BENCH_READ, BENCH_COMMIT, BENCH_ACCEPTED, BENCH_TRANSACTION, BENCH_STAGES };
 
 struct bench_stats {
     pthread_mutex_t lock; /* of all below */
@@ -141,6 +146,7 @@ struct bench_stats {
     uint64_t ops, transactions;
     uint64_t conflicts;   /* tries that ended in not_committed */
     uint64_t retries;     /* tries that ended in another error and were repeated */
+    uint64_t refused;     /* of an open loop: transactions that the cluster did not want now */
     uint64_t errors;      /* transactions that were given up */
     uint64_t missing;     /* keys that a get did not find: of a loaded space none, so that it can't look fast by being empty */
     quoin_error last_error;
@@ -165,6 +171,8 @@ struct bench_sample {
 void bench_sample_begin(struct bench_sample *sample, int64_t due_us);
 /* Looks at the answer of read `index` and times it. Returns how the future ended; it is not destroyed. */
 quoin_error bench_sample_read(struct bench_sample *sample, const struct bench_plan *plan, int index, struct quoin_future *future);
+/* The cluster has too much to do: again, later. */
+bool bench_is_refusal(quoin_error error);
 /* Counts a try that failed. */
 void bench_sample_failed(struct bench_sample *sample, quoin_error error);
 
@@ -179,6 +187,7 @@ struct bench_run {
     atomic_int phase;
     atomic_int in_flight;              /* transactions of loops, or threads, that have not ended */
     atomic_uint_fast64_t committed;    /* acknowledged commits, in all phases */
+    atomic_uint_fast64_t unbegun;      /* of an open loop, while it measures: due, and no slot was free */
     atomic_int_fast64_t killed_us;     /* after a kill: commits begun later than this show that the cluster goes on; 0: none */
     atomic_int_fast64_t recovered_us;  /* when the first of those was acknowledged; 0: not yet */
     struct bench_stats stats;          /* the loops' own, or merged from the threads */
@@ -189,6 +198,8 @@ void bench_sleep_us(int64_t us);
 
 /* For loops and threads: the commit of a try begun at try_begun_us was acknowledged. */
 void bench_run_acknowledged(struct bench_run *run, int64_t try_begun_us, int64_t now_us);
+/* The options that each try needs. */
+void bench_run_options(const struct bench_run *run, struct quoin_transaction *transaction);
 /* A transaction has ended (error: it was given up). Counts it if the run is measuring. */
 void bench_run_ended(struct bench_run *run, struct bench_stats *stats, const struct bench_plan *plan, struct bench_sample *sample,
                      quoin_error error);
@@ -281,6 +292,9 @@ bool bench_measure_scan(struct bench_run *run, struct bench_figures *figures);
 bool bench_measure_blocking(struct bench_run *run, struct bench_figures *figures);
 bool bench_measure_memory(struct bench_run *run, struct bench_figures *figures);
 bool bench_measure_watches(struct bench_run *run, struct bench_figures *figures);
+
+/* --overload; false after a complaint. */
+bool bench_overload(struct bench_run *run);
 
 /* All that options->measures names, one after the other, and a table or the JSON of what came out. */
 bool bench_measure(struct bench_run *run);

@@ -5,7 +5,8 @@
  *                 +--- on_error+---------+
  *
  * A slot that ends begins again at once. With --rate it parks instead, and the starter thread begins it when the next transaction
- * is due; when none is parked by then, the transaction is late, and its latency counts from when it was due. A slot whose transaction
+ * is due; when none is parked by then, the transaction is late, and its latency counts from when it was due (of an open loop it does not
+ * begin at all). A slot whose transaction
  * was given up parks too, so that an error that comes at once can't turn into a loop without an end.
  *
  * Callbacks of one slot follow one another but for the reads of a transaction, whose first failure and number are atomic: the
@@ -101,6 +102,10 @@ static void wait_for(struct quoin_future *future, quoin_callback *callback, void
 
 static void fail(struct slot *slot, quoin_error error)
 {
+    if (slot->loops->run->options->open && bench_is_refusal(error)) {
+        ended(slot, error);
+        return;
+    }
     bench_sample_failed(&slot->sample, error);
     wait_for(quoin_transaction_on_error(slot->transaction, error), on_error_done, slot);
 }
@@ -213,6 +218,7 @@ static void try_again(struct slot *slot)
     slot->sample.ops = bench_plan_ops(&slot->plan);
     slot->sample.missing = 0;
     slot->sample.try_begun_us = bench_now_us();
+    bench_run_options(slot->loops->run, slot->transaction);
     wait_for(quoin_transaction_get_read_version(slot->transaction), version_done, slot);
 }
 
@@ -250,6 +256,12 @@ static void *start_parked(void *argument)
             continue;
         }
         slot = unpark(loops);
+        if (slot == NULL && run->options->open) {
+            if (atomic_load_explicit(&run->phase, memory_order_relaxed) == BENCH_MEASURING)
+                atomic_fetch_add(&run->unbegun, 1);
+            due_us += every_us;
+            continue;
+        }
         if (slot == NULL) {
             bench_sleep_us(rate > 0 ? 50 : PARKED_TICK_US);
             continue;

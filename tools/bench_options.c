@@ -29,6 +29,7 @@ static const char usage[] =
     "quoin-bench " QUOIN_VERSION ": how fast a cluster is, and how soon it goes on after a kill\n"
     "\n"
     "usage: quoin-bench --cluster FILE --workload NAME [options]\n"
+    "       quoin-bench --cluster FILE --overload [--workload NAME] [--seconds S] [--json]\n"
     "       quoin-bench --cluster FILE --measure LIST [--seconds S] [--keys K] [--json]\n"
     "\n"
     "  --cluster FILE        the cluster file\n"
@@ -49,6 +50,10 @@ static const char usage[] =
     "  --distribution D      uniform (default but for ycsb), zipf:THETA (zipf:0.99: default for ycsb; below 1), hot:F: nine\n"
     "                        accesses in ten go to the part F (0 to 1) of the keys, or hot-range:F: to neighbours\n"
     "  --rate OPS            begin no more than OPS operations a second; latency then counts from when a transaction was due\n"
+    "  --overload            instead of one run: finds the peak with --clients and ever twice as many, then offers 0.8, 1 and 2 times\n"
+    "                        as much by an open loop (put unless told otherwise): what is done, what is refused, and how long\n"
+    "                        accepted transactions take; each run takes --warmup and --seconds (up to 9 runs)\n"
+    "  --tag TAG             of every transaction (auto_throttle_tag); see `throttle' of quoincli\n"
     "  --warmup S            default 2                 --seconds S        measured, default 10\n"
     "  --kill ROLE           of a cluster of tools/local-cluster: kill -9 a process of the role under load (put unless told\n"
     "                        otherwise) and measure the time to the first acknowledged transaction that was begun after it;\n"
@@ -71,6 +76,7 @@ static const char usage[] =
     "  quoin-bench --cluster quoin.cluster --workload ycsb-a --threads 64 --keys 1000000\n"
     "  quoin-bench --cluster quoin.cluster --workload mixed --rate 5000\n"
     "  quoin-bench --cluster /tmp/q/quoin.cluster --kill sequencer --times 20\n"
+    "  quoin-bench --cluster quoin.cluster --overload --workload rmw\n"
     "  quoin-bench --cluster quoin.cluster --measure all --seconds 5\n";
 
 static void __attribute__((format(printf, 1, 2), noreturn)) refuse(const char *format, ...)
@@ -166,7 +172,9 @@ static void check(struct bench_options *o, bool loops_chosen, bool distribution_
         refuse("--measure takes the place of --workload, --rate and --kill");
     if (o->measures != 0 && (o->threads > 0 || loops_chosen))
         refuse("--measure has its own numbers of threads and transactions");
-    if (o->workload == NULL && o->kill == NULL && o->measures == 0)
+    if (o->overload && (o->measures != 0 || o->kill != NULL || o->rate > 0 || o->threads > 0))
+        refuse("--overload takes the place of --measure, --kill, --rate and --threads");
+    if (o->workload == NULL && o->kill == NULL && o->measures == 0 && !o->overload)
         refuse("--workload NAME is needed");
     if (o->measures != 0)
         o->workload = parse_workload("rmw"); /* of its blocking part */
@@ -174,6 +182,8 @@ static void check(struct bench_options *o, bool loops_chosen, bool distribution_
         o->workload = parse_workload("put");
     if (o->threads > 0 && loops_chosen)
         refuse("--threads takes the place of --clients and --depth");
+    if (o->tag != NULL && strlen(o->tag) > 16)
+        refuse("--tag: a tag has at most 16 bytes");
     if (times_chosen && o->kill == NULL)
         refuse("--times needs --kill ROLE");
     if (o->kill != NULL && o->workload->percent[BENCH_GET] + o->workload->percent[BENCH_SCAN] == 100)
@@ -205,7 +215,9 @@ void bench_options_parse(int argc, char **argv, struct bench_options *ret_option
         {"seconds", required_argument, NULL, 's'},     {"kill", required_argument, NULL, 'x'},
         {"times", required_argument, NULL, 'n'},       {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},              {"version", no_argument, NULL, 'V'},
-        {"measure", required_argument, NULL, 'm'},     {NULL, 0, NULL, 0}};
+        {"measure", required_argument, NULL, 'm'},     {"tag", required_argument, NULL, 'T'},
+        {"overload", no_argument, NULL, 'O'},
+        {NULL, 0, NULL, 0}};
     struct bench_options o = {.clients = 64, .depth = 1, .key_bytes = 16, .value_bytes = 100, .keys = 200000,
                               .warmup_s = 2, .seconds = 10, .times = 1};
     bool loops_chosen = false, distribution_chosen = false, times_chosen = false;
@@ -229,6 +241,8 @@ void bench_options_parse(int argc, char **argv, struct bench_options *ret_option
         case 'x': o.kill = optarg; break;
         case 'n': o.times = (int)parse_count("times", optarg, 1, 100000), times_chosen = true; break;
         case 'm': o.measures = parse_measures(optarg); break;
+        case 'O': o.overload = true; break;
+        case 'T': o.tag = optarg; break;
         case 'j': o.json = true; break;
         case 'h': fputs(usage, stdout); exit(0);
         case 'V': puts("quoin-bench " QUOIN_VERSION); exit(0);

@@ -9,7 +9,7 @@
 #include "net/mem.h"
 #include "tools/bench.h"
 
-static const char *const stage_names[BENCH_STAGES] = {"read_version", "read", "commit", "transaction"};
+static const char *const stage_names[BENCH_STAGES] = {"read_version", "read", "commit", "accepted", "transaction"};
 
 static double per_s(uint64_t count, double seconds)
 {

@@ -81,6 +81,7 @@ void bench_stats_merge(struct bench_stats *into, struct bench_stats *from)
     into->transactions += from->transactions;
     into->conflicts += from->conflicts;
     into->retries += from->retries;
+    into->refused += from->refused;
     into->errors += from->errors;
     into->missing += from->missing;
     if (from->last_error != 0)
@@ -139,6 +140,11 @@ void bench_run_acknowledged(struct bench_run *run, int64_t try_begun_us, int64_t
         atomic_compare_exchange_strong(&run->recovered_us, &none, now_us);
 }
 
+bool bench_is_refusal(quoin_error error)
+{
+    return error == 1042 || error == 1051 || error == 1078 || error == 1213 || error == 1037; /* and process_behind */
+}
+
 static void count_tries(struct bench_stats *stats, const struct bench_sample *sample)
 {
     stats->conflicts += sample->conflicts;
@@ -157,7 +163,9 @@ void bench_run_ended(struct bench_run *run, struct bench_stats *stats, const str
         return;
     pthread_mutex_lock(&stats->lock);
     count_tries(stats, sample);
-    if (error != 0) {
+    if (error != 0 && run->options->open && bench_is_refusal(error)) {
+        stats->refused++;
+    } else if (error != 0) {
         stats->errors++;
         stats->last_error = error;
     } else {
@@ -169,6 +177,7 @@ void bench_run_ended(struct bench_run *run, struct bench_stats *stats, const str
             bench_histogram_add(&stats->stages[BENCH_READ], sample->reads_took_us[i]);
         if (bench_plan_writes(plan))
             bench_histogram_add(&stats->stages[BENCH_COMMIT], sample->commit_took_us);
+        bench_histogram_add(&stats->stages[BENCH_ACCEPTED], (uint64_t)(now_us - sample->reads_begun_us));
         bench_histogram_add(&stats->stages[BENCH_TRANSACTION], (uint64_t)(now_us - sample->begun_us));
     }
     pthread_mutex_unlock(&stats->lock);

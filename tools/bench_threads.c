@@ -103,6 +103,7 @@ static quoin_error try_once(struct waiter *waiter)
     sample->ops = bench_plan_ops(&waiter->plan);
     sample->missing = 0;
     sample->try_begun_us = bench_now_us();
+    bench_run_options(waiter->run, waiter->transaction);
     error = end_of(quoin_transaction_get_read_version(waiter->transaction));
     sample->read_version_took_us = (uint64_t)(bench_now_us() - sample->try_begun_us);
     if (error == 0)

@@ -72,6 +72,18 @@ const struct cli_entry cli_entries[] = {
      "again; roles that the class does not host move away. Without an argument: shows the classes.\n\n"
      "  setclass 10.0.0.7:4500 stateless", 1, 3, cli_setclass},
     {"status", "status [minimal|details|json]", "shows how the cluster is", "Works without a database as well.", 1, 2, cli_status},
+    {"throttle", "throttle <on|off|enable auto|disable auto|list> [ARGS]", "shows and sets limits of transactions by their tag",
+     "  throttle on tag <TAG> [RATE] [DURATION] [PRIORITY]\n"
+     "      RATE: transactions a second that start, over the whole cluster (0 unless given: none). DURATION: a number and s, m, h or d\n"
+     "      (1h unless given). PRIORITY: default (unless given), batch; the limit holds for it and for those below. immediate is\n"
+     "      taken as well, and means default: what starts with system-immediate priority is never limited.\n"
+     "  throttle off [all|auto|manual] [tag <TAG>] [PRIORITY]\n"
+     "      Ends those limits that fit all that is named, at least one thing; manual ones unless all or auto is.\n"
+     "  throttle enable|disable auto\n"
+     "      Whether the cluster may limit by itself a tag that makes much of the load of a storage server that can't keep up.\n"
+     "  throttle list [throttled|recommended|all] [LIMIT]\n"
+     "      recommended: those that the cluster would limit, if it were allowed to.\n\n"
+     "  throttle on tag reports 50 10m batch", 2, 8, cli_throttle},
     {"unlock", "unlock <UID>", "unlocks the database", NULL, 2, 2, cli_unlock},
     {"writemode", "writemode <on|off>", "allows or forbids set, clear and clearrange", NULL, 2, 2, cli_writemode},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},

@@ -126,6 +126,9 @@ void cli_maintenance(struct cli *cli);
 void cli_datadistribution(struct cli *cli);
 void cli_consistencycheck(struct cli *cli);
 
+/* cli_throttle.c */
+void cli_throttle(struct cli *cli);
+
 /* cli_admin.c */
 void cli_lock(struct cli *cli);
 void cli_unlock(struct cli *cli);

@@ -39,6 +39,12 @@ double bench_client_cpu_s(void)
     return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+void bench_run_options(const struct bench_run *run, struct quoin_transaction *transaction)
+{
+    if (run->options->tag != NULL)
+        (void)quoin_transaction_set_option(transaction, QUOIN_OPTION_AUTO_THROTTLE_TAG, run->options->tag, (int)strlen(run->options->tag));
+}
+
 /* A first read version, within a bound: later calls wait for the cluster as long as it takes. */
 static bool reach(struct quoin_database *db)
 {
@@ -152,7 +158,7 @@ int main(int argc, char **argv)
     }
     bench_space_init(&run->space, &options);
     bench_stats_init(&run->stats);
-    good = reach(run->db) && bench_load(run) && (options.measures != 0 ? bench_measure(run) : load_and_report(run, result));
+    good = reach(run->db) && bench_load(run) && (options.measures != 0 ? bench_measure(run) : options.overload ? bench_overload(run) : load_and_report(run, result));
     quoin_database_destroy(run->db);
     (void)quoin_network_stop();
     bench_space_done(&run->space);

@@ -117,6 +117,9 @@ SCHEMA_DEFINE(init_ratekeeper, init_ratekeeper_fields)
 #define SELF struct metric
 SCHEMA_DEFINE(metric, metric_fields)
 #undef SELF
+#define SELF struct role_text
+SCHEMA_DEFINE(role_text, role_text_fields)
+#undef SELF
 #define SELF struct role_status
 SCHEMA_DEFINE(role_status, role_status_fields)
 #undef SELF
@@ -143,6 +146,9 @@ SCHEMA_DEFINE(get_committed, get_committed_fields)
 #undef SELF
 #define SELF struct get_committed_reply
 SCHEMA_DEFINE(get_committed_reply, get_committed_reply_fields)
+#undef SELF
+#define SELF struct tag_text
+SCHEMA_DEFINE(tag_text, tag_text_fields)
 #undef SELF
 #define SELF struct get_read_version
 SCHEMA_DEFINE(get_read_version, get_read_version_fields)
@@ -218,6 +224,9 @@ SCHEMA_DEFINE(confirm_epoch, confirm_epoch_fields)
 #undef SELF
 #define SELF struct get_value
 SCHEMA_DEFINE(get_value, get_value_fields)
+#undef SELF
+#define SELF struct read_tag
+SCHEMA_DEFINE(read_tag, read_tag_fields)
 #undef SELF
 #define SELF struct get_values
 SCHEMA_DEFINE(get_values, get_values_fields)
@@ -296,6 +305,9 @@ SCHEMA_DEFINE(get_settings, get_settings_fields)
 #undef SELF
 #define SELF struct settings
 SCHEMA_DEFINE(settings, settings_fields)
+#undef SELF
+#define SELF struct tag_cost
+SCHEMA_DEFINE(tag_cost, tag_cost_fields)
 #undef SELF
 #define SELF struct storage_load
 SCHEMA_DEFINE(storage_load, storage_load_fields)

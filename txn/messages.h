@@ -142,9 +142,12 @@ SCHEMA_DECLARE(get_workers)
 #define FIELDS_get_workers_reply(F, S, A, L) A(worker_interface, workers)
 SCHEMA_DECLARE(get_workers_reply)
 
+/* One number of a role, for status: name in FoundationDB's words; and a few words. */
 #define FIELDS_metric(F, S, A, L) F(bytes, name) F(i64, value)
 SCHEMA_DECLARE(metric)
-#define FIELDS_role_status(F, S, A, L) F(u32, kind) F(u64, id) F(u64, epoch) A(metric, metrics)
+#define FIELDS_role_text(F, S, A, L) F(bytes, name) F(bytes, text)
+SCHEMA_DECLARE(role_text)
+#define FIELDS_role_status(F, S, A, L) F(u32, kind) F(u64, id) F(u64, epoch) A(metric, metrics) A(role_text, texts)
 SCHEMA_DECLARE(role_status)
 /* Status: the whole document in FoundationDB's JSON schema. health: of storage servers, logs and the ratekeeper, the numbers that
  * metrics/health/ shows, for a client that reads no JSON. */
@@ -185,7 +188,6 @@ SCHEMA_DECLARE(init_data_distributor)
 #define FIELDS_init_ratekeeper(F, S, A, L) F(u64, role_id) S(description, description)
 SCHEMA_DECLARE(init_ratekeeper)
 
-/* One number of a role, for status: name in FoundationDB's words. */
 #define FIELDS_get_worker_status(F, S, A, L) F(u32, unused)
 SCHEMA_DECLARE(get_worker_status)
 #define FIELDS_get_worker_status_reply(F, S, A, L) A(metric, metrics) A(role_status, roles)
@@ -217,9 +219,12 @@ SCHEMA_DECLARE(get_committed_reply)
 /* Client to GRV proxy: one message for `count` transactions of a turn. flags: GRV_* below. locked: the database is locked;
  * the client fails transactions that are not lock-aware. */
 enum grv_flags { GRV_PRIORITY_BATCH = 1, GRV_PRIORITY_IMMEDIATE = 2 };
-#define FIELDS_get_read_version(F, S, A, L) F(u32, count) F(u32, flags)
+#define FIELDS_tag_text(F, S, A, L) F(bytes, tag)
+SCHEMA_DECLARE(tag_text)
+/* tags: each of the transactions has all of them. tag_wait_us: for which a tag's limit held them back. */
+#define FIELDS_get_read_version(F, S, A, L) F(u32, count) F(u32, flags) A(tag_text, tags)
 SCHEMA_DECLARE(get_read_version)
-#define FIELDS_get_read_version_reply(F, S, A, L) F(i64, version) F(boolean, locked) F(bytes, metadata_version)
+#define FIELDS_get_read_version_reply(F, S, A, L) F(i64, version) F(boolean, locked) F(bytes, metadata_version) F(i64, tag_wait_us)
 SCHEMA_DECLARE(get_read_version_reply)
 
 /* ---- commit proxy ---- */
@@ -230,7 +235,7 @@ enum commit_flags { COMMIT_LOCK_AWARE = 1, COMMIT_ACCESS_SYSTEM = 2, COMMIT_RECO
 /* idempotency_id: empty, or 16 to 255 bytes that are kept with the commit's version for a while (txn/idempotency.h). */
 #define FIELDS_commit(F, S, A, L)                                                                            \
     F(i64, read_version) F(u32, flags) F(bytes, mutations) F(bytes, read_conflicts) F(bytes, write_conflicts) \
-    F(bytes, idempotency_id)
+    F(bytes, idempotency_id) A(tag_text, tags)
 SCHEMA_DECLARE(commit)
 /* A range that a transaction had read, and the newest write that it met (empty when that is not known any more). */
 #define FIELDS_conflict(F, S, A, L) \
@@ -322,7 +327,10 @@ SCHEMA_DECLARE(confirm_epoch)
 /* All gets of a client's turn for one server. error: 0 or 1001, 1007, 1009, 1037. version: that of the get. */
 #define FIELDS_get_value(F, S, A, L) F(bytes, key) F(i64, version)
 SCHEMA_DECLARE(get_value)
-#define FIELDS_get_values(F, S, A, L) A(get_value, gets)
+/* How many of a message's reads are those of transactions with a tag that may be limited by the cluster itself (option 801). */
+#define FIELDS_read_tag(F, S, A, L) F(bytes, tag) F(u32, reads)
+SCHEMA_DECLARE(read_tag)
+#define FIELDS_get_values(F, S, A, L) A(get_value, gets) A(read_tag, tags)
 SCHEMA_DECLARE(get_values)
 #define FIELDS_value(F, S, A, L) F(u32, error) F(boolean, present) F(bytes, value) F(i64, version)
 SCHEMA_DECLARE(value)
@@ -333,7 +341,7 @@ SCHEMA_DECLARE(get_values_reply)
  * range that this server was asked for. The range must lie in one shard of the server, else 1001. version: that of the request.
  * keys_only: values need not come (they are empty then); limits count them all the same. */
 #define FIELDS_get_range(F, S, A, L) \
-    F(bytes, begin) F(bytes, end) F(i64, version) F(u32, limit) F(u32, bytes_limit) F(boolean, reverse) F(boolean, keys_only)
+    F(bytes, begin) F(bytes, end) F(i64, version) F(u32, limit) F(u32, bytes_limit) F(boolean, reverse) F(boolean, keys_only) A(read_tag, tags)
 SCHEMA_DECLARE(get_range)
 #define FIELDS_get_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(boolean, more) F(i64, version)
 SCHEMA_DECLARE(get_range_reply)
@@ -400,12 +408,17 @@ SCHEMA_DECLARE(storage_servers)
 
 /* ---- ratekeeper ---- */
 
+/* What a tag costs a second, lately. Of reads: in pages of 16 KiB and reads; of writes: in bytes that go to the storage server whose tag is
+ * `server`. */
+#define FIELDS_tag_cost(F, S, A, L) F(bytes, tag) F(u32, server) F(i64, cost)
+SCHEMA_DECLARE(tag_cost)
 /* What a storage server says of itself, several times a second while it has work. Totals count since it began. queue_bytes: not
  * durable yet; queue_max: what it may hold in memory. capacity: bytes a second that its disk took when it was busy; 0: not known.
- * free_bytes: of its disk, with what clears have left free in its files. */
+ * free_bytes: of its disk, with what clears have left free in its files. tag: in which its mutations come. reads: the tags whose reads cost
+ * it most; reads_cost: what all reads do. */
 #define FIELDS_storage_load(F, S, A, L)                                                                               \
     F(u64, id) F(i64, version) F(i64, durable_version) F(i64, queue_bytes) F(i64, queue_max) F(i64, input_bytes)     \
-    F(i64, capacity) F(i64, free_bytes) F(i64, total_bytes)
+    F(i64, capacity) F(i64, free_bytes) F(i64, total_bytes) F(u32, tag) A(tag_cost, reads) F(i64, reads_cost)
 SCHEMA_DECLARE(storage_load)
 /* A log. queue_bytes: received and not synced. reserve_bytes: free disk at which it takes nothing any more. */
 #define FIELDS_log_load(F, S, A, L)                                                                                    \
@@ -413,15 +426,18 @@ SCHEMA_DECLARE(storage_load)
     F(i64, reserve_bytes)
 SCHEMA_DECLARE(log_load)
 /* A GRV proxy or a commit proxy (kind). started: transactions in all that a GRV proxy let start, or commits that came; done: commits that
- * were answered; wait_us: how long what it has taken lately stood in its queue. A GRV proxy counts tags as well. */
-#define FIELDS_tag_load(F, S, A, L) F(bytes, tag) F(i64, started)
+ * were answered; wait_us: how long what it has taken lately stood in its queue. A GRV proxy tells of its busiest tags how many transactions
+ * came (wanted) and started, in all since it knows them; a commit proxy which tags write most. */
+#define FIELDS_tag_load(F, S, A, L) F(bytes, tag) F(i64, started) F(i64, wanted)
 SCHEMA_DECLARE(tag_load)
-#define FIELDS_proxy_load(F, S, A, L) F(u64, id) F(u32, kind) F(i64, started) F(i64, done) F(i64, wait_us) A(tag_load, tags)
+#define FIELDS_proxy_load(F, S, A, L)                                            \
+    F(u64, id) F(u32, kind) F(i64, started) F(i64, done) F(i64, wait_us) \
+    A(tag_load, tags) A(tag_cost, writes)
 SCHEMA_DECLARE(proxy_load)
 /* The answer to each of these. Of a GRV proxy: transactions a second, in thousandths, that it may start of its own (negative: as many
  * as come), with batch priority and without; they hold for lease_us. Limits of tags: priority is that of enum grv_flags, 0 for default; each holds
- * for that priority and those below. hold_sets: a disk is nearly full, commit proxies refuse transactions that set anything. */
-#define FIELDS_tag_rate(F, S, A, L) F(bytes, tag) F(u32, priority) F(i64, rate_milli)
+ * for that priority and those below, and no longer than left_us. hold_sets: a disk is nearly full, commit proxies refuse transactions that set anything. */
+#define FIELDS_tag_rate(F, S, A, L) F(bytes, tag) F(u32, priority) F(i64, rate_milli) F(i64, left_us)
 SCHEMA_DECLARE(tag_rate)
 #define FIELDS_rate_lease(F, S, A, L) \
     F(i64, rate_milli) F(i64, batch_rate_milli) F(i64, lease_us) F(boolean, hold_sets) F(u32, reason) A(tag_rate, tags)

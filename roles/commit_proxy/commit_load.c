@@ -62,6 +62,8 @@ static struct message *make_report(void *ctx, bool *ret_busy)
     load->started = (int64_t)proxy->commits_in;
     load->done = (int64_t)(proxy->commits_in - proxy->queued_count);
     load->wait_us = proxy->waited_us;
+    tag_counter_decay(&proxy->tag_writes, now_us);
+    load->writes_count = tag_counter_report(&proxy->tag_writes, &message->arena, &load->writes);
     *ret_busy = proxy->commits_in != proxy->reported_commits || proxy->hold_sets_until_us > now_us;
     proxy->reported_commits = proxy->commits_in;
     proxy->waited_us = 0;

@@ -6,6 +6,7 @@
 #include "net/list.h"
 #include "roles/commit_proxy/commit_proxy.h"
 #include "roles/rate_reporter.h"
+#include "roles/tag_counter.h"
 #include "roles/steady_call.h"
 #include "txn/kv_map.h"
 #include "txn/log_system.h"
@@ -45,6 +46,7 @@ struct commit_proxy {
     size_t queued_bytes, held_bytes; /* held: queued, and in batches */
     int64_t waited_us;               /* the longest that a commit stood in the queue since the last report */
     struct rate_reporter reporter;
+    struct tag_counter tag_writes;
     uint64_t reported_commits, held_back;
     int64_t hold_sets_until_us; /* until then no transaction may set anything: a disk is nearly full */
     struct op_list ops;

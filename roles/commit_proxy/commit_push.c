@@ -30,6 +30,7 @@ struct tagging {
     struct commit_proxy *proxy;
     struct arena *arena;            /* the content's */
     uint32_t cache[CACHE_SLOTS];    /* section index + 1, by team */
+    const struct commit *tagged;    /* the transaction whose mutations these are, if it has tags of its own to be counted for */
 };
 
 static struct section *sections_of(const struct commit_batch *batch, uint32_t *ret_count)
@@ -83,6 +84,16 @@ static int section_of_team(struct tagging *tagging, const struct shard_team *tea
     return 0;
 }
 
+/* Transactions' tags, not those of storage servers: what each of them writes where. */
+static void count_for_tags(struct tagging *tagging, const struct section *section, size_t bytes)
+{
+    const struct commit *body = tagging->tagged;
+
+    for (uint32_t i = 0; i < body->tags_count && i < TRANSACTION_TAGS_MAX; i++)
+        for (uint32_t server = 0; server < section->tag_count; server++)
+            tag_counter_add(&tagging->proxy->tag_writes, body->tags[i].tag, section->tags[server], (double)bytes);
+}
+
 static int add_piece(struct tagging *tagging, uint32_t index, struct bytes record)
 {
     uint32_t count;
@@ -91,6 +102,8 @@ static int add_piece(struct tagging *tagging, uint32_t index, struct bytes recor
 
     assert(index < count);
     sections[index].len += record.len;
+    if (tagging->tagged != NULL)
+        count_for_tags(tagging, &sections[index], record.len);
     return bytes_buffer_append(&tagging->batch->pieces, bytes_of(&piece, sizeof(piece)));
 }
 
@@ -204,9 +217,12 @@ static int tag_all(struct tagging *tagging)
     struct commit_batch *batch = tagging->batch;
     int error = tag_privates(tagging);
 
-    for (uint32_t i = 0; i < batch->count && error == 0; i++)
-        if (batch->items[i].error == 0)
-            error = tag_table(tagging, batch->items[i].mutations);
+    for (uint32_t i = 0; i < batch->count && error == 0; i++) {
+        if (batch->items[i].error != 0)
+            continue;
+        tagging->tagged = batch->items[i].body->tags_count > 0 ? batch->items[i].body : NULL;
+        error = tag_table(tagging, batch->items[i].mutations);
+    }
     return error;
 }
 

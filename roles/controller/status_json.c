@@ -136,12 +136,17 @@ static json_t *registered_role_of(const struct hosted_role *registered)
     return role;
 }
 
-static json_t *roles_of(const struct status_process *process)
+static json_t *roles_of(const struct status_input *input, const struct status_process *process)
 {
     json_t *roles = json_array();
 
-    for (uint32_t i = 0; process->reply != NULL && i < process->reply->roles_count; i++)
-        (void)json_array_append_new(roles, role_of(&process->reply->roles[i]));
+    for (uint32_t i = 0; process->reply != NULL && i < process->reply->roles_count; i++) {
+        json_t *role = role_of(&process->reply->roles[i]);
+
+        if (process->reply->roles[i].kind == ROLE_STORAGE)
+            status_busiest_tags(input, &process->reply->roles[i], role);
+        (void)json_array_append_new(roles, role);
+    }
     for (uint32_t i = 0; process->reply == NULL && i < process->role_count; i++)
         if (process->roles[i].error.len == 0)
             (void)json_array_append_new(roles, registered_role_of(&process->roles[i]));
@@ -185,7 +190,7 @@ static json_t *locality_of(const struct status_process *process)
     return locality;
 }
 
-static json_t *process_of(const struct status_process *process)
+static json_t *process_of(const struct status_input *input, const struct status_process *process)
 {
     json_t *object = json_object();
 
@@ -200,7 +205,7 @@ static json_t *process_of(const struct status_process *process)
     put_int(object, "pid", (int64_t)process->pid);
     put(object, "excluded", json_boolean(process->excluded));
     put(object, "degraded", json_boolean(process->reply == NULL));
-    put(object, "roles", roles_of(process));
+    put(object, "roles", roles_of(input, process));
     put(object, "messages", process_messages(process));
     if (process->reply != NULL) {
         json_t *network = json_object();
@@ -226,7 +231,7 @@ static json_t *processes_of(const struct status_input *input)
         char id[20];
 
         snprintf(id, sizeof(id), "%016llx", (unsigned long long)input->processes[i].worker_id);
-        put(processes, id, process_of(&input->processes[i]));
+        put(processes, id, process_of(input, &input->processes[i]));
     }
     return processes;
 }

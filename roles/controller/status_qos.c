@@ -88,6 +88,80 @@ static unsigned lapsed(const struct status_input *input)
     return count;
 }
 
+static json_t *throttled_tags(const struct role_status *keeper)
+{
+    bool enabled = number(keeper, "throttled_tags_auto_enabled") != 0;
+    int64_t all = number(keeper, "throttled_tags_auto"), reads = number(keeper, "throttled_tags_busy_read");
+    json_t *tags = json_object(), *automatic = json_object(), *manual = json_object();
+
+    put_int(automatic, "busy_read", reads);
+    put_int(automatic, "busy_write", all - reads);
+    put_int(automatic, "count", all);
+    put_int(automatic, "recommended_only", enabled ? 0 : 1);
+    put_int(manual, "count", number(keeper, "throttled_tags_manual"));
+    (void)json_object_set_new(tags, "auto", automatic);
+    (void)json_object_set_new(tags, "manual", manual);
+    return tags;
+}
+
+/* ---- tags of storage servers ---- */
+
+/* A tag may be any bytes, JSON's texts may not. */
+static json_t *tag_text(struct bytes tag)
+{
+    char text[4 * TRANSACTION_TAG_BYTES_MAX + 1];
+    size_t len = 0;
+
+    for (size_t i = 0; i < tag.len && i < TRANSACTION_TAG_BYTES_MAX; i++) {
+        bool plain = tag.ptr[i] >= ' ' && tag.ptr[i] < 0x7f && tag.ptr[i] != '\\';
+
+        len += (size_t)snprintf(text + len, sizeof(text) - len, plain ? "%c" : "\\x%02x", tag.ptr[i]);
+    }
+    return json_stringn(text, len);
+}
+
+static json_t *busiest(struct bytes tag, double part, double cost)
+{
+    json_t *object = json_object(), *hz = json_object();
+
+    (void)json_object_set_new(object, "tag", tag_text(tag));
+    (void)json_object_set_new(object, "fractional_cost", json_real(part));
+    (void)json_object_set_new(hz, "hz", json_real(cost));
+    (void)json_object_set_new(object, "estimated_cost", hz);
+    return object;
+}
+
+/* The ratekeeper's "id, cost, thousandths, tag" of that storage server. */
+static void add_writer(const struct role_text *text, uint64_t storage_id, json_t *role)
+{
+    unsigned long long id;
+    long long cost;
+    char head[64];
+    int part, used = 0;
+    size_t len = text->text.len < sizeof(head) ? text->text.len : sizeof(head) - 1;
+
+    memcpy(head, text->text.ptr, len);
+    head[len] = '\0';
+    if (sscanf(head, "%16llx %lld %d%n", &id, &cost, &part, &used) != 3 || id != storage_id || (size_t)used + 1 > text->text.len)
+        return;
+    (void)json_object_set_new(role, "busiest_write_tag",
+                              busiest(bytes_of(text->text.ptr + used + 1, text->text.len - (size_t)used - 1), part / 1000.0, (double)cost));
+}
+
+void status_busiest_tags(const struct status_input *input, const struct role_status *storage, json_t *role)
+{
+    const struct role_status *keeper = first_of(input, ROLE_RATEKEEPER);
+
+    for (uint32_t i = 0; i < storage->texts_count; i++)
+        if (bytes_equal(storage->texts[i].name, BYTES_LITERAL("busiest_read_tag")))
+            (void)json_object_set_new(role, "busiest_read_tag",
+                                      busiest(storage->texts[i].text, (double)number(storage, "busiest_read_tag_part") / 1000,
+                                              (double)number(storage, "busiest_read_tag_cost")));
+    for (uint32_t i = 0; keeper != NULL && i < keeper->texts_count; i++)
+        if (keeper->texts[i].text.len > 0 && bytes_equal(keeper->texts[i].name, BYTES_LITERAL("busiest_write_tag")))
+            add_writer(&keeper->texts[i], storage->id, role);
+}
+
 json_t *status_qos(const struct status_input *input)
 {
     static const char *const copied[] = {"transactions_per_second_limit", "batch_transactions_per_second_limit",
@@ -107,6 +181,7 @@ json_t *status_qos(const struct status_input *input)
                               limited_by(number(keeper, "batch_limit_reason"), number(keeper, "batch_limit_server_id")));
     (void)json_object_set_new(qos, "worst_data_lag_storage_server", lag(number(keeper, "worst_data_lag_versions")));
     (void)json_object_set_new(qos, "worst_durability_lag_storage_server", lag(number(keeper, "worst_durability_lag_versions")));
+    (void)json_object_set_new(qos, "throttled_tags", throttled_tags(keeper));
     (void)json_object_set_new(qos, "sets_held_back", json_boolean(number(keeper, "hold_sets") != 0));
     return qos;
 }

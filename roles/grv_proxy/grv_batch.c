@@ -79,6 +79,23 @@ static uint64_t all_logs(const struct generation *generation)
     return generation->logs_count == 64 ? UINT64_MAX : (UINT64_C(1) << generation->logs_count) - 1;
 }
 
+/* Each of them was held back for another time. */
+static void reply_to_delayed(struct rpc_request *request, const struct get_read_version_reply *as)
+{
+    struct message *message;
+    struct get_read_version_reply *reply = MESSAGE_NEW(get_read_version_reply, &message);
+
+    if (reply == NULL || arena_copy(&message->arena, as->metadata_version, &reply->metadata_version) != 0) {
+        message_unref(message);
+        rpc_fail(request, ERROR_BROKEN_PROMISE);
+        return;
+    }
+    reply->version = as->version;
+    reply->locked = as->locked;
+    reply->tag_wait_us = request->owner_number;
+    rpc_reply(request, message);
+}
+
 static void reply_to_all(struct grv_batch *self, const struct get_committed_reply *committed)
 {
     struct message *message;
@@ -91,8 +108,14 @@ static void reply_to_all(struct grv_batch *self, const struct get_committed_repl
     }
     reply->version = committed->version;
     reply->locked = committed->locked;
-    while (!list_empty(&self->requests))
-        rpc_reply(list_entry(list_pop_front(&self->requests), struct rpc_request, link), message_ref(message));
+    while (!list_empty(&self->requests)) {
+        struct rpc_request *request = list_entry(list_pop_front(&self->requests), struct rpc_request, link);
+
+        if (request->owner_number > 0)
+            reply_to_delayed(request, reply);
+        else
+            rpc_reply(request, message_ref(message));
+    }
     message_unref(message);
     proxy->transactions_out += self->transaction_count;
     if (committed->version > proxy->newest_answered)

@@ -5,6 +5,7 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/grv_proxy/grv_proxy_impl.h"
 
 /* How many times grv_queue_wait_us a request waits before it is refused; and how soon, and late, the queue is looked at again. */
@@ -12,7 +13,7 @@ enum { PATIENCE = 4, BATCH_PATIENCE = 20, LOOK_US_MIN = 200, LOOK_US_MAX = 50000
 
 static bool nobody_waits(const struct grv_proxy *self)
 {
-    return list_empty(&self->immediate) && list_empty(&self->queues[GRV_DEFAULT]) && list_empty(&self->queues[GRV_BATCH]);
+    return self->tags.queued == 0 && list_empty(&self->immediate) && list_empty(&self->queues[GRV_DEFAULT]) && list_empty(&self->queues[GRV_BATCH]);
 }
 
 static void invariant_grv_proxy(void *owner)
@@ -45,6 +46,13 @@ static void fail_all(struct grv_proxy *self)
         fail_list(&self->queues[i]);
         self->queued[i] = 0;
     }
+    for (unsigned i = 0; i < GRV_TAGS_MAX; i++)
+        for (int p = 0; p < GRV_PRIORITIES; p++) {
+            fail_list(&self->tags.tags[i].queues[p]);
+            self->tags.queued -= self->tags.tags[i].queued[p];
+            self->tags.tags[i].queued[p] = 0;
+        }
+    assert(self->tags.queued == 0);
 }
 
 void grv_proxy_end(struct grv_proxy *self, int error)
@@ -120,10 +128,53 @@ static void refuse_late(struct grv_proxy *self, enum grv_priority priority, int6
     }
 }
 
+static void enqueue(struct grv_proxy *self, struct rpc_request *request, enum grv_priority priority, int64_t now_us)
+{
+    request->owner_data = (void *)(intptr_t)now_us;
+    list_push_back(&self->queues[priority], &request->link);
+    self->queued[priority] += count_of(request);
+}
+
+/* It is held back by another of its tags, or waits for its turn as everybody does. */
+static void pass_tag(struct grv_proxy *self, struct rpc_request *request, enum grv_priority priority, int64_t now_us)
+{
+    const struct get_read_version *body = MESSAGE_BODY(get_read_version, request->message);
+    struct grv_tag *tag = grv_tags_blocking(&self->tags, body, priority, true);
+
+    if (tag != NULL) {
+        grv_tags_hold(&self->tags, tag, priority, request, count_of(request));
+        return;
+    }
+    request->owner_number = now_us - (int64_t)(intptr_t)request->owner_data;
+    grv_tags_started(&self->tags, body, priority, count_of(request));
+    enqueue(self, request, priority, now_us);
+}
+
+/* Those of a tag that may start now go on; those that have waited for too long are refused, as FoundationDB's proxies do. */
+static void look_at_tags(struct grv_proxy *self, int64_t now_us)
+{
+    int64_t since_us = now_us - self->context.env->knobs.grv_tag_wait_us;
+    struct rpc_request *request;
+
+    grv_tags_fill(&self->tags, now_us);
+    for (unsigned i = 0; i < GRV_TAGS_MAX && self->tags.queued > 0; i++)
+        for (int p = 0; p < GRV_PRIORITIES; p++) {
+            struct grv_tag *tag = &self->tags.tags[i];
+
+            while ((request = grv_tags_next(&self->tags, tag, (enum grv_priority)p)) != NULL)
+                pass_tag(self, request, (enum grv_priority)p, now_us);
+            while ((request = grv_tags_late(&self->tags, tag, (enum grv_priority)p, since_us)) != NULL) {
+                PROBE(self->context.env, "a transaction that a tag's limit has held back for long is refused");
+                self->tag_refused += count_of(request);
+                rpc_fail(request, ERROR_TAG_THROTTLED);
+            }
+        }
+}
+
 /* 0: somebody may start now; negative: nobody waits. */
 static int64_t wait_for_turn_us(struct grv_proxy *self)
 {
-    int64_t least_us = -1;
+    int64_t least_us = grv_tags_wait_us(&self->tags);
 
     if (!list_empty(&self->immediate))
         return 0;
@@ -152,6 +203,7 @@ void grv_proxy_go(struct grv_proxy *self)
     grv_rate_fill(&self->rate, now_us, floor_of(self));
     for (int i = 0; i < GRV_PRIORITIES; i++)
         refuse_late(self, (enum grv_priority)i, now_us);
+    look_at_tags(self, now_us);
     wait_us = wait_for_turn_us(self);
     if (wait_us < 0)
         return;
@@ -194,17 +246,49 @@ static bool queue_is_full(struct grv_proxy *self, enum grv_priority priority, ui
            BUGGIFY_ONE_IN(self->context.env, 32, "a request for a read version meets a full queue");
 }
 
+/* True: one of its tags is at its limit, and that is its end for now. */
+static bool is_held_by_tag(struct grv_proxy *self, struct rpc_request *request, enum grv_priority priority, int64_t now_us)
+{
+    const struct get_read_version *body = MESSAGE_BODY(get_read_version, request->message);
+    uint64_t count = count_of(request);
+    struct grv_tag *tag;
+
+    grv_tags_fill(&self->tags, now_us);
+    tag = grv_tags_blocking(&self->tags, body, priority, false);
+    if (tag == NULL)
+        return false;
+    if ((tag->queued[priority] > 0 && tag->queued[priority] + count > (uint64_t)self->context.env->knobs.grv_tag_queue_max) ||
+        BUGGIFY_ONE_IN(self->context.env, 32, "a tag's queue is full")) {
+        PROBE(self->context.env, "the queue of a tag is full");
+        self->tag_refused += count;
+        rpc_fail(request, ERROR_TAG_THROTTLED);
+        return true;
+    }
+    PROBE(self->context.env, "a tag's limit holds back a transaction");
+    self->requests_in++;
+    self->transactions_in += count;
+    self->tag_delayed += count;
+    request->owner_data = (void *)(intptr_t)now_us;
+    grv_tags_hold(&self->tags, tag, priority, request, count);
+    grv_proxy_go(self);
+    return true;
+}
+
 static void receive_get_read_version(struct grv_proxy *self, struct rpc_request *request)
 {
     const struct get_read_version *body = MESSAGE_BODY(get_read_version, request->message);
     enum grv_priority priority = (body->flags & GRV_PRIORITY_BATCH) != 0 ? GRV_BATCH : GRV_DEFAULT;
     bool immediate = (body->flags & GRV_PRIORITY_IMMEDIATE) != 0;
+    int64_t now_us = env_now_us(self->context.env);
     uint64_t count = count_of(request);
 
-    if (self->ended) {
-        rpc_fail(request, ERROR_BROKEN_PROMISE);
+    if (self->ended || !grv_tags_are_sound(body)) {
+        rpc_fail(request, self->ended ? ERROR_BROKEN_PROMISE : ERROR_CLIENT_INVALID_OPERATION);
         return;
     }
+    grv_tags_wanted(&self->tags, now_us, body, count);
+    if (!immediate && self->tags.limited > 0 && is_held_by_tag(self, request, priority, now_us))
+        return;
     /* Nothing holds back the cluster's own transactions; an operator's are never slowed, but a program's could be without number. */
     if (immediate ? request->from_client && self->immediate_transactions > (uint64_t)self->context.env->knobs.grv_queue_max
                   : queue_is_full(self, priority, count)) {
@@ -215,9 +299,13 @@ static void receive_get_read_version(struct grv_proxy *self, struct rpc_request 
     }
     self->requests_in++;
     self->transactions_in += count;
-    *(immediate ? &self->immediate_transactions : &self->queued[priority]) += count;
-    request->owner_data = (void *)(intptr_t)env_now_us(self->context.env);
-    list_push_back(immediate ? &self->immediate : &self->queues[priority], &request->link);
+    if (!immediate) {
+        grv_tags_started(&self->tags, body, priority, count);
+        enqueue(self, request, priority, now_us);
+    } else {
+        self->immediate_transactions += count;
+        list_push_back(&self->immediate, &request->link);
+    }
     rate_reporter_hurry(&self->reporter);
     grv_proxy_go(self);
 }
@@ -233,6 +321,7 @@ static struct message *make_report(void *ctx, bool *ret_busy)
     load->id = self->id;
     load->kind = ROLE_GRV_PROXY;
     load->started = (int64_t)self->started;
+    grv_tags_report(&self->tags, env_now_us(self->context.env), &message->arena, load);
     *ret_busy = self->started != self->reported || !nobody_waits(self);
     self->reported = self->started;
     return message;
@@ -247,6 +336,7 @@ static void take_lease(void *ctx, const struct rate_lease *lease)
     grv_rate_fill(&self->rate, env_now_us(self->context.env), floor_of(self));
     grv_rate_lease(&self->rate, env_now_us(self->context.env), (double)lease->rate_milli / 1000, (double)lease->batch_rate_milli / 1000,
                    lease->lease_us < LEASE_US_MAX ? lease->lease_us : LEASE_US_MAX);
+    grv_tags_lease(&self->tags, env_now_us(self->context.env), lease, lease->lease_us < LEASE_US_MAX ? lease->lease_us : LEASE_US_MAX);
     if (lease->rate_milli >= 0)
         PROBE(self->context.env, "a GRV proxy is given a rate that limits");
     grv_proxy_go(self);
@@ -307,6 +397,7 @@ static int init(struct grv_proxy *self, const struct role_context *context, cons
     for (int i = 0; i < GRV_PRIORITIES; i++)
         list_init(&self->queues[i]);
     grv_rate_init(&self->rate, env_now_us(context->env));
+    grv_tags_init(&self->tags, env_now_us(context->env));
     self->turn.fire = turn_fired;
     self->reporter = (struct rate_reporter){.rpc = context->rpc, .make = make_report, .take = take_lease, .ctx = self};
     op_list_init(&self->ops, context->env, self);
@@ -386,6 +477,10 @@ void grv_proxy_status(const struct grv_proxy *self, struct role_status *status, 
                 (int64_t)(self->immediate_transactions + self->queued[GRV_DEFAULT] + self->queued[GRV_BATCH]));
     role_metric(status, arena, "refused_transactions", (int64_t)self->refused);
     role_metric(status, arena, "refused_batch_transactions", (int64_t)self->batch_refused);
+    role_metric(status, arena, "tag_refused_transactions", (int64_t)self->tag_refused);
+    role_metric(status, arena, "tag_delayed_transactions", (int64_t)self->tag_delayed);
+    role_metric(status, arena, "tag_queued_transactions", (int64_t)self->tags.queued);
+    role_metric(status, arena, "limited_tags", self->tags.limited);
     role_metric(status, arena, "started_batch_transactions", (int64_t)self->started_batch);
     role_metric(status, arena, "rate_lease_lapsed", grv_rate_lapsed(&self->rate, env_now_us(self->context.env)));
     role_metric(status, arena, "rate_limit", limit_of(self, GRV_DEFAULT));

@@ -4,6 +4,7 @@
 #include "net/list.h"
 #include "roles/grv_proxy/grv_proxy.h"
 #include "roles/grv_proxy/grv_rate.h"
+#include "roles/grv_proxy/grv_tags.h"
 #include "roles/rate_reporter.h"
 #include "roles/steady_call.h"
 #include "txn/log_system.h"
@@ -37,12 +38,13 @@ struct grv_proxy {
     struct list queues[GRV_PRIORITIES]; /* these wait for their turn; owner_data: when they came */
     uint64_t immediate_transactions, queued[GRV_PRIORITIES];
     struct grv_rate rate;
+    struct grv_tags tags; /* holds back requests before they come to `queues` */
     struct rate_reporter reporter;
     struct env_timer turn; /* fires when the first that is held back may start */
     struct op_list ops;
     struct grv_batch batches[GRV_BATCHES_MAX];
     version_t newest_answered;
-    uint64_t transactions_in, transactions_out, requests_in, batches_done, refused, batch_refused, started, started_batch, reported;
+    uint64_t transactions_in, transactions_out, requests_in, batches_done, refused, batch_refused, tag_refused, tag_delayed, started, started_batch, reported;
     bool ended;
 };
 

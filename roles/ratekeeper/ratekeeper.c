@@ -5,25 +5,13 @@
  * lately: a busy one gets more, an idle one can begin at once. */
 #include "roles/ratekeeper/ratekeeper.h"
 
+#include <stdio.h>
+
 #include "net/buggify.h"
 #include "net/mem.h"
-#include "net/op.h"
-#include "roles/ratekeeper/ratekeeper_rate.h"
-#include "roles/role_client.h"
+#include "roles/ratekeeper/ratekeeper_internal.h"
 
-enum { UPDATE_US = 50000 };
-
-struct ratekeeper {
-    struct role_context context;
-    uint64_t id;
-    struct op_list ops;
-    struct client *client; /* owned: its transactions */
-    struct rate_source *sources;
-    struct rate_core core;
-    enum rate_reason told_reason;
-    bool told_hold;
-    uint64_t reports;
-};
+enum { UPDATE_US = 50000, WRITERS_TOLD_MAX = 64 };
 
 /* ---- rates ---- */
 
@@ -49,11 +37,16 @@ static void tell_changes(struct ratekeeper *self)
 static void update(struct ratekeeper *self)
 {
     int64_t now_us = env_now_us(self->context.env);
+    uint32_t changes = self->tags->changes;
 
     if (now_us - self->core.updated_us < UPDATE_US)
         return;
     rate_core_update(&self->core, now_us);
     tell_changes(self);
+    if (self->tags->changes != changes)
+        throttles_changed(self);
+    if (self->tags->auto_count > 0)
+        PROBE(self->context.env, "the ratekeeper limits a tag by itself");
 }
 
 static int64_t share_milli(const struct ratekeeper *self, double rate, uint64_t id)
@@ -81,6 +74,8 @@ static void answer(struct ratekeeper *self, struct rpc_request *request, uint64_
     lease->lease_us = self->context.env->knobs.rate_lease_us;
     lease->hold_sets = self->core.hold_sets;
     lease->reason = self->core.normal.reason;
+    if (id != 0)
+        rate_tags_lease(self->tags, env_now_us(self->context.env), id, self->core.live_grv_proxies, self->core.limits.stale_us, &message->arena, lease);
     if (BUGGIFY_ONE_IN(self->context.env, 16, "the ratekeeper gives little for no reason"))
         lease->rate_milli = lease->batch_rate_milli = (int64_t)env_random_below(self->context.env, 100000) + 1000;
     if (BUGGIFY_ONE_IN(self->context.env, 64, "the ratekeeper holds back sets though there is room"))
@@ -104,8 +99,11 @@ static void receive(void *ctx, struct rpc_request *request)
         rate_note_log(&self->core, now_us, request->peer, MESSAGE_BODY(log_load, message));
         answer(self, request, 0);
     } else if (message->type == &message_type_proxy_load) {
-        rate_note_proxy(&self->core, now_us, request->peer, MESSAGE_BODY(proxy_load, message));
-        answer(self, request, MESSAGE_BODY(proxy_load, message)->id);
+        const struct proxy_load *load = MESSAGE_BODY(proxy_load, message);
+
+        rate_note_proxy(&self->core, now_us, request->peer, load);
+        rate_tags_note_proxy(self->tags, now_us, load, self->core.limits.smoothing_us);
+        answer(self, request, load->kind == ROLE_GRV_PROXY ? load->id : 0);
     } else {
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
     }
@@ -122,6 +120,7 @@ static void dispose(struct ratekeeper *self)
 {
     client_destroy(self->client);
     mem_free(self->sources);
+    mem_free(self->tags);
     mem_free(self);
 }
 
@@ -151,7 +150,8 @@ int ratekeeper_create(const struct role_context *context, struct rpc_request *re
     self->id = body->role_id;
     op_list_init(&self->ops, context->env, self);
     self->sources = mem_zalloc(RATE_STORAGE_MAX * sizeof(*self->sources));
-    error = self->sources == NULL ? ERROR_OUT_OF_MEMORY : role_client_create(context, &self->client);
+    self->tags = mem_zalloc(sizeof(*self->tags));
+    error = self->sources == NULL || self->tags == NULL ? ERROR_OUT_OF_MEMORY : role_client_create(context, &self->client);
     if (error == 0 && (started = MESSAGE_NEW(role_started, &message)) == NULL)
         error = ERROR_OUT_OF_MEMORY;
     if (error != 0) {
@@ -159,10 +159,13 @@ int ratekeeper_create(const struct role_context *context, struct rpc_request *re
         return error;
     }
     rate_core_init(&self->core, &limits, self->sources);
+    self->core.tags = self->tags;
+    self->tags->auto_enabled = true; /* until the database says otherwise */
     ratekeeper_described(self, &body->description);
     started->role_id = self->id;
     rpc_register(context->rpc, self->id, receive, self);
     rpc_reply(request, message);
+    throttles_start(self);
     *ret_ratekeeper = self;
     return 0;
 }
@@ -182,6 +185,40 @@ void ratekeeper_destroy(struct ratekeeper *self)
 static int64_t limit_of(double rate)
 {
     return rate >= RATE_UNLIMITED ? -1 : (int64_t)rate;
+}
+
+static void status_of_tags(const struct ratekeeper *self, struct role_status *status, struct arena *arena)
+{
+    const struct rate_tags *tags = self->tags;
+    uint32_t reads = 0;
+
+    for (unsigned i = 0; i < RATE_TAG_LIMITS_MAX; i++)
+        reads += tags->limits[i].used && tags->limits[i].throttle.reason == THROTTLE_BUSY_READ;
+    role_metric(status, arena, "throttled_tags_manual", tags->manual_count);
+    role_metric(status, arena, "throttled_tags_auto", tags->auto_count);
+    role_metric(status, arena, "throttled_tags_busy_read", reads);
+    role_metric(status, arena, "throttled_tags_auto_enabled", tags->auto_enabled);
+}
+
+/* "id, cost, thousandths of what it writes, tag" of each storage server that tags write to: only the commit proxies see that. */
+static void status_of_writers(const struct ratekeeper *self, struct role_status *status, struct arena *arena)
+{
+    int64_t now_us = env_now_us(self->context.env);
+
+    for (int i = 0; i < RATE_STORAGE_MAX && status->texts_count < WRITERS_TOLD_MAX; i++) {
+        const struct rate_source *source = &self->sources[i];
+        struct tag_name name = {0};
+        double cost = source->id == 0 ? 0 : rate_tags_busiest_writer(self->tags, now_us, source->tag, self->core.limits.stale_us, &name);
+        char text[120];
+        int len;
+
+        if (cost < 1)
+            continue;
+        len = snprintf(text, sizeof(text) - sizeof(name.text), "%016llx %lld %d ", (unsigned long long)source->id, (long long)cost,
+                       source->input.rate > cost ? (int)(cost * 1000 / source->input.rate) : 1000);
+        memcpy(text + len, name.text, name.len);
+        role_text(status, arena, "busiest_write_tag", bytes_of(text, (size_t)len + name.len));
+    }
 }
 
 void ratekeeper_status(const struct ratekeeper *self, struct role_status *status, struct arena *arena)
@@ -211,4 +248,6 @@ void ratekeeper_status(const struct ratekeeper *self, struct role_status *status
     role_metric(status, arena, "logs_reporting", core->live_logs);
     role_metric(status, arena, "grv_proxies_reporting", core->live_grv_proxies);
     role_metric(status, arena, "reports", (int64_t)self->reports);
+    status_of_tags(self, status, arena);
+    status_of_writers(self, status, arena);
 }

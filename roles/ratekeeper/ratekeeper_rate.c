@@ -20,12 +20,15 @@
 #include <assert.h>
 #include <string.h>
 
+#include "roles/ratekeeper/rate_tags.h"
+
 #define PRESSURE_MAX 4.0
 #define QUEUE_BEGIN 0.6 /* of what a storage server may hold in memory; from 0.75 on it gives up history by itself */
 #define QUEUE_TARGET 0.8
 #define LOG_QUEUE_BEGIN 0.5
 #define LOG_QUEUE_TARGET 0.75
 #define BATCH_TIGHTER 0.6 /* of every mark */
+#define TAG_TIGHTER 0.75  /* a tag that makes much of the load is limited before everybody is */
 #define DISK_HORIZON_S 10.0
 #define DISK_BEGIN 4      /* times the level of holding back: there slowing down begins */
 #define HOLD_RELEASE_NUM 5 /* sets come back at 5/4 of the level, so that it does not flap */
@@ -149,6 +152,22 @@ static void note(struct rate_source *source, struct address from, int64_t now_us
     source->heard_us = now_us;
 }
 
+/* Its busiest reader. */
+static void note_reads(struct rate_source *source, const struct storage_load *load)
+{
+    int64_t most = 0;
+
+    source->tag = load->tag;
+    source->busy_read = 0;
+    for (uint32_t i = 0; i < load->reads_count; i++) {
+        if (load->reads[i].cost <= most || !tag_name_of(load->reads[i].tag, &source->busy_reader))
+            continue;
+        most = load->reads[i].cost;
+    }
+    if (most > 0 && load->reads_cost > 0)
+        source->busy_read = most < load->reads_cost ? (double)most / (double)load->reads_cost : 1;
+}
+
 void rate_note_storage(struct rate_core *core, int64_t now_us, struct address from, const struct storage_load *load)
 {
     struct rate_source *source = source_of(core->storage, RATE_STORAGE_MAX, load->id, now_us, core->limits.stale_us);
@@ -165,6 +184,7 @@ void rate_note_storage(struct rate_core *core, int64_t now_us, struct address fr
     source->free_bytes = sane(load->free_bytes);
     source->total_bytes = sane(load->total_bytes);
     source->capacity = (double)sane(load->capacity);
+    note_reads(source, load);
     rate_smoother_add(&source->input, now_us, sane(load->input_bytes), core->limits.smoothing_us);
     rate_smoother_add(&source->versions, now_us, source->version, core->limits.smoothing_us);
 }
@@ -282,6 +302,24 @@ static double started(const struct rate_core *core)
     return core->released > STARTED_MIN ? core->released : STARTED_MIN;
 }
 
+static double tag_pressure(double value, double begin, double target)
+{
+    return (value / TAG_TIGHTER - begin) / (target - begin);
+}
+
+/* The same things as for everybody, at marks that come earlier. */
+static void press_tags(struct rate_core *core, const struct rate_source *source, int64_t now_us)
+{
+    double behind_us = (double)core->limits.durability_lag_us, lag_us = (double)core->limits.read_lag_us;
+    double queue = tag_pressure(source->queue, QUEUE_BEGIN, QUEUE_TARGET), behind = tag_pressure(source->behind_us, behind_us / 2, behind_us);
+    double lag = source->lag_us <= (double)core->limits.catch_up_us ? tag_pressure(source->lag_us, lag_us / 3, lag_us) : 0;
+
+    if (core->tags == NULL)
+        return;
+    rate_tags_press(core->tags, now_us, source, queue > behind ? queue : behind, true, core->limits.stale_us);
+    rate_tags_press(core->tags, now_us, source, lag, false, core->limits.stale_us);
+}
+
 static void look_at_storage(struct rate_core *core, struct rate_source *source, int64_t past_us)
 {
     double base = started(core), pace = source->versions.rate / (double)VERSIONS_PER_SECOND;
@@ -363,8 +401,10 @@ void rate_core_update(struct rate_core *core, int64_t now_us)
     core->live_storage = core->live_logs = 0;
     core->worst_queue = core->worst_lag_us = core->worst_behind_us = core->worst_log_queue = 0;
     for (int i = 0; i < RATE_STORAGE_MAX; i++)
-        if (lives(core, now_us, core->storage[i].id, core->storage[i].heard_us))
+        if (lives(core, now_us, core->storage[i].id, core->storage[i].heard_us)) {
             look_at_storage(core, &core->storage[i], past_us);
+            press_tags(core, &core->storage[i], now_us);
+        }
     for (int i = 0; i < RATE_LOGS_MAX; i++)
         if (lives(core, now_us, core->logs[i].id, core->logs[i].heard_us))
             look_at_log(core, &core->logs[i], past_us);
@@ -372,6 +412,8 @@ void rate_core_update(struct rate_core *core, int64_t now_us)
         press_commits(core, &core->normal, (double)core->limits.commit_wait_us, worst);
         press_commits(core, &core->batch, (double)core->limits.commit_wait_us * BATCH_TIGHTER, worst);
     }
+    if (core->tags != NULL)
+        rate_tags_update(core->tags, now_us, past_us);
     core->hold_sets = core->hold_id != 0;
     if (core->normal.rate < RATE_FLOOR)
         core->normal.rate = RATE_FLOOR;

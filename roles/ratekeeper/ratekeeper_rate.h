@@ -6,6 +6,7 @@
 
 #include "net/env.h"
 #include "txn/messages.h"
+#include "txn/tags.h"
 
 enum { RATE_STORAGE_MAX = 4096, RATE_LOGS_MAX = 64, RATE_PROXIES_MAX = 256 };
 #define RATE_UNLIMITED 1e12
@@ -58,6 +59,9 @@ struct rate_source {
     double behind_us;    /* durability lag */
     double capacity;     /* bytes a second that its disk takes; 0: not known */
     double cost;         /* bytes a transaction brings it; 0: not known */
+    uint32_t tag;        /* in which its mutations come */
+    double busy_read;    /* the part that its busiest tag makes of what its reads cost; 0: none is known */
+    struct tag_name busy_reader;
     struct rate_smoother input, versions;
 };
 
@@ -78,8 +82,11 @@ struct rate_output {
     struct address address; /* its process */
 };
 
+struct rate_tags;
+
 struct rate_core {
     struct rate_limits limits;
+    struct rate_tags *tags; /* the caller's; NULL: tags are not limited */
     struct rate_source *storage; /* owned by the caller: RATE_STORAGE_MAX */
     struct rate_source logs[RATE_LOGS_MAX];
     struct rate_proxy proxies[RATE_PROXIES_MAX];

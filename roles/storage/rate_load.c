@@ -4,7 +4,7 @@
  * counts what clears have left free within the engine's file, or nothing that is cleared on a full disk would ever help. */
 #include "roles/storage/storage_internal.h"
 
-enum { SPACE_CHECK_US = 500000, CAPACITY_BYTES_MIN = 1024 * 1024 };
+enum { SPACE_CHECK_US = 500000, CAPACITY_BYTES_MIN = 1024 * 1024, READ_PAGE_BYTES = 16384 };
 
 void storage_load_committed(struct storage_server *storage, size_t bytes, int64_t took_us)
 {
@@ -39,6 +39,15 @@ static void look_at_space(struct storage_server *storage)
     storage->total_bytes = (int64_t)space.total_bytes;
 }
 
+void storage_count_reads(struct storage_server *storage, const struct read_tag *tags, uint32_t tags_count, uint32_t reads, size_t bytes)
+{
+    double cost = (double)reads + (double)bytes / READ_PAGE_BYTES;
+
+    storage->tag_reads.total += cost;
+    for (uint32_t i = 0; i < tags_count && i < TAG_COUNTERS; i++)
+        tag_counter_add(&storage->tag_reads, tags[i].tag, 0, cost * (tags[i].reads < reads ? tags[i].reads : reads) / (reads == 0 ? 1 : reads));
+}
+
 static struct message *make_report(void *ctx, bool *ret_busy)
 {
     struct storage_server *storage = ctx;
@@ -58,6 +67,10 @@ static struct message *make_report(void *ctx, bool *ret_busy)
     load->capacity = (int64_t)storage->capacity;
     load->free_bytes = storage->free_bytes;
     load->total_bytes = storage->total_bytes;
+    load->tag = storage->tag;
+    tag_counter_decay(&storage->tag_reads, env_now_us(storage->env));
+    load->reads_count = tag_counter_report(&storage->tag_reads, &message->arena, &load->reads);
+    load->reads_cost = (int64_t)storage->tag_reads.total;
     *ret_busy = storage->mutation_bytes != storage->reported_bytes || storage->share_bytes > 0;
     storage->reported_bytes = storage->mutation_bytes;
     return message;

@@ -259,6 +259,8 @@ void storage_answer_range(struct storage_server *storage, struct rpc_request *re
             error = storage_read_failed(storage, error);
     }
     if (error == 0)
+        storage_count_reads(storage, m->tags, m->tags_count, 1, storage->pairs.len);
+    if (error == 0)
         error = reply_with(&merge, request);
     if (error != 0)
         rpc_fail(request, error);

@@ -45,6 +45,7 @@ void storage_answer_values(struct storage_server *storage, struct rpc_request *r
     const struct get_values *m = MESSAGE_BODY(get_values, request->message);
     struct message *message;
     struct get_values_reply *reply = MESSAGE_NEW(get_values_reply, &message);
+    uint64_t bytes_before;
 
     if (reply != NULL && m->gets_count > 0)
         reply->values = arena_zalloc(&message->arena, m->gets_count * sizeof(*reply->values));
@@ -54,6 +55,7 @@ void storage_answer_values(struct storage_server *storage, struct rpc_request *r
         return;
     }
     reply->values_count = m->gets_count;
+    bytes_before = storage->bytes_read;
     for (uint32_t i = 0; i < m->gets_count; i++) {
         if (message->arena.reserved_bytes < STORAGE_REPLY_BYTES_MAX &&
             (i == 0 || !BUGGIFY_ONE_IN(storage->env, 32, "a reply to many gets ends early"))) {
@@ -65,5 +67,6 @@ void storage_answer_values(struct storage_server *storage, struct rpc_request *r
         storage->behind++;
     }
     storage->reads += m->gets_count;
+    storage_count_reads(storage, m->tags, m->tags_count, m->gets_count, storage->bytes_read - bytes_before);
     rpc_reply(request, message);
 }

@@ -539,12 +539,27 @@ static void status_of_moves(const struct storage_server *storage, struct role_st
     role_metric(status, arena, "served_fetch_bytes", (int64_t)moves->served_bytes);
 }
 
+/* Who reads most. FoundationDB's words; fractions in thousandths. */
+static void status_of_tags(const struct storage_server *storage, struct role_status *status, struct arena *arena)
+{
+    struct tag_counter counter = storage->tag_reads;
+    struct tag_cost *costs;
+
+    tag_counter_decay(&counter, env_now_us(storage->env));
+    if (tag_counter_report(&counter, arena, &costs) == 0)
+        return;
+    role_text(status, arena, "busiest_read_tag", costs[0].tag);
+    role_metric(status, arena, "busiest_read_tag_cost", costs[0].cost);
+    role_metric(status, arena, "busiest_read_tag_part", counter.total >= 1 ? (int64_t)((double)costs[0].cost * 1000 / counter.total) : 0);
+}
+
 void storage_server_status(const struct storage_server *storage, struct role_status *status, struct arena *arena)
 {
     struct engine_status engine;
 
     engine_status(storage->engine, &engine);
     status_of_versions(storage, status, arena);
+    status_of_tags(storage, status, arena);
     role_metric(status, arena, "stored_bytes", (int64_t)engine.bytes);
     role_metric(status, arena, "keys", (int64_t)engine.keys);
     role_metric(status, arena, "kvstore_used_bytes", (int64_t)engine.file_bytes);

@@ -10,6 +10,7 @@
 #include "net/arena.h"
 #include "net/op.h"
 #include "roles/rate_reporter.h"
+#include "roles/tag_counter.h"
 #include "roles/storage/ownership.h"
 #include "roles/storage/samples.h"
 #include "roles/storage/storage.h"
@@ -162,6 +163,7 @@ struct storage_server {
     struct load_sample writes_load, reads_load;
 
     struct rate_reporter reporter;
+    struct tag_counter tag_reads;
     uint64_t reported_bytes;
     int64_t space_checked_us, free_bytes, total_bytes; /* of the disk, with the room in the engine's file */
     double capacity;                                   /* bytes a second that the engine took in large commits; 0: not known */
@@ -301,6 +303,8 @@ void storage_commit_timer(struct env_timer *timer);
 void storage_commit_detach(struct storage_server *storage);
 
 /* ---- rate_load.c: what the ratekeeper is told ---- */
+/* `reads` of a message cost so much, and these of them were those of tags. */
+void storage_count_reads(struct storage_server *storage, const struct read_tag *tags, uint32_t tags_count, uint32_t reads, size_t bytes);
 void storage_load_start(struct storage_server *storage);
 /* A commit of so many bytes of mutations took so long. */
 void storage_load_committed(struct storage_server *storage, size_t bytes, int64_t took_us);

@@ -70,3 +70,41 @@ def test_on_a_disk_that_is_nearly_full_clears_alone_commit(scratch, _):
     status, text = shell(file, "getrange a z")
     assert status == 0 and "c" in text and "`a'" not in text, text
     assert "sets_held_back" not in names_of(file)
+
+
+def started_a_second(file, *flags):
+    """What a load of reads gets."""
+    done = subprocess.run([program("quoin-bench"), "--cluster", file, "--workload", "get", "--keys", "1000", "--clients", "4", "--warmup", "0.5",
+                           "--seconds", "2", "--json", *flags], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60, check=True)
+    return json.loads(done.stdout)["transactions_per_s"]
+
+
+def good(file, command):
+    status, text = shell(file, command)
+    assert status == 0, text
+    return text
+
+
+def test_a_tag_is_limited_by_hand_and_nobody_else(scratch, _):
+    file = scratch.start_cluster("--processes", "one")
+    free = started_a_second(file, "--tag", "greedy")
+    assert free > 200, free
+    good(file, "throttle on tag greedy 20 10m")
+    assert "greedy" in good(file, "throttle list") and "There are no recommended" in good(file, "throttle list recommended")
+    wait_until("the ratekeeper knows", lambda: cluster_of(file)["qos"]["throttled_tags"]["manual"]["count"] == 1, 10, 0.1)
+    wait_until("it is limited", lambda: started_a_second(file, "--tag", "greedy") < 60, 10, 0.1)
+    assert started_a_second(file, "--tag", "modest") > 200
+    assert started_a_second(file) > 200
+    for command, words in (("throttle on tag greedy", 0), ("throttle on tag greedy -1", "rate"), ("throttle on tag greedy 1 5", "duration"),
+                           ("throttle on tag greedy 1 5s king", "priority"), ("throttle on tag seventeen_letters", "16"), ("throttle off", "throttle"),
+                           ("throttle off king", "king"), ("throttle list king", "king"), ("throttle disable", "throttle")):
+        status, text = shell(file, command)
+        assert (status != 0 and words in text) if words else status == 0, (command, text)
+    good(file, "throttle off tag greedy")
+    wait_until("it is free again", lambda: started_a_second(file, "--tag", "greedy") > 200, 10, 0.1)
+    good(file, "throttle on tag greedy 1 2s")
+    wait_until("its time is over", lambda: cluster_of(file)["qos"]["throttled_tags"]["manual"]["count"] == 0, 10, 0.1)
+    wait_until("it is cleared", lambda: "There are no throttled" in good(file, "throttle list"), 10, 0.2)
+    good(file, "throttle disable auto")
+    wait_until("the ratekeeper knows", lambda: cluster_of(file)["qos"]["throttled_tags"]["auto"]["recommended_only"] == 1, 10, 0.1)
+    good(file, "throttle enable auto")

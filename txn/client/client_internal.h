@@ -10,6 +10,7 @@
 #include "txn/client/transaction.h"
 #include "txn/client/watch.h"
 #include "txn/conflict_range.h"
+#include "txn/tags.h"
 
 enum {
     RETRY_DELAY_US_MIN = 1000,  /* after a call to a server failed: the first pause before it is tried again */
@@ -61,6 +62,8 @@ struct grv_wait {
     struct list link;
     void (*got)(struct grv_wait *wait, int error, version_t version, bool locked);
     unsigned grv_class;
+    struct tag_set tags;
+    int64_t tag_wait_us; /* before got(): for which a limit of its tags held it back */
 };
 void grv_ask(struct client *client, struct grv_wait *wait);
 void grv_cancel(struct client *client, struct grv_wait *wait); /* accepts an idle one */
@@ -307,11 +310,6 @@ struct transaction_settings { /* what survives a reset, and the defaults of new 
     int api_version; /* whose behaviour a program expects: API_VERSION_MIN to API_VERSION_MAX */
 };
 
-struct transaction_tag {
-    uint8_t len;
-    uint8_t text[TRANSACTION_TAG_BYTES_MAX];
-};
-
 struct transaction {
     struct client *client; /* borrowed */
     pthread_mutex_t lock;  /* guards what "any thread" functions touch: down to `settings` */
@@ -329,8 +327,9 @@ struct transaction {
     bool no_write_conflict_next, ryw_off, system_write, system_read, raw_access, lock_aware, read_lock_aware, causal_write_risky,
         include_port, special_relaxed, special_writes, special_system, use_grv_cache, has_identifier;
     bool touched; /* it has read or written */
-    uint8_t tag_count;
-    struct transaction_tag tags[TRANSACTION_TAGS_MAX];
+    struct tag_set tags;
+    _Atomic uint8_t auto_tags; /* written under the lock; mask of those that the cluster may limit by itself */
+    int64_t tag_throttled_us; /* since it began, retries included */
     struct arena conflict_arena; /* of the last commit's conflicts */
     struct conflict *conflicts;
     uint32_t conflict_count;
@@ -398,6 +397,8 @@ static inline void transaction_charge_conflict(struct transaction *txn, size_t b
 
 /* A call was asked for in `incarnation` and stands on its list: it ends when that is over, whoever has found that out. */
 void transaction_begun(struct transaction *txn, uint32_t incarnation);
+/* Counts one read of the transaction's for its tags of option 801, in a message's array (read_tags.c). */
+void read_tags_add(struct arena *arena, struct transaction *txn, struct read_tag **tags, uint32_t *count);
 /* A read ended with `error`: the commit of its incarnation will. */
 void transaction_read_failed(struct transaction *txn, uint32_t incarnation, int error);
 /* The error with which everything of this transaction fails now, or 0. Under the lock. */

@@ -218,6 +218,21 @@ static uint32_t flags_of(const struct transaction *txn)
            (txn->settings.report_conflicts ? COMMIT_REPORT_CONFLICTS : 0);
 }
 
+/* Those of which the cluster counts what they write. Under the lock. */
+static int fill_tags(const struct transaction *txn, struct arena *arena, struct commit *body)
+{
+    if (txn->auto_tags == 0)
+        return 0;
+    body->tags = arena_zalloc(arena, TRANSACTION_TAGS_MAX * sizeof(*body->tags));
+    if (body->tags == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    for (unsigned i = 0; i < txn->tags.count; i++)
+        if ((txn->auto_tags >> i & 1) != 0 &&
+            arena_copy(arena, tag_bytes(&txn->tags.names[i]), &body->tags[body->tags_count++].tag) != 0)
+            return ERROR_OUT_OF_MEMORY;
+    return 0;
+}
+
 /* Under the lock. */
 static int fill(struct transaction *txn, struct message *message, struct commit *body)
 {
@@ -233,6 +248,8 @@ static int fill(struct transaction *txn, struct message *message, struct commit 
         error = arena_copy(arena, bytes_buffer_bytes(&txn->read_conflicts), &body->read_conflicts);
     if (error == 0)
         error = arena_copy(arena, bytes_buffer_bytes(&txn->commit.id), &body->idempotency_id);
+    if (error == 0)
+        error = fill_tags(txn, arena, body);
     return error != 0 ? error : arena_copy(arena, bytes_buffer_bytes(&txn->write_conflicts), &body->write_conflicts);
 }
 

@@ -226,6 +226,7 @@ static int fill(struct get_batch *batch, struct message *message, struct get_val
         if (arena_copy(&message->arena, bytes_buffer_bytes(&ask->get->key), &at->key) != 0)
             return ERROR_OUT_OF_MEMORY;
         at->version = ask->get->version;
+        read_tags_add(&message->arena, ask->get->txn, &body->tags, &body->tags_count);
         ask->slot = batch->count++;
         batch->first_count += !ask->is_second;
         list_remove(&ask->link);

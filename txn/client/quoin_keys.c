@@ -203,7 +203,10 @@ struct quoin_future *quoin_transaction_get_tag_throttled_duration(struct quoin_t
 {
     struct quoin_future *future = future_make(transaction, FUTURE_DOUBLE);
 
-    return future == NULL ? NULL : future_finished(future, 0);
+    if (future == NULL)
+        return NULL;
+    future->number = transaction_tag_throttled_us(transaction->txn);
+    return future_finished(future, 0);
 }
 
 /* ---- conflicts ---- */

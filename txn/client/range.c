@@ -223,6 +223,7 @@ static int fill_request(struct transaction_range *range, struct message *message
     if (BUGGIFY_ONE_IN(range->op.env, 8, "a client asks for a range pair by pair"))
         body->limit = 1;
     body->bytes_limit = options->bytes_limit == 0 ? 0 : options->bytes_limit - (uint32_t)range->bytes;
+    read_tags_add(&message->arena, range->txn, &body->tags, &body->tags_count);
     if (arena_copy(&message->arena, range->piece_low, &body->begin) != 0)
         return ERROR_OUT_OF_MEMORY;
     return arena_copy(&message->arena, range->piece_high, &body->end);

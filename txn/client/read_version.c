@@ -1,4 +1,4 @@
-/* Read versions: all that a turn asks for travels in one message to one GRV proxy, a message a priority.
+/* Read versions: all that a turn asks for travels in one message to one GRV proxy, a message a priority and a set of tags.
  *
  * A batch that could not be answered (its proxy died, its epoch ended) is asked again elsewhere: asking has no effect. The
  * first retry waits for a moment unless a new description comes. Only what the proxy says of the request itself goes up. */
@@ -11,6 +11,7 @@ struct grv_batch {
     struct client_request request; /* first */
     struct list link;              /* client->grv_batches */
     struct list waits;
+    struct tag_set tags; /* of each of them */
     uint32_t count;
     unsigned grv_class;
     version_t least; /* told to anybody before this was asked: what is given now is not below it */
@@ -39,9 +40,14 @@ static bool goes_up(int error)
 
 static void give(struct grv_batch *batch, int error, const struct get_read_version_reply *reply)
 {
+    int64_t tag_wait_us = reply == NULL ? 0 : reply->tag_wait_us;
+
+    if (error == ERROR_TAG_THROTTLED)
+        tag_wait_us = batch->request.client->env->turn_us - batch->request.op.started_us;
     while (!list_empty(&batch->waits)) {
         struct grv_wait *wait = list_entry(list_pop_front(&batch->waits), struct grv_wait, link);
 
+        wait->tag_wait_us = tag_wait_us;
         wait->got(wait, error, reply == NULL ? VERSION_NONE : reply->version, reply != NULL && reply->locked);
     }
 }
@@ -51,6 +57,7 @@ static void refuse(struct client *client, unsigned grv_class, int error)
     while (!list_empty(&client->grv[grv_class].waiting)) {
         struct grv_wait *wait = list_entry(list_pop_front(&client->grv[grv_class].waiting), struct grv_wait, link);
 
+        wait->tag_wait_us = 0;
         wait->got(wait, error, VERSION_NONE, false);
     }
 }
@@ -112,6 +119,21 @@ static void batch_ended(struct client_request *request, int error)
     mem_free(batch);
 }
 
+/* Those with the tags of the first: almost always all of them. */
+static void take_waits(struct grv_class *class, struct grv_batch *batch, size_t max)
+{
+    batch->tags = list_entry(class->waiting.next, struct grv_wait, link)->tags;
+    list_each(link, after, &class->waiting) {
+        if (batch->count == max)
+            return;
+        if (!tag_set_equal(&list_entry(link, struct grv_wait, link)->tags, &batch->tags))
+            continue;
+        list_remove(link);
+        list_push_back(&batch->waits, link);
+        batch->count++;
+    }
+}
+
 static struct grv_batch *make_batch(struct client *client, unsigned grv_class)
 {
     struct grv_batch *batch = mem_zalloc(sizeof(*batch));
@@ -124,25 +146,37 @@ static struct grv_batch *make_batch(struct client *client, unsigned grv_class)
     list_init(&batch->waits);
     batch->grv_class = grv_class;
     batch->least = client->newest_told;
-    while (!list_empty(&client->grv[grv_class].waiting) && batch->count < max) {
-        list_push_back(&batch->waits, list_pop_front(&client->grv[grv_class].waiting));
-        batch->count++;
-    }
+    take_waits(&client->grv[grv_class], batch, max);
     assert(batch->count > 0 && list_empty(&batch->waits) == false);
     batch->request.ended = batch_ended;
     list_push_back(&client->grv_batches, &batch->link);
     return batch;
 }
 
-static void send_batch(struct client *client, unsigned grv_class)
+static int fill(struct message *message, const struct grv_batch *batch, struct get_read_version *body)
 {
     static const uint32_t flags[GRV_CLASSES] = {0, GRV_PRIORITY_BATCH, GRV_PRIORITY_IMMEDIATE};
+
+    *body = (struct get_read_version){.count = batch->count, .flags = flags[batch->grv_class], .tags_count = batch->tags.count};
+    if (batch->tags.count == 0)
+        return 0;
+    body->tags = arena_zalloc(&message->arena, batch->tags.count * sizeof(*body->tags));
+    if (body->tags == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    for (unsigned i = 0; i < batch->tags.count; i++)
+        if (arena_copy(&message->arena, tag_bytes(&batch->tags.names[i]), &body->tags[i].tag) != 0)
+            return ERROR_OUT_OF_MEMORY;
+    return 0;
+}
+
+static void send_batch(struct client *client, unsigned grv_class)
+{
     const struct role_ref *proxy = client_pick_role(client, ROLE_GRV_PROXY);
     struct grv_batch *batch = make_batch(client, grv_class);
     struct message *message;
     struct get_read_version *body = MESSAGE_NEW(get_read_version, &message);
 
-    if (batch == NULL || body == NULL) {
+    if (batch == NULL || body == NULL || fill(message, batch, body) != 0) {
         message_unref(message);
         if (batch != NULL) {
             list_remove(&batch->link);
@@ -153,7 +187,6 @@ static void send_batch(struct client *client, unsigned grv_class)
         mem_free(batch);
         return;
     }
-    *body = (struct get_read_version){.count = batch->count, .flags = flags[grv_class]};
     client_request_start(&batch->request, client, endpoint_of(&proxy->endpoint), message,
                          client->env->knobs.client_request_timeout_us);
 }

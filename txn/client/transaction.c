@@ -207,7 +207,8 @@ static void empty(struct transaction *txn)
     txn->no_write_conflict_next = txn->ryw_off = txn->system_write = txn->system_read = txn->raw_access = false;
     txn->lock_aware = txn->read_lock_aware = txn->causal_write_risky = txn->touched = false;
     txn->include_port = txn->special_relaxed = txn->special_writes = txn->special_system = txn->use_grv_cache = txn->has_identifier = false;
-    txn->tag_count = 0;
+    txn->tags.count = 0;
+    txn->auto_tags = 0;
     txn->idempotency_id.len = 0;
     txn->conflict_count = 0;
     txn->grv_class = 0;
@@ -246,6 +247,7 @@ void transaction_reset_committed(struct transaction *txn)
     txn->retries = 0;
     txn->began_us = env_now_us(txn->client->env);
     empty(txn);
+    txn->tag_throttled_us = 0;
     txn->committed_version = committed;
     txn->stamp_error = stamp_error;
 }
@@ -257,6 +259,7 @@ void transaction_reset_mark(struct transaction *txn)
     txn->backoff_us = BACKOFF_US_FIRST;
     txn->retries = 0;
     txn->began_us = env_now_us(txn->client->env);
+    txn->tag_throttled_us = 0;
     empty(txn);
     transaction_unlock(txn);
 }
@@ -414,6 +417,7 @@ static void got_version(struct grv_wait *wait, int error, version_t version, boo
     txn->grv_under_way = false;
     transaction_lock(txn);
     current = txn->synced_incarnation == transaction_incarnation(txn);
+    txn->tag_throttled_us += wait->tag_wait_us;
     if (error == 0 && locked && !txn->lock_aware && !txn->read_lock_aware)
         error = ERROR_DATABASE_LOCKED;
     if (current && error == 0) {
@@ -449,7 +453,10 @@ bool transaction_version_or_ask(struct transaction *txn, version_t *ret_version)
         txn->read_version = txn->client->cached_version;
     known = txn->read_version != VERSION_NONE;
     *ret_version = txn->read_version;
-    txn->grv.grv_class = txn->grv_under_way ? txn->grv.grv_class : txn->grv_class;
+    if (!txn->grv_under_way) {
+        txn->grv.grv_class = txn->grv_class;
+        txn->grv.tags = txn->tags;
+    }
     transaction_unlock(txn);
     if (known || txn->grv_under_way)
         return known;
@@ -535,6 +542,8 @@ static int64_t draw_delay(struct transaction *txn, int error, uint64_t random)
         max_us = RESOURCE_BACKOFF_US_MAX;
     delay_us = min_of(txn->backoff_us, max_us);
     delay_us = (int64_t)(random % (uint64_t)(delay_us + 1));
+    if (error == ERROR_TAG_THROTTLED)
+        txn->tag_throttled_us += delay_us;
     txn->backoff_us = min_of(txn->backoff_us * 2, max_us);
     return delay_us;
 }
@@ -666,6 +675,16 @@ int transaction_versionstamp(struct transaction *txn, uint8_t ret_stamp[VERSIONS
         mutation_versionstamp(txn->committed_version, txn->stamp_order, ret_stamp);
     transaction_unlock(txn);
     return error;
+}
+
+int64_t transaction_tag_throttled_us(struct transaction *txn)
+{
+    int64_t throttled_us;
+
+    transaction_lock(txn);
+    throttled_us = txn->tag_throttled_us;
+    transaction_unlock(txn);
+    return throttled_us;
 }
 
 int64_t transaction_approximate_size(struct transaction *txn)

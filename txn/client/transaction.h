@@ -51,6 +51,8 @@ int transaction_set_read_version(struct transaction *txn, version_t version);
 version_t transaction_committed_version(struct transaction *txn);
 /* 0 and 10 bytes, or ERROR_NO_COMMIT_VERSION. Of the last commit. */
 int transaction_versionstamp(struct transaction *txn, uint8_t ret_stamp[VERSIONSTAMP_BYTES]);
+/* How long limits of its tags have held it back since it began, retries and their back-off included. */
+int64_t transaction_tag_throttled_us(struct transaction *txn);
 int64_t transaction_approximate_size(struct transaction *txn);
 
 /* ---- env thread: calls; each completes as client_call says ---- */

@@ -78,20 +78,19 @@ static int set_idempotency_id(struct transaction *txn, struct bytes value)
     return bytes_buffer_append(&txn->idempotency_id, value);
 }
 
-/* A tag given twice counts once. */
 static int set_tag(struct transaction *txn, struct bytes value)
 {
-    if (value.len > TRANSACTION_TAG_BYTES_MAX)
-        return ERROR_TAG_TOO_LONG;
-    for (unsigned i = 0; i < txn->tag_count; i++)
-        if (bytes_equal(bytes_of(txn->tags[i].text, txn->tags[i].len), value))
-            return 0;
-    if (txn->tag_count == TRANSACTION_TAGS_MAX)
-        return ERROR_TOO_MANY_TAGS;
-    if (value.len > 0)
-        memcpy(txn->tags[txn->tag_count].text, value.ptr, value.len);
-    txn->tags[txn->tag_count++].len = (uint8_t)value.len;
-    return 0;
+    return tag_set_add(&txn->tags, value);
+}
+
+static int set_auto_tag(struct transaction *txn, struct bytes value)
+{
+    int error = tag_set_add(&txn->tags, value);
+
+    for (unsigned i = 0; error == 0 && i < txn->tags.count; i++)
+        if (bytes_equal(tag_bytes(&txn->tags.names[i]), value))
+            txn->auto_tags = (uint8_t)(txn->auto_tags | 1u << i);
+    return error;
 }
 
 /* What an application wants in its logs needs a name first. */
@@ -164,7 +163,7 @@ static const struct option table[] = {
     SETS(713, FIELD(special_relaxed)),
     SETS(714, FIELD(special_writes)),
     TEXT(800, 0, INT_MAX, set_tag),
-    TEXT(801, 0, INT_MAX, set_tag),
+    TEXT(801, 0, INT_MAX, set_auto_tag),
     TEXT(900, 33, 33, NULL),
     FLAG(1000),
     SETS(1100, SETTING(bypass_unreadable)),

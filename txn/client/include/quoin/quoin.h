@@ -331,9 +331,10 @@ quoin_error quoin_transaction_get_committed_version(struct quoin_transaction *tr
 struct quoin_future *quoin_transaction_get_versionstamp(struct quoin_transaction *transaction);
 /* Bytes of keys, values and conflict ranges so far: what the size limit is compared with. quoin_future_get_int64. */
 struct quoin_future *quoin_transaction_get_approximate_size(struct quoin_transaction *transaction);
-/* FoundationDB's cost of the transaction in 16 KiB units (quoin_future_get_int64) and seconds for which tag throttling held it
- * back (quoin_future_get_double). There is no tag throttling: both are 0. */
+/* FoundationDB's cost of the transaction in 16 KiB units (quoin_future_get_int64): always 0, servers alone count. */
 struct quoin_future *quoin_transaction_get_total_cost(struct quoin_transaction *transaction);
+/* Seconds for which limits of its tags have held it back since it began, retries and their back-off included
+ * (quoin_future_get_double). */
 struct quoin_future *quoin_transaction_get_tag_throttled_duration(struct quoin_transaction *transaction);
 
 /* Why the last commit failed with 1020, when QUOIN_OPTION_REPORT_CONFLICTING_KEYS was set; until the next reset. Each range that

@@ -62,7 +62,13 @@
     X(READY_BEFORE_DURABLE, "ready-before-durable", "a destination says that it is ready with what a crash would take")         \
     X(TWO_OWNERS, "two-owners-after-move", "a source goes on serving what it gave up")                                          \
     X(SOURCE_DROPS_EARLY, "source-drops-too-early", "a source gets no more writes once its shard moves")                        \
-    X(LOCATION_KEPT, "location-never-invalidated", "a client asks the old place of a shard for ever")
+    X(LOCATION_KEPT, "location-never-invalidated", "a client asks the old place of a shard for ever")                           \
+    X(CHUNK_KEPT, "chunk-survives-roll-back", "what came in above an epoch's end still counts as fetched")                      \
+    X(MERGE_OVER_SYSTEM, "merge-across-system-boundary", "a shard of users' keys and one of system keys become one")            \
+    X(TWO_DISTRIBUTORS, "two-distributors-at-once", "a distributor changes shards though another has the lock")                 \
+    X(RATE_KEPT, "ratekeeper-never-lets-go", "a rate that went down stays down")                                                \
+    X(TWO_CHANGES, "two-membership-changes", "a coordinator is added or removed before the last change has committed")          \
+    X(GRV_CACHE_KEPT, "cached-read-version-kept", "a read version is taken from the cache however old it is")                  
 
 #define PLANTED_BUG_ID(id, name, breaks) PLANTED_##id,
 enum planted_bug { PLANTED_NONE, PLANTED_BUG_TABLE(PLANTED_BUG_ID) };

@@ -81,12 +81,12 @@ static void ask_again(struct client *client, struct grv_batch *batch)
     env_timer_start(client->env, &client->grv_timer, env_now_us(client->env) + client->grv_delay_us);
 }
 
-/* For use_grv_cache: as old as the question. What a commit was told since is newer, and committed as well. */
+/* For use_grv_cache: as old as the question. */
 static void remember(struct client *client, const struct grv_batch *batch, const struct get_read_version_reply *reply)
 {
     if (batch->request.op.started_us < client->cached_us)
         return;
-    client->cached_version = reply->version > client->newest_told ? reply->version : client->newest_told;
+    client->cached_version = reply->version;
     client->cached_us = batch->request.op.started_us;
     client->cached_locked = reply->locked;
 }

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "net/planted_bug.h"
 #include "txn/client/client_internal.h"
 #include "txn/client/mapped.h"
 #include "txn/client/special_keys.h"
@@ -434,14 +435,21 @@ static void got_version(struct grv_wait *wait, int error, version_t version, boo
         give_version(txn, version);
 }
 
-/* A version that was asked for a moment ago, or a commit's since, may be read at. Under the lock. */
+/* A version that was asked for a moment ago may be read at. Under the lock. */
 static bool cache_serves(const struct transaction *txn)
 {
     const struct client *client = txn->client;
 
-    if (client->cached_version == VERSION_NONE || client->env->turn_us - client->cached_us > GRV_CACHE_US_MAX)
+    if (client->cached_version == VERSION_NONE ||
+        (client->env->turn_us - client->cached_us > GRV_CACHE_US_MAX && !PLANTED_BUG(GRV_CACHE_KEPT)))
         return false;
     return !client->cached_locked || txn->lock_aware || txn->read_lock_aware;
+}
+
+/* What this client was told since is committed as well, and must be seen: its own commits, and what it has read. */
+static version_t cached_version(const struct client *client)
+{
+    return client->cached_version > client->newest_told ? client->cached_version : client->newest_told;
 }
 
 bool transaction_version_or_ask(struct transaction *txn, version_t *ret_version)
@@ -450,7 +458,7 @@ bool transaction_version_or_ask(struct transaction *txn, version_t *ret_version)
 
     transaction_lock(txn);
     if (txn->read_version == VERSION_NONE && txn->use_grv_cache && cache_serves(txn))
-        txn->read_version = txn->client->cached_version;
+        txn->read_version = cached_version(txn->client);
     known = txn->read_version != VERSION_NONE;
     *ret_version = txn->read_version;
     if (!txn->grv_under_way) {

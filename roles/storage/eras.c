@@ -145,6 +145,7 @@ static version_t end_of(const struct description *d, uint64_t epoch)
 static bool roll_back_to(struct storage_server *storage, const struct era *era, version_t end)
 {
     struct ownership *owned;
+    version_t owned_to;
     int error;
 
     TRACE(storage->env, SEVERITY_INFO, "StorageRollback", {"Id", trace_id(storage->id)},
@@ -158,8 +159,11 @@ static bool roll_back_to(struct storage_server *storage, const struct era *era, 
         return false;
     }
     PROBE(storage->env, "storage rolls back what an epoch never committed");
-    storage_drop_assignments(storage, end, VERSION_MAX);
-    error = storage_owned_at(storage, end, &owned);
+    if (!list_empty(&storage->assignments) && list_entry(storage->assignments.prev, struct assignment, link)->version > end)
+        PROBE(storage->env, "a roll-back takes back what was assigned or has come in");
+    owned_to = PLANTED_BUG(CHUNK_KEPT) ? storage_version(storage) : end;
+    storage_drop_assignments(storage, owned_to, VERSION_MAX);
+    error = storage_owned_at(storage, owned_to, &owned);
     if (error != 0) {
         storage_end(storage, error);
         return false;

@@ -63,12 +63,13 @@ static struct bytes at_of(const struct fetch *fetch)
     return bytes_buffer_bytes(&fetch->at);
 }
 
-/* For those who look on. `last`: the piece is whole. */
+/* For those who look on. `last`: the piece is whole; Above: how far we are above what is known committed. */
 static void announce(const struct fetch *fetch, const char *what, bool last)
 {
     TRACE(fetch->op.env, SEVERITY_DEBUG, what, {"Id", trace_id(fetch->storage->id)},
           {"Source", trace_id(fetch->source_count == 0 ? 0 : fetch->sources[fetch->source % fetch->source_count].id)},
-          {"Version", trace_int(fetch->version)}, {"Last", trace_int(last)}, {"Begin", trace_bytes(at_of(fetch))});
+          {"Version", trace_int(fetch->version)}, {"Above", trace_int(storage_version(fetch->storage) - fetch->storage->known_committed)},
+          {"Last", trace_int(last)}, {"Begin", trace_bytes(at_of(fetch))});
 }
 
 /* ---- LOOK ---- */

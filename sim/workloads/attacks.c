@@ -7,10 +7,11 @@
 #include "sim/faults_internal.h"
 #include "sim/workloads/values.h"
 
-enum option { ACTORS, PAUSE_MS, THIRD };
+enum option { ACTORS, PAUSE_MS, THIRD, AIMED };
 
 struct attack {
     struct sim_event event;
+    struct sim_listener listener;
     struct sim_faults *faults;
     const int64_t *options;
     bool (*hit)(struct attack *attack);
@@ -38,6 +39,16 @@ static void attack_fire(struct sim_event *event)
     attack->hits += attack->hit(attack);
 }
 
+/* A chunk of a moving shard that may have to be taken back. */
+static void hear_chunk(struct sim_listener *listener, struct sim_process *process, struct bytes line)
+{
+    uint64_t above = 0;
+
+    (void)listener;
+    if (sim_line_is(line, "StorageChunkEntered") && sim_line_number(line, "Above", 10, &above) && above != 0)
+        process->world->moved_above_us = process->world->now_us;
+}
+
 static void attack_setup(struct sim_actor *actor, struct sim_workload_run *run, bool (*hit)(struct attack *attack))
 {
     struct attack *attack = run->state;
@@ -46,6 +57,8 @@ static void attack_setup(struct sim_actor *actor, struct sim_workload_run *run, 
     attack->options = run->options;
     attack->hit = hit;
     attack->event.fire = attack_fire;
+    attack->listener.heard = hear_chunk;
+    list_push_back(&workload_world(actor)->listeners, &attack->listener.link);
 }
 
 static void attack_run(struct sim_actor *actor, struct sim_workload_run *run)
@@ -142,17 +155,66 @@ ATTACK(targeted_kill, "TargetedKill", "the host of each kind of role in turn, or
 /* ---- Rollback ---- */
 
 /* A log that a proxy can't reach has not what the others have; then the proxy dies: what it pushed was never acknowledged, and
- * must be nowhere in the end, or everywhere. */
+ * must be nowhere in the end, or everywhere. An aimed one waits for a chunk that comes in meanwhile, above what nobody has
+ * acknowledged, and strikes then. */
+enum { AIM_US = 3 * SIM_SECOND_US, AIM_LOOK_US = 2000, AIM_SETTLE_US = 100000 };
+
 static void rollback_begin(struct sim_active *active)
 {
     sim_net_block_many(active->faults->world, active->blocks, +1);
+    active->commits = (uint64_t)active->faults->world->now_us;
 }
 
+static void rollback_unblock(struct sim_active *active)
+{
+    sim_net_block_many(active->faults->world, active->blocks, -1);
+}
+
+/* The same life of the same process, the same blocks. */
+static void rollback_later(const struct sim_active *active, void (*end)(struct sim_active *active), int64_t delay_us)
+{
+    struct sim_active *next = fault_lasts(active->faults, NULL, end, delay_us, 0);
+
+    next->process = active->process;
+    next->incarnation = active->incarnation;
+    next->commits = active->commits;
+    memcpy(next->blocks, active->blocks, sizeof(next->blocks));
+}
+
+/* What is held up would still reach the log before it is locked: it is let go once the epoch has ended, when nobody takes it. */
 static void rollback_end(struct sim_active *active)
 {
     if (fault_same_life(active))
         sim_process_stop(active->process, SIM_KILL);
-    sim_net_block_many(active->faults->world, active->blocks, -1);
+    rollback_later(active, rollback_unblock, fault_range(active->faults, 0, SIM_SECOND_US));
+}
+
+/* One of the logs that have the suffix: without it, the epoch's end is that of the one that has not. */
+static void kill_another_log(struct sim_active *active)
+{
+    struct sim_faults *faults = active->faults;
+
+    for (int tries = 0; tries < 8; tries++) {
+        struct sim_process *log = fault_host(faults, KIND(ROLE_LOG));
+
+        if (log == NULL || log == active->process || (active->blocks[active->process->machine] >> log->machine & 1) != 0)
+            continue;
+        sim_process_stop(log, SIM_KILL);
+        return;
+    }
+}
+
+static void rollback_aim(struct sim_active *active)
+{
+    const struct sim_world *world = active->faults->world;
+    int64_t began_us = (int64_t)active->commits;
+
+    if (world->moved_above_us > began_us + AIM_SETTLE_US || world->now_us > began_us + AIM_US) {
+        kill_another_log(active);
+        rollback_end(active);
+        return;
+    }
+    rollback_later(active, rollback_aim, AIM_LOOK_US);
 }
 
 static bool rollback_hit(struct attack *attack)
@@ -163,7 +225,10 @@ static bool rollback_hit(struct attack *attack)
 
     if (proxy == NULL || log == NULL || proxy == log)
         return false;
-    active = fault_lasts(faults, rollback_begin, rollback_end, 0, fault_range(faults, 10000, attack->options[THIRD] * 1000));
+    if (attack->options[AIMED] != 0)
+        active = fault_lasts(faults, rollback_begin, rollback_aim, 0, AIM_LOOK_US);
+    else
+        active = fault_lasts(faults, rollback_begin, rollback_end, 0, fault_range(faults, 10000, attack->options[THIRD] * 1000));
     active->process = proxy;
     active->incarnation = proxy->incarnation;
     active->blocks[proxy->machine] = UINT64_C(1) << log->machine;
@@ -171,4 +236,4 @@ static bool rollback_hit(struct attack *attack)
 }
 
 ATTACK(rollback, "Rollback", "a batch reaches some logs and not all, and its proxy dies: the suffix that nobody acknowledged",
-       {"pause-ms", 5000, 10, 100000}, {"clog-ms", 1500, 20, 100000});
+       {"pause-ms", 5000, 10, 100000}, {"clog-ms", 1500, 20, 100000}, {"aimed", 0, 0, 1});

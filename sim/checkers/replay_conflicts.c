@@ -3,7 +3,8 @@
  * Commits are taken in their order; each key remembers its newest write. What a transaction read of its own writes is not in its
  * read ranges. An aborted transaction needs a write above its read version by somebody whose commit was called before the abort
  * was told; every write of every key is listed for that. Two more explain a conflict, and are counted apart: a write of a
- * transaction that itself did not commit, for one resolver of several may have entered it; and what a client commits to fence a
+ * transaction that itself did not commit, for one resolver of several may have entered it (at a version that nobody knows; a commit that
+ * was called after that transaction had its answer has a higher one); and what a client commits to fence a
  * transaction whose reply was lost, before it says that the result is unknown: a write conflict on what that one wrote, at a
  * version of its own, and a copy of it may be on its way for longer than the client waits. */
 #include "sim/checkers/replay_internal.h"
@@ -19,6 +20,7 @@ struct conflicts {
     uint32_t *newest_by;
     uint32_t *own;      /* by key: the walk whose transaction has set or cleared it */
     uint32_t walk;      /* counts the walks through transactions */
+    uint64_t *latest_call; /* by commit: the last call of a commit up to it */
     struct write *writes;
     size_t *first;      /* by key: its writes are [first[key], first[key + 1]), committed ones first and in order */
 };
@@ -188,6 +190,39 @@ static size_t first_above(const struct conflicts *conflicts, uint32_t key, versi
     return low;
 }
 
+static void list_calls(struct conflicts *conflicts)
+{
+    const struct replay *replay = conflicts->replay;
+    uint64_t latest = 0;
+
+    conflicts->latest_call = checker_zalloc(replay->commit_count + 1, sizeof(conflicts->latest_call[0]));
+    for (size_t i = 0; i < replay->commit_count; i++) {
+        uint64_t called = replay->history->transactions[replay->commits[i].number].commit_called;
+
+        latest = called > latest ? called : latest;
+        conflicts->latest_call[i] = latest;
+    }
+}
+
+/* May what did not commit have been tried above that version? An abort is told before its batch is committed: whoever reads later may
+ * still read below it. But not once a commit that was called after the answer is at or below the version. */
+static bool tried_above(const struct conflicts *conflicts, const struct history_transaction *t, version_t version)
+{
+    size_t low = 0, high = conflicts->replay->commit_count;
+
+    if (t->outcome == HISTORY_UNKNOWN || t->commit_answered == 0)
+        return true;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (conflicts->replay->commits[middle].version <= version)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 || t->commit_answered > conflicts->latest_call[low - 1];
+}
+
 static bool explained(struct conflicts *conflicts, uint32_t number, uint32_t key, bool committed)
 {
     const struct history *history = conflicts->replay->history;
@@ -201,7 +236,7 @@ static bool explained(struct conflicts *conflicts, uint32_t number, uint32_t key
         if (committed && !here)
             return false;
         if (here == committed && called && conflicts->writes[i].number != number &&
-            (here || by->outcome == HISTORY_UNKNOWN || by->commit_answered == 0 || by->commit_answered > t->called))
+            (here || tried_above(conflicts, by, t->read_version)))
             return true;
     }
     return false;
@@ -226,6 +261,7 @@ static int check_aborted(struct conflicts *conflicts)
     if (report->conflicts == 0)
         return 0;
     list_writes(conflicts);
+    list_calls(conflicts);
     for (uint32_t number = 0; number < replay->history->transaction_count; number++) {
         if (replay->history->transactions[number].outcome != HISTORY_CONFLICT || each_read(conflicts, number, true, by_committed))
             continue;
@@ -262,5 +298,6 @@ int replay_conflicts(struct replay *replay)
     mem_free(conflicts.own);
     mem_free(conflicts.writes);
     mem_free(conflicts.first);
+    mem_free(conflicts.latest_call);
     return failed;
 }

@@ -335,6 +335,34 @@ Test(replay, the_fence_of_an_unknown_result_explains_a_conflict_on_its_keys_alon
     }
 }
 
+/* The aborted one was told before its batch was committed, so the reader, who came later, reads below its version: unless a
+ * commit that was called after the abort is below what the reader reads at. */
+Test(replay, an_aborted_write_explains_a_conflict_until_a_later_commit_can_be_read)
+{
+    for (version_t version = 20; version <= 40; version += 20) {
+        struct history history;
+        struct history_record aborted = {0}, later = {0}, reader = {0};
+
+        history_init(&history, 10);
+        begin(&history, &aborted, 10);
+        get(&aborted, 6, NULL);
+        set(&aborted, 1, "one resolver took it");
+        begin(&history, &later, 11);
+        set(&later, 6, "the reason of the abort");
+        end(&later, HISTORY_COMMITTED, 12);
+        end(&aborted, HISTORY_CONFLICT, 0);
+        begin(&history, &later, 15);
+        set(&later, 5, "x");
+        called(&later);
+        begin(&history, &reader, version);
+        answered(&later, HISTORY_COMMITTED, 30);
+        get(&reader, 1, NULL);
+        set(&reader, 3, "other");
+        end(&reader, HISTORY_CONFLICT, 0);
+        expect(&history, version == 20 ? REPLAY_OK : REPLAY_SPURIOUS_CONFLICTS);
+    }
+}
+
 Test(replay, a_limited_range_read_conflicts_up_to_its_last_key)
 {
     for (uint32_t key = 5; key <= 6; key++) {

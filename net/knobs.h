@@ -45,6 +45,10 @@
     X(ratekeeper_durability_lag_us, 60000000, 12000000, 60000000, "how far a storage server's disk may be behind")         \
     X(ratekeeper_catch_up_us, 60000000, 5000000, 60000000, "a server that lacks more was away: it slows nobody down")     \
     X(ratekeeper_commit_wait_us, 40000, 5000, 200000, "what a commit may wait for its batch before starts are slowed")    \
+    X(resolver_balance_interval_us, 1000000, 20000, 1000000, "how often the sequencer asks resolvers for their load")     \
+    X(resolver_balance_percent, 150, 101, 200, "the most loaded resolver has more than this of the least: ranges change") \
+    X(resolver_balance_floor, 2000, 1, 100, "conflict ranges/s of the most loaded below which resolvers keep their ranges") \
+    X(resolver_balance_disturb, 0, 0, 1, "1: resolvers' ranges change for no reason as well: for tests")                  \
     X(predecessor_wait_us, 20000000, 6000000, 20000000, "a batch whose predecessor has not come by then ends its log or resolver") \
     X(log_segment_bytes, 16777216, 262144, 2097152, "disk queue segments: preallocated, zero-filled, recycled")          \
     X(log_memory_bytes_max, 134217728, 65536, 134217728, "versions kept in memory; older ones are peeked from disk")      \

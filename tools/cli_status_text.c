@@ -324,6 +324,29 @@ static void print_process(const json_t *process)
     putchar('\n');
 }
 
+/* What each resolver holds: said once ranges can move, that is where there are several. */
+static void print_resolvers(const json_t *cluster)
+{
+    json_t *process, *role;
+    const char *id;
+    size_t index;
+    bool any = false;
+
+    json_object_foreach(json_object_get(cluster, "processes"), id, process)
+        json_array_foreach(json_object_get(process, "roles"), index, role) {
+            json_t *range = json_object_get(role, "key_range");
+
+            if (range == NULL || strcmp(text_or(json_object_get(role, "role"), ""), "resolver") != 0)
+                continue;
+            if (!any)
+                printf("\nResolvers:\n");
+            any = true;
+            printf("  %-22s %8" JSON_INTEGER_FORMAT " ranges/s  `%s' to `%s'\n", text_or(json_object_get(process, "address"), "?"),
+                   json_integer_value(json_object_get(role, "conflict_ranges_per_s")), text_or(json_object_get(range, "begin"), ""),
+                   text_or(json_object_get(range, "end"), ""));
+        }
+}
+
 /* In order of their addresses: the document has them by id. */
 static void print_processes(const json_t *cluster)
 {
@@ -375,7 +398,9 @@ void cli_print_status(const json_t *document, const json_t *later, double interv
     }
     if (json_is_true(find(cluster, "database_lock_state", "locked", NULL)))
         printf("\nThe database is locked.\n");
-    if (details)
+    if (details) {
+        print_resolvers(cluster);
         print_processes(cluster);
+    }
     printf("\n");
 }

@@ -180,6 +180,15 @@ SCHEMA_DEFINE(resolve_transaction, resolve_transaction_fields)
 #define SELF struct resolve
 SCHEMA_DEFINE(resolve, resolve_fields)
 #undef SELF
+#define SELF struct get_resolver_load
+SCHEMA_DEFINE(get_resolver_load, get_resolver_load_fields)
+#undef SELF
+#define SELF struct sampled_key
+SCHEMA_DEFINE(sampled_key, sampled_key_fields)
+#undef SELF
+#define SELF struct resolver_load
+SCHEMA_DEFINE(resolver_load, resolver_load_fields)
+#undef SELF
 #define SELF struct metadata_transaction
 SCHEMA_DEFINE(metadata_transaction, metadata_transaction_fields)
 #undef SELF
@@ -335,6 +344,7 @@ SCHEMA_DEFINE(rate_lease, rate_lease_fields)
 #define REPLY_OF_done &message_type_done
 #define REPLY_OF_fetch_range_reply &message_type_fetch_range_reply
 #define REPLY_OF_get_commit_version_reply &message_type_get_commit_version_reply
+#define REPLY_OF_resolver_load &message_type_resolver_load
 #define REPLY_OF_get_committed_reply &message_type_get_committed_reply
 #define REPLY_OF_get_key_locations_reply &message_type_get_key_locations_reply
 #define REPLY_OF_get_leader_reply &message_type_get_leader_reply

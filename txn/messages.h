@@ -147,7 +147,10 @@ SCHEMA_DECLARE(get_workers_reply)
 SCHEMA_DECLARE(metric)
 #define FIELDS_role_text(F, S, A, L) F(bytes, name) F(bytes, text)
 SCHEMA_DECLARE(role_text)
-#define FIELDS_role_status(F, S, A, L) F(u32, kind) F(u64, id) F(u64, epoch) A(metric, metrics) A(role_text, texts)
+/* has_range: it answers for the keys of [range_begin, range_end), or all from range_begin on when that end is empty. */
+#define FIELDS_role_status(F, S, A, L)                                                                        \
+    F(u32, kind) F(u64, id) F(u64, epoch) A(metric, metrics) A(role_text, texts) F(boolean, has_range)       \
+    F(bytes, range_begin) F(bytes, range_end)
 SCHEMA_DECLARE(role_status)
 /* Status: the whole document in FoundationDB's JSON schema. health: of storage servers, logs and the ratekeeper, the numbers that
  * metrics/health/ shows, for a client that reads no JSON. */
@@ -165,7 +168,10 @@ SCHEMA_DECLARE(storage_durable)
 /* Recruitment. Each answers with role_started, or an error. role_id is the new role's endpoint id. */
 #define FIELDS_role_started(F, S, A, L) F(u64, role_id)
 SCHEMA_DECLARE(role_started)
-#define FIELDS_init_sequencer(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, recovery_version) F(boolean, locked) F(bytes, metadata_version)
+/* resolvers, proxy_count: of commit proxies; with them it may cut the key space anew. */
+#define FIELDS_init_sequencer(F, S, A, L)                                                                                   \
+    F(u64, epoch) F(u64, role_id) F(i64, recovery_version) F(boolean, locked) F(bytes, metadata_version) A(role_ref, resolvers) \
+    F(u32, proxy_count)
 SCHEMA_DECLARE(init_sequencer)
 #define FIELDS_init_grv_proxy(F, S, A, L) F(u64, epoch) F(u64, role_id) S(wire_endpoint, sequencer) S(generation, logs)
 SCHEMA_DECLARE(init_grv_proxy)
@@ -199,10 +205,14 @@ SCHEMA_DECLARE(reboot_process)
 /* ---- sequencer ---- */
 
 /* Keyed by (proxy, request): a repeat gets the same answer. requests of one proxy are 1, 2, 3, ..; the sequencer forgets
- * answers below the newest request minus the slots. */
-#define FIELDS_get_commit_version(F, S, A, L) F(u64, proxy) F(u64, request)
+ * answers below the newest request minus the slots. partition: the number of the newest partition of the key space among the
+ * resolvers that the proxy has (txn/resolver_map.h): 1 is that of init_commit_proxy, 0 says that it knows no other. */
+#define FIELDS_get_commit_version(F, S, A, L) F(u64, proxy) F(u64, request) F(u64, partition)
 SCHEMA_DECLARE(get_commit_version)
-#define FIELDS_get_commit_version_reply(F, S, A, L) F(i64, version) F(i64, prev_version)
+/* partition: 0, or a newer one than the request named, which counts from `partition_from`, at most `version`, on: where the part of each
+ * resolver begins, in the order of init_commit_proxy. */
+#define FIELDS_get_commit_version_reply(F, S, A, L) \
+    F(i64, version) F(i64, prev_version) F(u64, partition) F(i64, partition_from) L(bytes, begins)
 SCHEMA_DECLARE(get_commit_version_reply)
 /* `version` is committed: every log has it. Answered (done) once read versions can be at or above it. changed: this batch
  * changed the lock or metadataVersion, whose values as of `version` follow. */
@@ -263,9 +273,11 @@ enum resolve_flags { RESOLVE_METADATA = 1, RESOLVE_LOCK_AWARE = 2, RESOLVE_REPOR
 #define FIELDS_resolve_transaction(F, S, A, L) \
     F(i64, read_version) F(u32, flags) F(bytes, read_conflicts) F(bytes, write_conflicts) F(bytes, mutations)
 SCHEMA_DECLARE(resolve_transaction)
-/* known_version: the proxy has the metadata of all versions through it. */
-#define FIELDS_resolve(F, S, A, L) \
-    F(u64, epoch) F(u64, proxy) F(i64, version) F(i64, prev_version) F(i64, known_version) A(resolve_transaction, transactions)
+/* known_version: the proxy has the metadata of all versions through it. partition: the number of the one by which it cut the writes; it never
+ * sinks as versions rise. */
+#define FIELDS_resolve(F, S, A, L)                                                                                            \
+    F(u64, epoch) F(u64, proxy) F(i64, version) F(i64, prev_version) F(i64, known_version) A(resolve_transaction, transactions) \
+    F(u64, partition)
 SCHEMA_DECLARE(resolve)
 /* Metadata transactions of other proxies' batches in (known_version, version), in order; committed: this resolver's verdict;
  * flags: as in resolve_transaction. A proxy applies its own by itself. */
@@ -279,6 +291,16 @@ enum verdict { VERDICT_COMMITTED, VERDICT_CONFLICT, VERDICT_TOO_OLD };
 #define FIELDS_resolve_reply(F, S, A, L) \
     L(u32, verdicts) A(metadata_batch, metadata) L(u32, reporters) A(conflict, conflicts) F(i64, version) F(u64, resolver)
 SCHEMA_DECLARE(resolve_reply)
+
+/* The sequencer asks how many conflict ranges a second come to a resolver, and to which keys, of its part [begin, end) (all from
+ * begin on when end is empty) of partition `partition`. It samples from the first question on, and anew when its part has changed. keys: ascending,
+ * each with its weight and that of what lies between it and the next. */
+#define FIELDS_get_resolver_load(F, S, A, L) F(bytes, begin) F(bytes, end) F(u64, partition)
+SCHEMA_DECLARE(get_resolver_load)
+#define FIELDS_sampled_key(F, S, A, L) F(bytes, key) F(u64, weight)
+SCHEMA_DECLARE(sampled_key)
+#define FIELDS_resolver_load(F, S, A, L) F(i64, ranges_per_s) A(sampled_key, keys)
+SCHEMA_DECLARE(resolver_load)
 
 /* ---- log ---- */
 
@@ -524,13 +546,15 @@ SCHEMA_DECLARE(rate_lease)
     M(100, settings, none, SENDER_SERVER, COMMIT)                                    \
     M(101, get_settings, settings, SENDER_SERVER, COMMIT)                            \
     M(102, coordinator_join, done, SENDER_ANY, COMMIT)                               \
-    M(103, coordinator_change, done, SENDER_ANY, COMMIT)
+    M(103, coordinator_change, done, SENDER_ANY, COMMIT)                             \
+    M(115, resolver_load, none, SENDER_SERVER, COMMIT)                               \
+    M(116, get_resolver_load, resolver_load, SENDER_SERVER, COMMIT)
 
 enum message_id {
 #define M(id, name, reply, senders, priority) MESSAGE_##name = id,
     MESSAGE_TABLE(M)
 #undef M
-    MESSAGE_ID_END = 110,
+    MESSAGE_ID_END = 120,
 };
 
 #define M(id, name, reply, senders, priority) extern const struct message_type message_type_##name;

@@ -214,6 +214,7 @@ static enum op_result get_version(struct op *op)
         return op_finish(op, ERROR_OUT_OF_MEMORY);
     body->proxy = proxy->id;
     body->request = self->number;
+    body->partition = resolver_map_newest(&proxy->resolver_map)->number;
     call(self, proxy->sequencer, request);
     commit_proxy_go(proxy); /* another slot may take what is left */
     return op_wait(op, RESOLVE);
@@ -230,6 +231,10 @@ static int complete_item(struct commit_batch *self, uint32_t index)
 
     if (item->body->read_version >= self->version) { /* it hears so when the resolvers have taken our version for true */
         item->error = ERROR_VERSION_INVALID;
+        return 0;
+    }
+    if (item->body->read_conflicts.len > 0 && commit_resolve_is_forgotten(self->proxy, item->body->read_version)) {
+        item->error = ERROR_TRANSACTION_TOO_OLD;
         return 0;
     }
     if (item->facts.versionstamps > 0) {
@@ -259,6 +264,7 @@ static int take_version(struct commit_batch *self)
         return ERROR_OPERATION_FAILED;
     self->version = reply->version;
     self->prev_version = reply->prev_version;
+    error = commit_resolve_take_partition(self, reply);
     for (uint32_t i = 0; i < self->count && error == 0; i++)
         if (self->items[i].error == 0)
             error = complete_item(self, i);
@@ -284,7 +290,7 @@ static enum op_result resolve(struct op *op)
 
         error = commit_resolve_request(self, i, &request);
         if (error == 0)
-            call(self, proxy->resolvers[i].endpoint, request);
+            call(self, proxy->resolvers[i], request);
     }
     return error != 0 ? op_finish(op, error) : op_wait(op, APPLY_METADATA);
 }

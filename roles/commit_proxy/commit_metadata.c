@@ -227,6 +227,7 @@ int commit_metadata_apply(struct commit_batch *batch)
     if (error != 0)
         return error;
     applied(proxy, batch->version);
+    commit_resolve_forget(proxy, batch->version);
     batch->locked = proxy->locked;
     batch->state_changed = proxy->state_changed;
     kv_map_get(proxy->metadata, KEY_METADATA_VERSION, &version);

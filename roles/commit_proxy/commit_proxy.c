@@ -176,6 +176,7 @@ static void dispose(struct commit_proxy *self)
 {
     kv_map_destroy(self->metadata);
     shard_map_destroy(self->shards);
+    resolver_map_done(&self->resolver_map);
     arena_done(&self->arena);
     mem_free(self);
 }
@@ -187,28 +188,22 @@ static bool are_sound(const struct init_commit_proxy *body)
     if (logs->replication < 1 || logs->replication > LOG_REPLICATION_MAX || logs->logs_count < 1 ||
         logs->logs_count > LOGS_MAX || log_system_zone_count(logs, UINT64_MAX) < logs->replication)
         return false;
-    if (body->resolvers_count < 1 || body->resolvers_count > RESOLVERS_MAX || body->recovery_version < 0)
-        return false;
-    for (uint32_t i = 0; i < body->resolvers_count; i++) { /* the key space, in order, without a gap at its start */
-        if (i == 0 ? body->resolvers[i].begin.len != 0
-                   : bytes_compare(body->resolvers[i - 1].begin, body->resolvers[i].begin) >= 0)
-            return false;
-    }
-    return true;
+    return body->resolvers_count >= 1 && body->resolvers_count <= RESOLVERS_MAX && body->recovery_version >= 0;
 }
 
 static int copy_resolvers(struct commit_proxy *self, const struct init_commit_proxy *body)
 {
+    struct bytes begins[RESOLVERS_MAX];
+
     self->resolver_count = body->resolvers_count;
     self->resolvers = arena_alloc(&self->arena, body->resolvers_count * sizeof(*self->resolvers));
     if (self->resolvers == NULL)
         return ERROR_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < body->resolvers_count; i++) {
-        self->resolvers[i].endpoint = endpoint_of(&body->resolvers[i].endpoint);
-        if (arena_copy(&self->arena, body->resolvers[i].begin, &self->resolvers[i].begin) != 0)
-            return ERROR_OUT_OF_MEMORY;
+        self->resolvers[i] = endpoint_of(&body->resolvers[i].endpoint);
+        begins[i] = body->resolvers[i].begin;
     }
-    return 0;
+    return resolver_map_init(&self->resolver_map, begins, self->resolver_count);
 }
 
 static int load_metadata(struct commit_proxy *self, struct bytes metadata)
@@ -234,7 +229,7 @@ static int init(struct commit_proxy *self, const struct role_context *context, c
     self->id = body->role_id;
     self->epoch = body->epoch;
     self->sequencer = endpoint_of(&body->sequencer);
-    self->recovery_version = self->applied_version = body->recovery_version;
+    self->recovery_version = self->applied_version = self->cut_version = body->recovery_version;
     self->known_committed = self->told_committed = body->recovery_version;
     self->newest_batch_us = env_now_us(context->env);
     list_init(&self->queue);
@@ -313,6 +308,8 @@ void commit_proxy_status(const struct commit_proxy *self, struct role_status *st
     role_metric(status, arena, "metadata_bytes", (int64_t)kv_map_bytes(self->metadata));
     role_metric(status, arena, "key_location_requests", (int64_t)self->locations);
     role_metric(status, arena, "locked", self->locked);
+    role_metric(status, arena, "resolver_partition", (int64_t)resolver_map_newest(&self->resolver_map)->number);
+    role_metric(status, arena, "resolver_partitions_kept", self->resolver_map.partition_count);
 }
 
 const struct kv_map *commit_proxy_metadata(const struct commit_proxy *self)

@@ -11,22 +11,20 @@
 #include "txn/kv_map.h"
 #include "txn/log_system.h"
 #include "txn/mutation.h"
+#include "txn/resolver_map.h"
 #include "txn/shard_map.h"
 
-enum { RESOLVERS_MAX = 64, SETTINGS_WAITERS_MAX = 8 };
-
-struct resolver_ref {
-    struct endpoint endpoint;
-    struct bytes begin; /* its part of the key space starts here and ends at the next one's begin */
-};
+enum { SETTINGS_WAITERS_MAX = 8 };
 
 struct commit_proxy {
     struct role_context context;
     uint64_t id, epoch;
     struct arena arena; /* holds resolvers and generation */
     struct endpoint sequencer;
-    struct resolver_ref *resolvers; /* sorted by begin; the first begins at "" */
+    struct endpoint *resolvers; /* in the order of their parts */
     uint32_t resolver_count;
+    struct resolver_map resolver_map; /* which part of the key space each holds, and held lately */
+    version_t cut_version;            /* the newest of a batch that was cut by it */
     struct generation generation;
     version_t recovery_version;
 
@@ -192,6 +190,13 @@ int commit_metadata_part(struct bytes mutations, struct bytes_buffer *out);
 
 /* ---- commit_resolve.c ---- */
 
+/* Takes a newer partition of the key space, if the reply tells of one. ERROR_OPERATION_FAILED when it can't be right: it is not the next
+ * one, or a version that it counts for was cut without it. */
+int commit_resolve_take_partition(struct commit_batch *batch, const struct get_commit_version_reply *reply);
+/* Who held what when that was read is not known any more: nobody could say that there is no conflict. */
+bool commit_resolve_is_forgotten(const struct commit_proxy *proxy, version_t read_version);
+/* Every batch of this proxy through `version` has been judged. */
+void commit_resolve_forget(struct commit_proxy *proxy, version_t version);
 /* The request to resolver `index`; fills batch->asked[index]. */
 int commit_resolve_request(struct commit_batch *batch, uint32_t index, struct message **ret_request);
 /* Puts the verdicts of all replies into the items. ERROR_OPERATION_FAILED when a reply does not fit its request. */

@@ -61,7 +61,25 @@ static void ask(struct recovery *recovery, struct recruit *recruit, struct messa
                      (struct endpoint){recruit->address, ENDPOINT_WORKER}, message, INIT_TIMEOUT_US, false);
 }
 
-static void ask_sequencer(struct recovery *recovery, struct recruit *recruit)
+/* Resolver i holds the keys from its begin on; equal parts of the first byte until the sequencer moves them by load. */
+static struct role_ref *resolver_refs(struct recovery *recovery, struct arena *arena, uint32_t *ret_count)
+{
+    uint32_t count = count_of(recovery, ROLE_RESOLVER);
+    struct role_ref *refs = arena_zalloc(arena, count * sizeof(*refs));
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t first = (uint8_t)(256 * i / count);
+
+        refs[i].kind = ROLE_RESOLVER;
+        refs[i].endpoint = role_endpoint(recovery_find(recovery, ROLE_RESOLVER, i));
+        if (i > 0)
+            (void)arena_copy(arena, bytes_of(&first, 1), &refs[i].begin);
+    }
+    *ret_count = count;
+    return refs;
+}
+
+static void ask_sequencer(struct recovery *recovery, struct recruit *recruit, uint32_t proxies)
 {
     struct message *message;
     struct init_sequencer *m = MESSAGE_NEW(init_sequencer, &message);
@@ -73,6 +91,8 @@ static void ask_sequencer(struct recovery *recovery, struct recruit *recruit)
     m->locked = kv_map_get(recovery->metadata, KEY_DB_LOCKED, &value);
     if (kv_map_get(recovery->metadata, KEY_METADATA_VERSION, &value))
         (void)arena_copy(&message->arena, value, &m->metadata_version);
+    m->resolvers = resolver_refs(recovery, &message->arena, &m->resolvers_count);
+    m->proxy_count = proxies;
     ask(recovery, recruit, message);
 }
 
@@ -252,7 +272,7 @@ bool recovery_recruit_first(struct recovery *recovery)
         struct recruit *recruit = &recovery->recruits[i];
 
         if (recruit->kind == ROLE_SEQUENCER)
-            ask_sequencer(recovery, recruit);
+            ask_sequencer(recovery, recruit, proxies);
         else if (recruit->kind == ROLE_RESOLVER)
             ask_resolver(recovery, recruit, proxies);
         else if (recruit->kind == ROLE_LOG)
@@ -261,24 +281,6 @@ bool recovery_recruit_first(struct recovery *recovery)
             ask_storage(recovery, recruit, tag++);
     }
     return true;
-}
-
-/* Resolver i owns the keys from its begin on; equal parts of the first byte until they are moved by load. */
-static struct role_ref *resolver_refs(struct recovery *recovery, struct arena *arena, uint32_t *ret_count)
-{
-    uint32_t count = count_of(recovery, ROLE_RESOLVER);
-    struct role_ref *refs = arena_zalloc(arena, count * sizeof(*refs));
-
-    for (uint32_t i = 0; i < count; i++) {
-        uint8_t first = (uint8_t)(256 * i / count);
-
-        refs[i].kind = ROLE_RESOLVER;
-        refs[i].endpoint = role_endpoint(recovery_find(recovery, ROLE_RESOLVER, i));
-        if (i > 0)
-            (void)arena_copy(arena, bytes_of(&first, 1), &refs[i].begin);
-    }
-    *ret_count = count;
-    return refs;
 }
 
 static void ask_commit_proxy(struct recovery *recovery, struct recruit *recruit, uint32_t proxies)

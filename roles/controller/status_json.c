@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "txn/keys.h"
 #include "txn/log_system.h"
 
 /* ---- small helpers ---- */
@@ -121,6 +122,13 @@ static json_t *role_of(const struct role_status *status)
         put_int(lag, "versions", version - durable);
         put(lag, "seconds", json_real((double)(version - durable) / (double)VERSIONS_PER_SECOND));
         put(role, "durability_lag", lag);
+    }
+    if (status->has_range) {
+        json_t *range = json_object();
+
+        put(range, "begin", text_of(status->range_begin));
+        put(range, "end", status->range_end.len == 0 ? text_of(KEY_SYSTEM_END) : text_of(status->range_end));
+        put(role, "key_range", range);
     }
     return role;
 }

@@ -18,10 +18,12 @@
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "net/planted_bug.h"
+#include "roles/resolver/range_sample.h"
 #include "roles/resolver/resolver_memory.h"
 #include "txn/conflict_range.h"
 #include "txn/conflict_set.h"
 #include "txn/keys.h"
+#include "txn/resolver_map.h"
 
 enum { PROXIES_MAX = 256, WAITING_MAX = 4096, REPORTED_MAX = 1000 /* conflicts of one transaction */ };
 
@@ -35,6 +37,11 @@ struct resolver {
     struct turnstile door; /* stands at the newest version judged */
     struct op_list ops;    /* struct waiting */
     struct arena scratch;  /* of one batch */
+    uint64_t partition;        /* the newest by which a batch was cut */
+    struct range_sample *load;  /* owned; NULL before anybody asked */
+    struct arena asked;        /* holds part */
+    struct key_part part;      /* as the last question named it */
+    int64_t ranges_per_s;      /* as last answered */
     uint64_t batches, transactions, committed, conflicts, too_old, repeats;
     bool ended;
 };
@@ -223,6 +230,18 @@ static void move_window(struct resolver *self, version_t version)
     conflict_set_set_oldest(self->set, oldest > self->born ? oldest : self->born);
 }
 
+/* R1 of txn/resolver_map.h, as far as one resolver can see it: who cuts by an older partition than a lower version was cut by sends its
+ * reads and writes to the wrong resolvers. 0: from an older program, which never has a second one. */
+static bool is_cut_in_order(struct resolver *self, const struct resolve *batch)
+{
+    if (batch->partition == 0)
+        return true;
+    if (batch->partition < self->partition)
+        return false;
+    self->partition = batch->partition;
+    return true;
+}
+
 /* The whole work on one batch whose predecessor has been judged. On success *ret_reply is owned by the caller. */
 static int judge(struct resolver *self, struct progress *progress, const struct resolve *batch, struct message **ret_reply)
 {
@@ -249,6 +268,8 @@ static int judge(struct resolver *self, struct progress *progress, const struct 
         return error;
     }
     move_window(self, batch->version);
+    if (self->load != NULL)
+        range_sample_take(self->load, env_now_us(self->context.env), batch);
     self->batches++;
     *ret_reply = message;
     return 0;
@@ -292,6 +313,11 @@ static void enter(struct resolver *self, struct rpc_request *request)
         answer_repeat(self, request, progress, batch);
         return;
     }
+    if (!is_cut_in_order(self, batch)) {
+        rpc_fail(request, ERROR_OPERATION_FAILED);
+        end(self, ERROR_OPERATION_FAILED, "a proxy cuts by older ranges of the resolvers than others do");
+        return;
+    }
     error = BUGGIFY_DEATH(self->context.env, 5000, "a resolver ends before it judges a batch")
                 ? ERROR_OUT_OF_MEMORY
                 : judge(self, progress, batch, &reply);
@@ -303,6 +329,55 @@ static void enter(struct resolver *self, struct rpc_request *request)
     if (!PLANTED_BUG(EMPTY_BATCH_SKIPPED) || batch->transactions_count > 0)
         turnstile_advance(&self->door, batch->version);
     rpc_reply(request, reply);
+}
+
+/* ---- load ---- */
+
+static bool is_sound_question(const struct get_resolver_load *body)
+{
+    return body->begin.len <= SYSTEM_KEY_BYTES_MAX + 1 && body->end.len <= SYSTEM_KEY_BYTES_MAX + 1 &&
+           (body->end.len == 0 || bytes_compare(body->begin, body->end) < 0);
+}
+
+/* The sample begins anew: what came by another partition says little of this one. */
+static int take_part(struct resolver *self, const struct get_resolver_load *body)
+{
+    struct range_sample *fresh = range_sample_create(env_now_us(self->context.env), self->context.env->knobs.resolver_balance_interval_us,
+                                                   body->partition);
+
+    if (fresh == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    range_sample_destroy(self->load);
+    self->load = fresh;
+    arena_reset(&self->asked);
+    self->part.endless = body->end.len == 0;
+    if (arena_copy(&self->asked, body->begin, &self->part.begin) != 0 || arena_copy(&self->asked, body->end, &self->part.end) != 0)
+        return ERROR_OUT_OF_MEMORY;
+    return 0;
+}
+
+static void receive_get_load(struct resolver *self, struct rpc_request *request)
+{
+    const struct get_resolver_load *body = MESSAGE_BODY(get_resolver_load, request->message);
+    struct message *message;
+    struct resolver_load *reply = MESSAGE_NEW(resolver_load, &message);
+    int error = reply == NULL ? ERROR_OUT_OF_MEMORY : 0;
+
+    if (error == 0 && !is_sound_question(body))
+        error = ERROR_CLIENT_INVALID_OPERATION;
+    if (error == 0 && BUGGIFY(self->context.env, "a resolver does not say what its load is"))
+        error = ERROR_OPERATION_FAILED;
+    if (error == 0 && (self->load == NULL || range_sample_partition(self->load) != body->partition))
+        error = take_part(self, body);
+    if (error == 0)
+        error = range_sample_tell(self->load, env_now_us(self->context.env), &self->part, &message->arena, reply);
+    if (error != 0) {
+        message_unref(message);
+        rpc_fail(request, error);
+        return;
+    }
+    self->ranges_per_s = reply->ranges_per_s;
+    rpc_reply(request, message);
 }
 
 /* ---- waiting for the predecessor ---- */
@@ -405,7 +480,9 @@ static void receive(void *ctx, struct rpc_request *request)
 {
     struct resolver *self = ctx;
 
-    if (request->message->type != &message_type_resolve || !is_sound(self, MESSAGE_BODY(resolve, request->message)))
+    if (request->message->type == &message_type_get_resolver_load)
+        receive_get_load(self, request);
+    else if (request->message->type != &message_type_resolve || !is_sound(self, MESSAGE_BODY(resolve, request->message)))
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
     else if (BUGGIFY_ONE_IN(self->context.env, 16, "a resolver has no room for a batch now: it must come again"))
         rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED);
@@ -422,6 +499,8 @@ static void dispose(struct resolver *self)
     resolver_memory_done(&self->memory);
     conflict_set_destroy(self->set);
     arena_done(&self->scratch);
+    range_sample_destroy(self->load);
+    arena_done(&self->asked);
     mem_free(self);
 }
 
@@ -490,4 +569,10 @@ void resolver_status(const struct resolver *self, struct role_status *status, st
     role_metric(status, arena, "conflict_set_bytes", self->set == NULL ? 0 : (int64_t)conflict_set_bytes(self->set));
     role_metric(status, arena, "kept_metadata_bytes", (int64_t)self->memory.metadata_bytes);
     role_metric(status, arena, "remembered_answers", (int64_t)self->memory.answer_count);
+    if (self->load == NULL)
+        return;
+    role_metric(status, arena, "conflict_ranges_per_s", self->ranges_per_s);
+    role_metric(status, arena, "partition", (int64_t)range_sample_partition(self->load));
+    status->has_range = arena_copy(arena, self->part.begin, &status->range_begin) == 0 &&
+                        arena_copy(arena, self->part.end, &status->range_end) == 0;
 }

@@ -1,7 +1,7 @@
 /* Hands out versions as the clock goes, one after the other, each with its predecessor.
  *
- * Nothing here waits for anything but the committed version and missing predecessors, so there are no ops: every request is
- * answered in its turn, or stands in `waiting` until the turn in which it can be.
+ * No request waits for anything but the committed version and missing predecessors, so none has an op: each is answered in its
+ * turn, or stands in `waiting` until the turn in which it can be.
  *
  * What must hold:
  *   - A version is never more than VERSIONS_IN_FLIGHT_MAX above the committed one. Only the epoch's first is, for it stands
@@ -9,6 +9,8 @@
  *   - The requests of one proxy get their versions in the order of their numbers. If request 7 arrives on a new connection
  *     before the repeated 6, it waits: otherwise the proxy's batch 6 would have to wait for the metadata of its batch 7.
  *   - A repeat gets the answer that the first one got.
+ *   - A partition of the key space among the resolvers counts from a version that nobody has yet, and each proxy hears of it with the
+ *     first version from there on: with every one that it asked for before it had it (balance.c).
  *   - Lock state and metadataVersion are always those as of the committed version: a report carries them as of its own
  *     version, and only the newest counts. */
 #include "roles/sequencer/sequencer.h"
@@ -16,55 +18,25 @@
 #include <assert.h>
 
 #include "net/buggify.h"
-#include "net/list.h"
 #include "net/mem.h"
 #include "net/planted_bug.h"
+#include "roles/sequencer/sequencer_internal.h"
 
-enum {
-    ANSWERS_KEPT = 64, /* of a proxy; it has a few slots, each with one request */
-    PROXIES_MAX = 256,
-    WAITING_MAX = 4096,
-    FEW_VERSIONS = 1000, /* in the simulator */
-};
 /* After a long silence the clock does not make up for all of it: versions would jump out of every reader's window. */
 #define ADVANCE_MAX MAX_WRITE_TRANSACTION_LIFE_VERSIONS
 
-struct answer {
-    version_t version, prev_version;
-};
-
-struct proxy {
-    uint64_t id;
-    uint64_t newest; /* request that was answered */
-    struct answer answers[ANSWERS_KEPT]; /* of request n at n % ANSWERS_KEPT */
-};
-
-struct sequencer {
-    struct role_context context;
-    uint64_t id, epoch;
-    version_t recovery_version;
-    version_t newest;    /* handed out */
-    version_t committed; /* by every log, as reported */
-    int64_t newest_us;   /* when */
-    version_t state_version; /* of what follows */
-    bool locked;
-    struct bytes_buffer metadata_version;
-    struct proxy **proxies; /* owned */
-    size_t proxy_count;
-    struct list waiting; /* get_commit_version requests */
-    size_t waiting_count;
-    uint64_t versions_given, repeats, reports, reads;
-    bool ended;
-};
-
-static void invariant_sequencer(const struct sequencer *self)
+static void invariant_sequencer(void *owner)
 {
+    const struct sequencer *self = owner;
+
     assert(self->committed <= self->newest);
     assert(self->state_version <= self->committed);
     assert(self->committed >= self->recovery_version);
     if (self->committed > self->recovery_version)
         assert(self->newest <= self->committed + VERSIONS_IN_FLIGHT_MAX);
     assert((self->waiting_count == 0) == list_empty(&self->waiting));
+    /* Nobody has a version that a partition counts for and was not told of it: it counts from the next one at the latest. */
+    assert(resolver_map_newest(&self->balance.map)->from <= self->newest + 1);
 }
 
 static void end(struct sequencer *self, int error)
@@ -133,17 +105,23 @@ static version_t next_version(struct sequencer *self)
     return next;
 }
 
-static void answer(struct rpc_request *request, const struct answer *answer)
+static void answer(struct sequencer *self, struct rpc_request *request, const struct answer *answer)
 {
     struct message *message;
     struct get_commit_version_reply *reply = MESSAGE_NEW(get_commit_version_reply, &message);
+    uint64_t known = MESSAGE_BODY(get_commit_version, request->message)->partition;
+    int error = ERROR_OUT_OF_MEMORY;
 
-    if (reply == NULL) {
+    if (reply != NULL) {
+        reply->version = answer->version;
+        reply->prev_version = answer->prev_version;
+        error = balance_tell(self, known, &message->arena, reply);
+    }
+    if (error != 0) {
+        message_unref(message);
         rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED); /* it asks again, and is answered from memory */
         return;
     }
-    reply->version = answer->version;
-    reply->prev_version = answer->prev_version;
     rpc_reply(request, message);
 }
 
@@ -154,7 +132,7 @@ static void answer_repeat(struct sequencer *self, struct rpc_request *request, c
     if (number + ANSWERS_KEPT <= proxy->newest)
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
     else
-        answer(request, &proxy->answers[number % ANSWERS_KEPT]);
+        answer(self, request, &proxy->answers[number % ANSWERS_KEPT]);
 }
 
 /* True when the request has been answered. */
@@ -164,6 +142,8 @@ static bool try_answer(struct sequencer *self, struct rpc_request *request)
     struct proxy *proxy = find_proxy(self, body->proxy);
     struct answer given;
 
+    if (body->partition > proxy->partition)
+        proxy->partition = body->partition;
     if (body->request <= proxy->newest) {
         answer_repeat(self, request, proxy, body->request);
         return true;
@@ -180,7 +160,7 @@ static bool try_answer(struct sequencer *self, struct rpc_request *request)
     self->versions_given++;
     proxy->newest = body->request;
     proxy->answers[body->request % ANSWERS_KEPT] = given;
-    answer(request, &given);
+    answer(self, request, &given);
     return true;
 }
 
@@ -225,7 +205,7 @@ static void receive_get_commit_version(struct sequencer *self, struct rpc_reques
 {
     const struct get_commit_version *body = MESSAGE_BODY(get_commit_version, request->message);
 
-    if (body->request == 0 || (find_proxy(self, body->proxy) == NULL && add_proxy(self, body->proxy) == NULL)) {
+    if (body->request == 0 || body->partition > resolver_map_newest(&self->balance.map)->number || (find_proxy(self, body->proxy) == NULL && add_proxy(self, body->proxy) == NULL)) {
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);
         return;
     }
@@ -329,22 +309,39 @@ static void receive(void *ctx, struct rpc_request *request)
     invariant_sequencer(self);
 }
 
-static struct sequencer *create(const struct role_context *context, const struct init_sequencer *init)
+static void dispose(struct sequencer *self)
+{
+    for (size_t i = 0; i < self->proxy_count; i++)
+        mem_free(self->proxies[i]);
+    mem_free(self->proxies);
+    bytes_buffer_done(&self->metadata_version);
+    balance_done(self);
+    mem_free(self);
+}
+
+static int create(const struct role_context *context, const struct init_sequencer *init, struct sequencer **ret_sequencer)
 {
     struct sequencer *self = mem_zalloc(sizeof(*self));
+    int error;
 
     if (self == NULL)
-        return NULL;
+        return ERROR_OUT_OF_MEMORY;
     self->context = *context;
     self->id = init->role_id;
     self->epoch = init->epoch;
     self->recovery_version = self->newest = self->committed = self->state_version = init->recovery_version;
     self->locked = init->locked;
     list_init(&self->waiting);
-    if (bytes_buffer_append(&self->metadata_version, init->metadata_version) == 0)
-        return self;
-    mem_free(self);
-    return NULL;
+    op_list_init(&self->ops, context->env, self);
+    self->ops.invariant = invariant_sequencer;
+    error = bytes_buffer_append(&self->metadata_version, init->metadata_version);
+    if (error == 0)
+        error = balance_init(self, init);
+    if (error == 0)
+        *ret_sequencer = self;
+    else
+        dispose(self);
+    return error;
 }
 
 int sequencer_create(const struct role_context *context, struct rpc_request *request, struct sequencer **ret_sequencer)
@@ -353,19 +350,21 @@ int sequencer_create(const struct role_context *context, struct rpc_request *req
     struct sequencer *self;
     struct message *message;
     struct role_started *started;
+    int error;
 
     if (init->recovery_version < 0 || init->recovery_version > VERSION_MAX / 2)
         return ERROR_CLIENT_INVALID_OPERATION;
-    self = create(context, init);
-    started = self == NULL ? NULL : MESSAGE_NEW(role_started, &message);
+    error = create(context, init, &self);
+    if (error != 0)
+        return error;
+    started = MESSAGE_NEW(role_started, &message);
     if (started == NULL) {
-        if (self != NULL)
-            bytes_buffer_done(&self->metadata_version);
-        mem_free(self);
+        dispose(self);
         return ERROR_OUT_OF_MEMORY;
     }
     started->role_id = self->id;
     rpc_register(context->rpc, self->id, receive, self);
+    balance_start(self);
     rpc_reply(request, message);
     *ret_sequencer = self;
     return 0;
@@ -376,13 +375,10 @@ void sequencer_destroy(struct sequencer *self)
     if (self == NULL)
         return;
     rpc_unregister(self->context.rpc, self->id);
+    op_cancel_all(&self->ops);
     while (!list_empty(&self->waiting))
         rpc_fail(list_entry(list_pop_front(&self->waiting), struct rpc_request, link), ERROR_BROKEN_PROMISE);
-    for (size_t i = 0; i < self->proxy_count; i++)
-        mem_free(self->proxies[i]);
-    mem_free(self->proxies);
-    bytes_buffer_done(&self->metadata_version);
-    mem_free(self);
+    dispose(self);
 }
 
 void sequencer_status(const struct sequencer *self, struct role_status *status, struct arena *arena)
@@ -396,4 +392,6 @@ void sequencer_status(const struct sequencer *self, struct role_status *status, 
     role_metric(status, arena, "committed_version_reads", (int64_t)self->reads);
     role_metric(status, arena, "repeated_requests", (int64_t)self->repeats);
     role_metric(status, arena, "waiting_requests", (int64_t)self->waiting_count);
+    role_metric(status, arena, "resolver_partition", (int64_t)resolver_map_newest(&self->balance.map)->number);
+    role_metric(status, arena, "resolver_partition_version", resolver_map_newest(&self->balance.map)->from);
 }

@@ -321,12 +321,24 @@ static void recruit_now(struct pipeline *self, uint64_t id, struct message *mess
     ask_clear(&ask);
 }
 
+static void describe_resolvers(struct pipeline *self, struct role_ref *refs)
+{
+    static const char *const begins[MAX_RESOLVERS] = {"", "h", "p"};
+
+    for (unsigned r = 0; r < self->resolvers; r++)
+        refs[r] = (struct role_ref){ROLE_RESOLVER, at(self, ID_RESOLVER + r), bytes_of_string(begins[r])};
+}
+
 static void recruit_sequencer(struct pipeline *self)
 {
     struct message *message;
     struct init_sequencer *init = MESSAGE_NEW(init_sequencer, &message);
 
-    *init = (struct init_sequencer){.epoch = 1, .role_id = ID_SEQUENCER, .recovery_version = RECOVERY_VERSION};
+    struct role_ref refs[MAX_RESOLVERS];
+
+    describe_resolvers(self, refs);
+    *init = (struct init_sequencer){.epoch = 1, .role_id = ID_SEQUENCER, .recovery_version = RECOVERY_VERSION,
+                                    .resolvers = refs, .resolvers_count = self->resolvers, .proxy_count = self->proxies};
     recruit_now(self, ID_SEQUENCER, message);
 }
 
@@ -350,13 +362,11 @@ static void recruit_resolver(struct pipeline *self, unsigned i)
 
 static void recruit_proxy(struct pipeline *self, unsigned i, struct bytes metadata)
 {
-    static const char *const begins[MAX_RESOLVERS] = {"", "h", "p"};
     struct role_ref refs[MAX_RESOLVERS];
     struct message *message;
     struct init_commit_proxy *init = MESSAGE_NEW(init_commit_proxy, &message);
 
-    for (unsigned r = 0; r < self->resolvers; r++)
-        refs[r] = (struct role_ref){ROLE_RESOLVER, at(self, ID_RESOLVER + r), bytes_of_string(begins[r])};
+    describe_resolvers(self, refs);
     *init = (struct init_commit_proxy){.epoch = 1, .role_id = ID_PROXY + i, .sequencer = at(self, ID_SEQUENCER),
                                        .resolvers = refs, .resolvers_count = self->resolvers, .logs = self->generation,
                                        .recovery_version = RECOVERY_VERSION, .metadata = metadata,

@@ -214,8 +214,23 @@ static void check_counters(struct world *world, uint64_t seed)
     cr_assert_eq(total, CLIENTS * ROUNDS);
 }
 
-/* How often BUGGIFY fired. */
-static uint64_t run(uint64_t seed, bool encoded)
+/* The number of the newest partition of the key space among the resolvers. */
+static unsigned newest_partition(const struct sequencer *sequencer)
+{
+    struct role_status status = {0};
+    struct arena arena = {0};
+    unsigned number = 0;
+
+    sequencer_status(sequencer, &status, &arena);
+    for (uint32_t i = 0; i < status.metrics_count; i++)
+        if (bytes_equal(status.metrics[i].name, BYTES_LITERAL("resolver_partition")))
+            number = (unsigned)status.metrics[i].value;
+    arena_done(&arena);
+    return number;
+}
+
+/* How often BUGGIFY fired. `moving`: the resolvers' ranges change all the time, and *ret_partition says how often. */
+static uint64_t run(uint64_t seed, bool encoded, bool moving, unsigned *ret_partition)
 {
     struct world *world = mem_zalloc(sizeof(*world));
     struct bytes_buffer metadata = two_servers();
@@ -224,6 +239,10 @@ static uint64_t run(uint64_t seed, bool encoded)
     pipeline_init(&world->p, seed, 1 + seed % 3, 1 + seed / 3 % 3, bytes_buffer_bytes(&metadata));
     bytes_buffer_done(&metadata);
     world->p.env->knobs.rpc_encode_local = encoded;
+    if (moving) {
+        world->p.env->knobs.resolver_balance_interval_us = 5000;
+        world->p.env->knobs.resolver_balance_disturb = 1;
+    }
     sim_world_buggify(world->p.world);
     world->p.world->buggify->face.spares_lives = true;
     world->p.env->buggify = &world->p.world->buggify->face; /* the process was there before */
@@ -234,6 +253,7 @@ static uint64_t run(uint64_t seed, bool encoded)
     pipeline_run(&world->p, 5 * SIM_SECOND_US);
     check_logs(world);
     fired = sim_buggify_fired(world->p.world->buggify);
+    *ret_partition = newest_partition(world->p.sequencer);
     pipeline_done(&world->p);
     mem_free(world);
     return fired;
@@ -283,19 +303,33 @@ static unsigned run_spread(uint64_t seed)
 Test(pipeline, increments_are_exact_whatever_comes_late)
 {
     uint64_t fired = 0;
+    unsigned partition;
 
     for (uint64_t seed = 0; seed < 30; seed++)
-        fired += run(seed, false);
+        fired += run(seed, false, false, &partition);
     cr_assert_gt(fired, 1000);
 }
 
 Test(pipeline, increments_are_exact_when_messages_are_encoded)
 {
     uint64_t fired = 0;
+    unsigned partition;
 
     for (uint64_t seed = 30; seed < 45; seed++)
-        fired += run(seed, true);
+        fired += run(seed, true, false, &partition);
     cr_assert_gt(fired, 1000);
+}
+
+Test(pipeline, increments_are_exact_while_the_ranges_of_resolvers_change)
+{
+    unsigned changes = 0, partition;
+
+    for (uint64_t seed = 3; seed < 33; seed++) {
+        run(seed, seed % 2 == 0, true, &partition);
+        changes += partition - 1;
+        cr_assert(seed / 3 % 3 > 0 || partition == 1); /* one resolver keeps what it has */
+    }
+    cr_assert_gt(changes, 50);
 }
 
 Test(pipeline, no_connection_that_breaks_loses_or_repeats_a_commit)

@@ -5,7 +5,7 @@ static struct message *version_request(uint64_t proxy, uint64_t number)
     struct message *message;
     struct get_commit_version *body = MESSAGE_NEW(get_commit_version, &message);
 
-    *body = (struct get_commit_version){proxy, number};
+    *body = (struct get_commit_version){proxy, number, 1};
     return message;
 }
 

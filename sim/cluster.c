@@ -91,7 +91,7 @@ unsigned sim_cluster_zone_of(const struct sim_process *server)
 
 struct topology {
     unsigned counts[CLASS_COUNT];
-    unsigned clients, redundancy, engine;
+    unsigned clients, redundancy, engine, commit_proxies, grv_proxies, resolvers;
     bool storage_pairs; /* two storage servers a zone: then not any two of them make a team */
 };
 
@@ -132,6 +132,9 @@ static struct topology draw_topology(struct sim_world *world, const struct scena
         topology.storage_pairs =
             sim_random_coin(&world->knobs_random) && (topology.counts[CLASS_STORAGE] + 1) / 2 >= topology.redundancy;
     }
+    topology.commit_proxies = draw_count(world, scenario->commit_proxies, 1, 3);
+    topology.grv_proxies = draw_count(world, scenario->grv_proxies, 1, 3);
+    topology.resolvers = draw_count(world, scenario->resolvers, 2, 4);
     return topology;
 }
 
@@ -200,6 +203,9 @@ void sim_cluster_start(struct sim_cluster *cluster, struct sim_world *world, con
     *cluster = (struct sim_cluster){.world = world,
                                     .redundancy = topology.redundancy,
                                     .engine = topology.engine,
+                                    .commit_proxies = topology.commit_proxies,
+                                    .grv_proxies = topology.grv_proxies,
+                                    .resolvers = topology.resolvers,
                                     .client_count = topology.clients};
     list_init(&cluster->servers);
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)

@@ -13,6 +13,7 @@ struct sim_cluster {
     size_t coordinator_count;
     char connection_string[512]; /* what a cluster file would say */
     uint32_t redundancy, engine;
+    unsigned commit_proxies, grv_proxies, resolvers; /* to be configured at the start; 0: not */
     struct sim_client clients[CLUSTER_CLIENTS_MAX];
     unsigned client_count;
     struct list servers;         /* owned */
@@ -34,7 +35,7 @@ unsigned sim_cluster_zone_of(const struct sim_process *server);
 const char *sim_cluster_unrest(const struct sim_cluster *cluster);
 
 /* Actors' mains. arg: the cluster. */
-/* `configure new`: a cluster id for every coordinator, then the database; goes on until it is there. */
+/* `configure new`: a cluster id for every coordinator, then the database, then the numbers of roles; goes on until it is there. */
 void sim_cluster_configure(struct sim_actor *actor, void *arg);
 /* Draws other numbers of logs, proxies and resolvers and commits them. */
 void sim_cluster_reconfigure(struct sim_actor *actor, void *arg);

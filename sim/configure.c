@@ -1,4 +1,6 @@
 /* `configure new` as an actor, through the client library; and how a checker finds the leader without it. */
+#include <assert.h>
+
 #include "net/error.h"
 #include "sim/cluster.h"
 #include "sim/transaction.h"
@@ -22,6 +24,37 @@ bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_
     return ret_leader->port != 0;
 }
 
+static void set_number(struct sim_transaction *transaction, struct bytes key, unsigned number)
+{
+    char digit = (char)('0' + number);
+
+    assert(number <= 9);
+    if (number > 0)
+        sim_set(transaction, key, bytes_of(&digit, 1));
+}
+
+static void set_at_random(struct sim_actor *actor, struct sim_transaction *transaction, struct bytes key, unsigned most)
+{
+    set_number(transaction, key, 1 + (unsigned)sim_actor_random(actor, most));
+}
+
+static void configure_roles(struct sim_actor *actor, const struct sim_cluster *cluster)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    int error;
+
+    sim_option(transaction, OPTION_ACCESS_SYSTEM_KEYS);
+    do {
+        set_number(transaction, KEY_CONF_COMMIT_PROXIES, cluster->commit_proxies);
+        set_number(transaction, KEY_CONF_GRV_PROXIES, cluster->grv_proxies);
+        set_number(transaction, KEY_CONF_RESOLVERS, cluster->resolvers);
+        error = sim_commit(transaction);
+    } while (error != 0 && sim_retry(transaction, error));
+    if (error != 0)
+        sim_world_fail(cluster->world, "the numbers of roles: %s", error_name(error));
+    sim_transaction_destroy(transaction);
+}
+
 void sim_cluster_configure(struct sim_actor *actor, void *arg)
 {
     struct sim_cluster *cluster = arg;
@@ -29,13 +62,8 @@ void sim_cluster_configure(struct sim_actor *actor, void *arg)
 
     if (error != 0)
         sim_world_fail(cluster->world, "configure new: %s", error_name(error));
-}
-
-static void set_number(struct sim_actor *actor, struct sim_transaction *transaction, struct bytes key, uint64_t most)
-{
-    char digit = (char)('1' + sim_actor_random(actor, most));
-
-    sim_set(transaction, key, bytes_of(&digit, 1));
+    else if (cluster->commit_proxies + cluster->grv_proxies + cluster->resolvers > 0)
+        configure_roles(actor, cluster);
 }
 
 void sim_cluster_reconfigure(struct sim_actor *actor, void *arg)
@@ -47,10 +75,10 @@ void sim_cluster_reconfigure(struct sim_actor *actor, void *arg)
     sim_option(transaction, OPTION_ACCESS_SYSTEM_KEYS);
     sim_option(transaction, OPTION_LOCK_AWARE);
     do {
-        set_number(actor, transaction, KEY_CONF_LOGS, 5);
-        set_number(actor, transaction, KEY_CONF_COMMIT_PROXIES, 3);
-        set_number(actor, transaction, KEY_CONF_GRV_PROXIES, 3);
-        set_number(actor, transaction, KEY_CONF_RESOLVERS, 3);
+        set_at_random(actor, transaction, KEY_CONF_LOGS, 5);
+        set_at_random(actor, transaction, KEY_CONF_COMMIT_PROXIES, 3);
+        set_at_random(actor, transaction, KEY_CONF_GRV_PROXIES, 3);
+        set_at_random(actor, transaction, KEY_CONF_RESOLVERS, 3);
         error = sim_commit(transaction);
     } while (error != 0 && sim_retry(transaction, error));
     if (error != 0)

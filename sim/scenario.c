@@ -176,6 +176,12 @@ static bool parse_topology(struct parser *parser, const char *key, const char *v
         return parse_count(parser, value, 0, 16, &scenario->stateless);
     if (strcmp(key, "unset") == 0)
         return parse_count(parser, value, 0, 8, &scenario->unset);
+    if (strcmp(key, "commit-proxies") == 0)
+        return parse_count(parser, value, 0, 3, &scenario->commit_proxies);
+    if (strcmp(key, "grv-proxies") == 0)
+        return parse_count(parser, value, 0, 3, &scenario->grv_proxies);
+    if (strcmp(key, "resolvers") == 0)
+        return parse_count(parser, value, 0, 4, &scenario->resolvers);
     if (strcmp(key, "clients") == 0)
         return parse_count(parser, value, 1, 8, &scenario->clients);
     return fail(parser, "no such key", key);

@@ -13,6 +13,7 @@
  *   [topology]
  *   kind = default                   ; default, one, draw: one process, or as below, or the seed's choice
  *   coordinators = 3  logs = 3  storage = 3  stateless = 5  unset = 0  clients = 2    (one a line; also "draw")
+ *   commit-proxies = 3  grv-proxies = 2  resolvers = 3     ; configured at the start; 0: as `configure new' leaves it
  *   redundancy = double              ; single, double, triple, draw
  *   engine = memory                  ; memory, lmdb, draw
  *   [faults]
@@ -59,6 +60,7 @@ struct scenario {
     int64_t lose, lose_zones; /* enum sim_loss_of: all of that, or what that many zones have (sim/loss.h) */
     enum scenario_topology topology;
     int64_t coordinators, logs, storage, stateless, unset, clients; /* or SCENARIO_DRAW */
+    int64_t commit_proxies, grv_proxies, resolvers;                 /* the same */
     int64_t redundancy;                                             /* 1, 2, 3 or SCENARIO_DRAW */
     int64_t engine;                                                 /* enum engine_kind or SCENARIO_DRAW */
     enum sim_switch faults[FAULT_CLASSES];

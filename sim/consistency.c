@@ -7,6 +7,7 @@
 #include "net/error.h"
 #include "net/mem.h"
 #include "sim/cluster.h"
+#include "txn/keys.h"
 #include "txn/messages.h"
 
 enum { ASK_TIMEOUT_US = 5000000, PAUSE_US = 200000, SHARD_ATTEMPTS_MAX = 200, LOCATIONS_AT_ONCE = 100 };
@@ -208,6 +209,8 @@ static bool check_shard(struct check *check, const struct location *shard)
     int error;
 
     check_zones(check, shard);
+    if (bytes_compare(shard->begin, KEY_SYSTEM_BEGIN) < 0 && bytes_compare(shard->end, KEY_SYSTEM_BEGIN) > 0)
+        sim_world_fail(world, "a shard holds keys of users and of the system");
     if (shard->servers_count < check->cluster->redundancy)
         sim_world_fail(world, "a shard has %u replicas of %u", shard->servers_count, check->cluster->redundancy);
     error = compare_replicas(check, shard);

@@ -1,4 +1,5 @@
-/* When a cluster is quiet: one controller, which accepts commits, no generation that storage has yet to drain, and both singletons. */
+/* When a cluster is quiet: one controller, which accepts commits, no generation that storage has yet to drain, and both singletons:
+ * a distributor that has nothing to do, a ratekeeper that limits nobody. */
 #include "roles/worker/worker.h"
 #include "sim/cluster.h"
 
@@ -32,8 +33,8 @@ const char *sim_cluster_unrest(const struct sim_cluster *cluster)
             continue;
         if (worker_recovers(worker))
             return "an epoch ends";
-        if (worker_distributor_unrest(worker) != NULL)
-            return worker_distributor_unrest(worker);
+        if (worker_singletons_unrest(worker) != NULL)
+            return worker_singletons_unrest(worker);
         distributors += worker_role_kinds(worker) >> ROLE_DATA_DISTRIBUTOR & 1;
         ratekeepers += worker_role_kinds(worker) >> ROLE_RATEKEEPER & 1;
         if ((worker_role_kinds(worker) >> ROLE_CONTROLLER & 1) == 0)

@@ -9,6 +9,7 @@
 
 #include "net/buggify.h"
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "roles/coordinator/coordinator_internal.h"
 
 struct raft_member members_raft(const struct coordinator_member *member)
@@ -131,6 +132,8 @@ void members_change(struct coordinator *coordinator, struct rpc_request *request
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
     }
+    if (PLANTED_BUG(TWO_CHANGES))
+        members_changed(coordinator, ERROR_REQUEST_MAYBE_DELIVERED);
     if (coordinator->change != NULL || (m->add && !is_sound(&m->member))) {
         rpc_fail(request, coordinator->change != NULL ? ERROR_OPERATION_FAILED : ERROR_CLIENT_INVALID_OPERATION);
         return;

@@ -7,6 +7,8 @@
 #include <assert.h>
 
 #include "net/buggify.h"
+#include "net/planted_bug.h"
+#include "net/trace.h"
 #include "roles/distributor/distributor_internal.h"
 #include "roles/role_client.h"
 #include "txn/mutation.h"
@@ -115,7 +117,7 @@ static enum op_result run_decide(struct op *op)
 
     if (error != 0)
         return retry(change, error);
-    if (!change->taking_lock && !holds_lock(change)) {
+    if (!change->taking_lock && !holds_lock(change) && !PLANTED_BUG(TWO_DISTRIBUTORS)) {
         PROBE(op->env, "a distributor finds another's lock");
         return op_finish(op, ERROR_MOVEKEYS_CONFLICT);
     }
@@ -145,6 +147,8 @@ static enum op_result run_committed(struct op *op)
         return retry(change, error);
     }
     change->version = transaction_committed_version(change->txn);
+    if (!change->taking_lock)
+        TRACE(op->env, SEVERITY_DEBUG, "ShardsChanged", {"Id", trace_id(change->distributor->id)}, {"Version", trace_int(change->version)});
     return op_finish(op, 0);
 }
 

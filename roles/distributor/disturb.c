@@ -3,6 +3,7 @@
  * They go the way of all others (the same ops, the same transactions), and keep to the same rules: a destination is one of the teams that
  * the planner would choose from, and nothing is begun with a shard that is busy or not whole. */
 #include "roles/distributor/distributor_internal.h"
+#include "roles/distributor/move_keys.h"
 
 static bool is_at_rest(const struct distributor *self, size_t at)
 {
@@ -51,7 +52,7 @@ static void merge_with_next(struct distributor *self, size_t at)
     struct plan_action action = {.kind = PLAN_MERGE, .reason = PLAN_MERGE_SMALL, .shard = at};
 
     if (at + 1 < picture->shard_count && is_at_rest(self, at + 1) && picture->shards[at]->source == picture->shards[at + 1]->source &&
-        key_is_system(picture_shard_begin(picture->shards[at])) == key_is_system(picture_shard_begin(picture->shards[at + 1])))
+        move_keys_may_merge(picture_shard_begin(picture->shards[at]), picture_shard_begin(picture->shards[at + 1])))
         resize_start(self, &action, bytes_none());
 }
 

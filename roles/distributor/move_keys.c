@@ -2,6 +2,7 @@
 #include "roles/distributor/move_keys.h"
 
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "txn/keys.h"
 #include "txn/key_servers.h"
 #include "txn/mutation.h"
@@ -175,13 +176,18 @@ int move_keys_split(const struct shard_now *shard, const struct bytes *keys, uin
     return error;
 }
 
+bool move_keys_may_merge(struct bytes left_begin, struct bytes right_begin)
+{
+    return key_is_system(left_begin) == key_is_system(right_begin) || PLANTED_BUG(MERGE_OVER_SYSTEM);
+}
+
 int move_keys_merge(const struct shard_now *left, const struct shard_now *right, struct bytes_buffer *out)
 {
     int error;
 
     if (left->destination_count > 0 || right->destination_count > 0 || !bytes_equal(left->end, right->begin) ||
         !same(left->source, left->source_count, right->source, right->source_count) ||
-        key_is_system(left->begin) != key_is_system(right->begin))
+        !move_keys_may_merge(left->begin, right->begin))
         return ERROR_OPERATION_OBSOLETE;
     error = clear_boundary(out, right->begin);
     for (uint32_t i = 0; i < right->source_count && error == 0; i++)

@@ -36,5 +36,7 @@ int move_keys_finish(const struct shard_now *shard, const uint64_t *team, uint32
 int move_keys_cancel(const struct shard_now *shard, struct bytes_buffer *out);
 /* keys: strictly inside, in order. */
 int move_keys_split(const struct shard_now *shard, const struct bytes *keys, uint32_t count, struct bytes_buffer *out);
+/* Users' keys and those of the system are never in one shard: what lies at \xff is found without being looked for. */
+bool move_keys_may_merge(struct bytes left_begin, struct bytes right_begin);
 /* right begins where left ends. */
 int move_keys_merge(const struct shard_now *left, const struct shard_now *right, struct bytes_buffer *out);

@@ -10,8 +10,8 @@
 #include <assert.h>
 
 #include "net/mem.h"
+#include "roles/distributor/move_keys.h"
 #include "roles/distributor/plan_internal.h"
-#include "txn/keys.h"
 
 enum {
     SUBJECTS = 12,        /* shards of the fullest server that are tried */
@@ -339,8 +339,7 @@ static bool is_awaited(const struct picture *picture, size_t at)
 
 static bool reaches_over_system(const struct picture *picture, size_t at)
 {
-    return bytes_compare(picture_shard_begin(picture->shards[at]), KEY_SYSTEM_BEGIN) < 0 &&
-           bytes_compare(picture_shard_begin(picture->shards[at + 1]), KEY_SYSTEM_BEGIN) >= 0;
+    return !move_keys_may_merge(picture_shard_begin(picture->shards[at]), picture_shard_begin(picture->shards[at + 1]));
 }
 
 /* A neighbour stands on the shard's team already: the two merge first. Else a shard that has just come would be left behind, and follow, for ever.

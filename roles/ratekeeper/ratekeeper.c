@@ -221,6 +221,13 @@ static void status_of_writers(const struct ratekeeper *self, struct role_status 
     }
 }
 
+const char *ratekeeper_unrest(const struct ratekeeper *self)
+{
+    if (self->core.hold_sets)
+        return "the ratekeeper holds back what sets";
+    return self->core.batch.rate < RATE_UNLIMITED ? "the ratekeeper still limits the rate" : NULL;
+}
+
 void ratekeeper_status(const struct ratekeeper *self, struct role_status *status, struct arena *arena)
 {
     const struct rate_core *core = &self->core;

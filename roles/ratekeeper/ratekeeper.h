@@ -13,5 +13,7 @@ int ratekeeper_create(const struct role_context *context, struct rpc_request *re
 void ratekeeper_destroy(struct ratekeeper *ratekeeper); /* accepts NULL */
 /* A newer description; borrowed during the call. */
 void ratekeeper_described(struct ratekeeper *ratekeeper, const struct description *description);
+/* For checkers. Why it limits anybody now (a literal); NULL: it does not. */
+const char *ratekeeper_unrest(const struct ratekeeper *ratekeeper);
 /* Adds its numbers to `status`; the arena owns what it allocates. */
 void ratekeeper_status(const struct ratekeeper *ratekeeper, struct role_status *status, struct arena *arena);

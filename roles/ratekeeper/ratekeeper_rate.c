@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "net/planted_bug.h"
 #include "roles/ratekeeper/rate_tags.h"
 
 #define PRESSURE_MAX 4.0
@@ -396,7 +397,7 @@ void rate_core_update(struct rate_core *core, int64_t now_us)
     const struct rate_proxy *worst = look_at_proxies(core, now_us);
 
     core->updated_us = now_us;
-    core->normal = core->batch = (struct rate_output){.rate = RATE_UNLIMITED};
+    core->normal = core->batch = PLANTED_BUG(RATE_KEPT) ? core->normal : (struct rate_output){.rate = RATE_UNLIMITED};
     core->hold_id = 0;
     core->live_storage = core->live_logs = 0;
     core->worst_queue = core->worst_lag_us = core->worst_behind_us = core->worst_log_queue = 0;

@@ -15,6 +15,7 @@
 #include "roles/coordinator/coordinator.h"
 #include "roles/log/log.h"
 #include "roles/distributor/distributor.h"
+#include "roles/ratekeeper/ratekeeper.h"
 #include "roles/storage/storage.h"
 #include "roles/worker/worker_internal.h"
 #include "txn/log_system.h"
@@ -544,15 +545,21 @@ const struct kv_map *worker_metadata(const struct worker *worker, uint64_t proxy
     return NULL;
 }
 
-const char *worker_distributor_unrest(const struct worker *worker)
+const char *worker_singletons_unrest(const struct worker *worker)
 {
+    const char *unrest = NULL;
+
     list_each(node, after, &worker->roles) {
         const struct hosted *hosted = list_entry(node, struct hosted, link);
 
-        if (hosted->role != NULL && !hosted->ending && hosted->kind == ROLE_DATA_DISTRIBUTOR)
-            return distributor_unrest(hosted->role);
+        if (hosted->role == NULL || hosted->ending || unrest != NULL)
+            continue;
+        if (hosted->kind == ROLE_DATA_DISTRIBUTOR)
+            unrest = distributor_unrest(hosted->role);
+        else if (hosted->kind == ROLE_RATEKEEPER)
+            unrest = ratekeeper_unrest(hosted->role);
     }
-    return NULL;
+    return unrest;
 }
 
 bool worker_recovers(const struct worker *worker)

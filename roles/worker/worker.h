@@ -53,7 +53,7 @@ bool worker_hosts(const struct worker *worker, enum role_kind kind, uint64_t id)
 version_t worker_log_end(const struct worker *worker, uint64_t log_id);
 /* The metadata of a commit proxy that lives here, borrowed until the next turn; NULL when it does not. */
 const struct kv_map *worker_metadata(const struct worker *worker, uint64_t proxy_id);
+/* What keeps the data distributor or the ratekeeper here, if there is one, from being at rest (a literal); NULL. */
+const char *worker_singletons_unrest(const struct worker *worker);
 /* True while a controller in this process ends an epoch or looks whether it must: logs may be locked. */
-/* What keeps the data distributor here, if there is one, from being at rest (a literal); NULL. */
-const char *worker_distributor_unrest(const struct worker *worker);
 bool worker_recovers(const struct worker *worker);

@@ -14,6 +14,7 @@
 enum option { ACTORS, PAUSE_MS, EXCLUDE, COORDINATORS };
 
 enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, CONF_KEYS = 4, SETTLE_S = 60 };
+enum { ASK_US = 10 * SIM_SECOND_US, IMPATIENT_US = 2000 };
 
 struct configure {
     struct sim_event strike; /* ends the sequencer's process, from outside of any turn */
@@ -22,6 +23,7 @@ struct configure {
     struct sim_process *out; /* excluded; NULL: nobody is */
     struct sim_process *joins; /* becomes a coordinator; NULL: nobody does */
     bool joined;               /* it is one, and the other has yet to go */
+    bool two;                  /* two operators have asked at once */
     size_t leaves;             /* whose place it takes, of the cluster's */
     uint64_t changes, strikes, exclusions, replaced;
 };
@@ -232,14 +234,15 @@ static int ask_join(struct sim_actor *actor, const struct get_leader_reply *repl
     return error;
 }
 
-static void ask_change(struct sim_actor *actor, struct address leader, bool add, const struct coordinator_member *member)
+static void ask_change(struct sim_actor *actor, struct address leader, bool add, const struct coordinator_member *member,
+                       int64_t timeout_us)
 {
     struct message *message, *answer = NULL;
     struct coordinator_change *m = MESSAGE_NEW(coordinator_change, &message);
 
     m->add = add;
     m->member = *member;
-    (void)sim_actor_call(actor, &(struct endpoint){leader, ENDPOINT_COORDINATOR}, message, 10 * SIM_SECOND_US, &answer);
+    (void)sim_actor_call(actor, &(struct endpoint){leader, ENDPOINT_COORDINATOR}, message, timeout_us, &answer);
     message_unref(answer); /* whatever it says: the members are asked for */
 }
 
@@ -258,10 +261,40 @@ static bool step(struct sim_actor *actor, bool add, struct address address, stru
         if (add)
             member.member = 1 + sim_actor_random(actor, UINT64_MAX - 1);
         if (!add || ask_join(actor, MESSAGE_BODY(get_leader_reply, reply), &member) == 0)
-            ask_change(actor, leader, add, &member);
+            ask_change(actor, leader, add, &member, ASK_US);
     }
     message_unref(reply);
     return there == add;
+}
+
+/* Two operators at once, who each want another one to go. At most one change may be under way at any time. */
+static void remove_two(struct sim_actor *actor, struct address one, struct address other)
+{
+    struct coordinator_member members[2] = {{.address = {one.ip, one.port}}, {.address = {other.ip, other.port}}};
+    struct message *reply;
+    struct address leader;
+
+    if (!find_members(actor, other, &leader, &reply))
+        return;
+    if (has_member(MESSAGE_BODY(get_leader_reply, reply), one, &members[0].member) &&
+        has_member(MESSAGE_BODY(get_leader_reply, reply), other, &members[1].member)) {
+        ask_change(actor, leader, false, &members[0], 1 + (int64_t)sim_actor_random(actor, IMPATIENT_US));
+        ask_change(actor, leader, false, &members[1], ASK_US);
+    }
+    message_unref(reply);
+}
+
+/* All of them live, so that any two may go for a moment. */
+static bool all_live(const struct sim_cluster *cluster)
+{
+    bool live = true;
+
+    for (size_t i = 0; i < cluster->world->process_count; i++) {
+        const struct sim_process *process = cluster->world->processes[i];
+
+        live = live && (!process->coordinator || (process->alive && !process->given_up && !process->damaged));
+    }
+    return live;
 }
 
 /* One more coordinator, and then one of the first ones less. What was begun is gone on with before anything else. */
@@ -284,6 +317,11 @@ static bool replace_coordinator(struct sim_actor *actor, struct configure *confi
     struct sim_process *process = configure->joins;
 
     for (; tries > 0 && process != NULL; tries--) {
+        if (tries > SETTLE_S && configure->joined && !configure->two && all_live(cluster)) {
+            configure->two = true;
+            remove_two(actor, cluster->coordinators[configure->leaves], process->address);
+            configure->joined = false; /* or it is: that is found out now */
+        }
         if (step(actor, !configure->joined, configure->joined ? cluster->coordinators[configure->leaves] : process->address,
                  process->address)) {
             if (configure->joined)

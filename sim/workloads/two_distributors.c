@@ -3,20 +3,29 @@
  *
  * \xff/moveKeysLock must make the old one end itself at its next transaction, whatever it had under way. Each cut mends itself
  * after a while; the check wants that two lived at once, and that one ended because it found another's lock (or was told, by a
- * description that came first). One of each kind is what makes a cluster quiet; the other workloads, the comparison of replicas and the check
+ * description that came first). Nobody may have changed anything while another had the lock: what each committed is held against who
+ * had taken it by then. One of each kind is what makes a cluster quiet; the other workloads, the comparison of replicas and the check
  * of the shard map say that nothing came of it. */
 #include "sim/cluster.h"
 #include "sim/faults_internal.h"
 #include "sim/workloads/values.h"
 
 enum option { ACTORS, PAUSE_MS, CUT_MS };
-enum { LOOK_US = 50000 };
+enum { LOOK_US = 50000, EVENTS_MAX = 4096 };
+
+/* Committed by a distributor: it took the lock, or changed something else. */
+struct lock_event {
+    uint64_t id, version;
+    bool takes;
+};
 
 struct two_distributors {
     struct sim_listener listener; /* first */
     struct sim_event cut;
     struct sim_faults *faults;
     int64_t cut_us; /* at most */
+    struct lock_event events[EVENTS_MAX]; /* by version */
+    uint32_t event_count;
     uint64_t cuts, together, taken, lost; /* looks that found two; locks that were taken; distributors that found another's */
 };
 
@@ -47,11 +56,45 @@ static void cut_fire(struct sim_event *event)
     active->blocks[controller->machine] = UINT64_C(1) << old->machine;
 }
 
+/* Word of it may come in another order than they were committed in. */
+static void note_event(struct two_distributors *state, struct bytes line, bool takes)
+{
+    struct lock_event event = {.takes = takes};
+    uint32_t at = state->event_count;
+
+    if (at == EVENTS_MAX || !sim_line_number(line, "Id", 16, &event.id) || !sim_line_number(line, "Version", 10, &event.version))
+        return;
+    for (; at > 0 && state->events[at - 1].version > event.version; at--)
+        state->events[at] = state->events[at - 1];
+    state->events[at] = event;
+    state->event_count++;
+}
+
+static void check_lock(const struct two_distributors *state, struct sim_world *world)
+{
+    uint64_t holder = 0, since = 0;
+
+    for (uint32_t i = 0; i < state->event_count; i++) {
+        const struct lock_event *event = &state->events[i];
+
+        if (event->takes) {
+            holder = event->id;
+            since = event->version;
+        } else if (holder != 0 && event->id != holder && event->version > since) {
+            sim_world_fail(world, "TwoDistributors: %016llx changed shards at %llu, though %016llx had the lock since %llu",
+                           (unsigned long long)event->id, (unsigned long long)event->version, (unsigned long long)holder,
+                           (unsigned long long)since);
+        }
+    }
+}
+
 static void heard(struct sim_listener *listener, struct sim_process *process, struct bytes line)
 {
     struct two_distributors *state = container_of(listener, struct two_distributors, listener);
 
     (void)process;
+    if (sim_line_is(line, "MoveKeysLockTaken") || sim_line_is(line, "ShardsChanged"))
+        note_event(state, line, sim_line_is(line, "MoveKeysLockTaken"));
     state->taken += sim_line_is(line, "MoveKeysLockTaken");
     state->lost += sim_line_is(line, "DistributorEnds") &&
                    bytes_equal(sim_line_text(line, "Error"), bytes_of_string(error_name(ERROR_MOVEKEYS_CONFLICT)));
@@ -98,6 +141,7 @@ static void two_distributors_check(struct sim_actor *actor, struct sim_workload_
     const struct two_distributors *state = run->state;
     struct sim_world *world = workload_world(actor);
 
+    check_lock(state, world);
     if (state->cuts > 0 && state->together == 0)
         sim_world_fail(world, "TwoDistributors: %llu cuts, and never were there two", (unsigned long long)state->cuts);
     sim_world_show(world, "%llu cuts, two distributors for %.1f s, %llu locks taken, %llu distributors ended by another's",

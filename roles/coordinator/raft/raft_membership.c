@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "roles/coordinator/raft/raft_internal.h"
 
 size_t raft_configuration_encode(const struct raft_configuration *configuration, uint8_t *out)
@@ -196,7 +197,7 @@ static int may_change(const struct raft *raft)
 {
     if (raft->role != RAFT_LEADER || raft->transfer_id != 0)
         return ERROR_OPERATION_OBSOLETE;
-    if (raft->commit_index < raft->noop_index || raft->commit_index < raft->configuration_index ||
+    if (raft->commit_index < raft->noop_index || (raft->commit_index < raft->configuration_index && !PLANTED_BUG(TWO_CHANGES)) ||
         raft->joining.id != 0)
         return ERROR_OPERATION_FAILED;
     return 0;

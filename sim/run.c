@@ -17,7 +17,7 @@
 /* A start reads each segment of each epoch that has not been drained, and there are many starts and many epochs. */
 enum { SEGMENT_BYTES = 1 << 20 };
 
-enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, POLL_US = 10000 };
+enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, POLL_US = 10000, LIE_PATIENCE_S = 40 };
 
 struct run {
     const struct scenario *scenario;
@@ -263,6 +263,9 @@ static bool chaos(struct run *run)
     sim_loss_plan(&run->loss, &run->cluster, run->scenario);
     if (!sim_world_run_until(world, world->now_us + run->scenario->duration_us))
         return false;
+    for (int second = 0; second < LIE_PATIENCE_S && lies_unanswered(&run->lies); second++)
+        if (!sim_world_run_until(world, world->now_us + SIM_SECOND_US))
+            return false;
     if (decide(world, run->scenario->survivors))
         sim_survivors_draw(&run->cluster);
     lies_heal(&run->lies);

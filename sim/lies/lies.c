@@ -11,7 +11,7 @@
 #include "net/trace.h"
 #include "roles/worker/worker.h"
 
-enum { TICK_US = 100000, CUT_OFF_US = 3000000 };
+enum { TICK_US = 100000, CUT_OFF_US = 3000000, AGAIN_US = 3000000 };
 
 /* ---- striking ---- */
 
@@ -24,15 +24,29 @@ void lie_strikes(struct lies *lies, const char *format, ...)
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     lies->strikes++;
+    lies->struck_us = lies->world->now_us;
     sim_note(lies->world, NULL, "lie", lies->strikes);
     sim_say(lies->world, NULL, "lie %" PRIu64 " (%s): %s", lies->strikes, lies->section->type->name, text);
 }
 
+/* It has struck, and what must come of it while it lasts has come. */
+static bool is_answered(const struct lies *lies)
+{
+    const struct lie_section *section = lies->section;
+    bool answered = lies->strikes > 0;
+
+    for (uint32_t i = 0; i < section->expect_count; i++)
+        answered = answered && (section->expects[i].kind == LIE_EXPECT_COUNT ? lies->counts[i] >= section->expects[i].least : lies->seen[i]);
+    return answered;
+}
+
+/* One that nobody came to look at (its message was late, its receiver died) is told again after a while. */
 bool lie_may_strike(struct lies *lies)
 {
     const struct lie_section *section = lies->section;
 
-    if (section->most != 0 && lies->strikes >= (uint64_t)section->most)
+    if (section->most != 0 && lies->strikes >= (uint64_t)section->most &&
+        (is_answered(lies) || section->failure[0] != '\0' || lies->world->now_us < lies->struck_us + AGAIN_US))
         return false;
     return section->one_in == 1 || sim_random_one_in(&lies->world->faults, (uint64_t)section->one_in);
 }
@@ -493,6 +507,15 @@ void lies_begin(struct lies *lies)
         sim_event_in(lies->world, &lies->provoker, section->every_us);
     if (section->type->run != NULL)
         lies->actor = sim_actor_start(&lies->liar, 0, script_main, lies);
+}
+
+bool lies_unanswered(struct lies *lies)
+{
+    if (lies->section->type == NULL || lies->world->failed || is_answered(lies) ||
+        (lies->section->failure[0] != '\0' && lies->strikes > 0))
+        return false;
+    lies->ends_us = SIM_NEVER;
+    return true;
 }
 
 void lies_heal(struct lies *lies)

@@ -56,6 +56,7 @@ struct lies {
     bool on;
     int64_t begins_us, ends_us;
     uint64_t strikes;
+    int64_t struck_us; /* the last time */
     uint64_t recoveries;               /* and new leaders */
     struct sim_event ticker;           /* begins and ends it, reads the metrics */
     struct sim_event provoker;
@@ -86,6 +87,8 @@ const struct lie_type *lie_at(size_t index);
 /* Adds the liar to the cluster. A section without a lie: nothing happens, now and later. */
 void lies_init(struct lies *lies, const struct lie_section *section, struct sim_cluster *cluster);
 void lies_begin(struct lies *lies); /* with the chaos */
+/* At the end of the chaos: true when it must go on, for the lie has not struck, or has not been answered. */
+bool lies_unanswered(struct lies *lies);
 void lies_heal(struct lies *lies);  /* with the heal: no lie any more */
 bool lies_busy(const struct lies *lies);
 /* At the end of a run: fails the world, or excuses its failure, as the expectations say. Returns true if the run has ended as

@@ -32,5 +32,7 @@ void coordinator_join(struct coordinator *coordinator, struct rpc_request *reque
 bool coordinator_must_forget(const struct coordinator *coordinator, const struct coordinator_join *join);
 /* Blocking. Destroys it, too; 0 or why its files could not be cleared. */
 int coordinator_forget(struct coordinator *coordinator);
+/* Something is on its way to its disk: it can't be forgotten now. */
+bool coordinator_is_writing(const struct coordinator *coordinator);
 bool coordinator_leads(const struct coordinator *coordinator);
 void coordinator_status(const struct coordinator *coordinator, struct role_status *status, struct arena *arena);

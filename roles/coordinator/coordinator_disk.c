@@ -573,6 +573,11 @@ int coordinator_disk_create(struct coordinator_disk *disk, const struct coordina
 
 /* ---- removal ---- */
 
+bool coordinator_disk_is_writing(const struct coordinator_disk *disk)
+{
+    return disk->under_way;
+}
+
 int coordinator_disk_forget(struct coordinator_disk *disk)
 {
     char path[PATH_MAX_BYTES + 16];

@@ -47,6 +47,8 @@ const struct coordinator_record *coordinator_disk_record(const struct coordinato
 int coordinator_disk_create(struct coordinator_disk *disk, const struct coordinator_record *record,
                             struct coordinator_restored *ret_restored);
 
+/* A round is under way: nothing may be written beside it. */
+bool coordinator_disk_is_writing(const struct coordinator_disk *disk);
 /* Takes the record away (blocking): the directory is as new. Only of one that is no member and never will be by this id: between the
  * two writes it would have forgotten how it voted. The disk is then only good for being closed. */
 int coordinator_disk_forget(struct coordinator_disk *disk);

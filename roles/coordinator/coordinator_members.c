@@ -104,6 +104,11 @@ bool coordinator_must_forget(const struct coordinator *coordinator, const struct
            raft_configuration_find(raft_configuration(coordinator->raft), record->member) == NULL;
 }
 
+bool coordinator_is_writing(const struct coordinator *coordinator)
+{
+    return coordinator_disk_is_writing(coordinator->disk);
+}
+
 int coordinator_forget(struct coordinator *coordinator)
 {
     int error;

@@ -95,7 +95,7 @@ void coordinators_join(struct worker *worker, struct rpc_request *request)
     else if (worker->coordinator == NULL)
         error = create(worker);
     else if (coordinator_must_forget(worker->coordinator, m))
-        error = replace(worker);
+        error = coordinator_is_writing(worker->coordinator) ? ERROR_OPERATION_FAILED : replace(worker); /* a moment later, then */
     if (error != 0)
         rpc_fail(request, error);
     else

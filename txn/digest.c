@@ -39,6 +39,11 @@ uint64_t peek_digest(tag_t tag, version_t version, struct bytes mutations)
     return never_zero(digest(mutations, mix(tag, (uint64_t)version)));
 }
 
+uint64_t pairs_digest(struct bytes pairs)
+{
+    return never_zero(digest(pairs, 0));
+}
+
 uint64_t fetch_digest(struct bytes begin, const struct fetch_range_reply *reply)
 {
     uint64_t result = digest(reply->through, digest(begin, mix((uint64_t)reply->version, reply->count)));

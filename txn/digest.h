@@ -13,5 +13,7 @@ uint64_t push_section_digest(const struct push_section *section);
 uint64_t push_digest(const struct push *push, const uint64_t *section_digests);
 /* Of what a peek gives for `tag` at `version`. */
 uint64_t peek_digest(tag_t tag, version_t version, struct bytes mutations);
+/* Of pairs as in get_range_reply, whichever range and version they are of: two replicas are compared by it. */
+uint64_t pairs_digest(struct bytes pairs);
 /* Of a chunk that was fetched from `begin` on: its version, where it ends, and its pairs. */
 uint64_t fetch_digest(struct bytes begin, const struct fetch_range_reply *reply);

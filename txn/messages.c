@@ -300,6 +300,12 @@ SCHEMA_DEFINE(get_shard_split, get_shard_split_fields)
 #define SELF struct shard_split
 SCHEMA_DEFINE(shard_split, shard_split_fields)
 #undef SELF
+#define SELF struct get_range_digest
+SCHEMA_DEFINE(get_range_digest, get_range_digest_fields)
+#undef SELF
+#define SELF struct range_digest
+SCHEMA_DEFINE(range_digest, range_digest_fields)
+#undef SELF
 #define SELF struct storage_servers
 SCHEMA_DEFINE(storage_servers, storage_servers_fields)
 #undef SELF
@@ -366,6 +372,7 @@ SCHEMA_DEFINE(rate_lease, rate_lease_fields)
 #define REPLY_OF_shard_loads &message_type_shard_loads
 #define REPLY_OF_shard_progress &message_type_shard_progress
 #define REPLY_OF_shard_split &message_type_shard_split
+#define REPLY_OF_range_digest &message_type_range_digest
 #define REPLY_OF_state_reply &message_type_state_reply
 #define REPLY_OF_watch_reply &message_type_watch_reply
 #define M(id, name, reply, senders, priority) \

@@ -410,12 +410,13 @@ SCHEMA_DECLARE(get_shard_progress)
 #define FIELDS_shard_progress(F, S, A, L) F(boolean, ready) F(i64, version) F(u64, bytes_fetched) F(u64, bytes_left)
 SCHEMA_DECLARE(shard_progress)
 /* What the server holds from `begin` on, in order, at most `limit` shards (0: as many as it likes), with sizes and loads by its samples. The numbers
- * behind the array are of the whole server. more: there are others behind the last one; go on at its end. */
+ * behind the array are of the whole server. more: there are others behind the last one; go on at its end. damaged: a record at damaged_at, or
+ * not far behind it, was found to be damaged, and is still there. */
 #define FIELDS_get_shard_loads(F, S, A, L) F(bytes, begin) F(u32, limit)
 SCHEMA_DECLARE(get_shard_loads)
 #define FIELDS_shard_load(F, S, A, L)     F(bytes, begin) F(i64, bytes) F(i64, write_bytes_per_s) F(i64, read_bytes_per_s) F(i64, reads_per_s) F(bytes, end)
 SCHEMA_DECLARE(shard_load)
-#define FIELDS_shard_loads(F, S, A, L)                                                                                A(shard_load, shards) F(i64, bytes) F(i64, free_bytes) F(i64, total_bytes) F(i64, version) F(i64, durable_lag)     F(i64, write_bytes_per_s) F(i64, read_bytes_per_s) F(boolean, more)
+#define FIELDS_shard_loads(F, S, A, L)                                                                                A(shard_load, shards) F(i64, bytes) F(i64, free_bytes) F(i64, total_bytes) F(i64, version) F(i64, durable_lag)     F(i64, write_bytes_per_s) F(i64, read_bytes_per_s) F(boolean, more) F(boolean, damaged) F(bytes, damaged_at)
 SCHEMA_DECLARE(shard_loads)
 /* Where to cut [begin, end), which is readable there (else 1001): strictly inside, in order; perhaps nowhere. */
 enum split_by { SPLIT_BY_BYTES, SPLIT_BY_WRITES, SPLIT_BY_READS }; /* each `chunk` bytes; at the median of the load */
@@ -423,6 +424,17 @@ enum split_by { SPLIT_BY_BYTES, SPLIT_BY_WRITES, SPLIT_BY_READS }; /* each `chun
 SCHEMA_DECLARE(get_shard_split)
 #define FIELDS_shard_split(F, S, A, L) A(split_key, keys)
 SCHEMA_DECLARE(shard_split)
+/* What a replica holds of [begin, end) as of `version`, for the consistency scan: only the digest travels. Ends after the pair that reaches
+ * bytes_limit or pairs_limit (0: the server's own bounds, which hold anyway), so that replicas may end at different keys: then ask each for
+ * the shorter part. Waits for the version as reads do; 1001 unless all of the range is readable there; 1522: a record of it is damaged. check_store:
+ * a store that is small enough is compared with its own counts first; one that has lost keys is 1522, and the server ends.
+ * through: end of what was read (exclusive, above begin). digest: of the pairs, pairs_digest() in txn/digest.h. store: enum store_state. */
+enum store_state { STORE_NOT_CHECKED, STORE_WHOLE };
+#define FIELDS_get_range_digest(F, S, A, L) \
+    F(bytes, begin) F(bytes, end) F(i64, version) F(u32, bytes_limit) F(u32, pairs_limit) F(boolean, check_store)
+SCHEMA_DECLARE(get_range_digest)
+#define FIELDS_range_digest(F, S, A, L) F(bytes, through) F(u32, pairs) F(u64, bytes) F(u64, digest) F(i64, version) F(u32, store)
+SCHEMA_DECLARE(range_digest)
 /* From the distributor to the controller: all storage servers as of `version`. One that is not named was removed; old generations
  * wait for it no more. */
 #define FIELDS_storage_servers(F, S, A, L) F(i64, version) L(u64, ids)
@@ -547,6 +559,8 @@ SCHEMA_DECLARE(rate_lease)
     M(101, get_settings, settings, SENDER_SERVER, COMMIT)                            \
     M(102, coordinator_join, done, SENDER_ANY, COMMIT)                               \
     M(103, coordinator_change, done, SENDER_ANY, COMMIT)                             \
+    M(110, range_digest, none, SENDER_SERVER, READ)                                  \
+    M(111, get_range_digest, range_digest, SENDER_SERVER, READ)                      \
     M(115, resolver_load, none, SENDER_SERVER, COMMIT)                               \
     M(116, get_resolver_load, resolver_load, SENDER_SERVER, COMMIT)
 

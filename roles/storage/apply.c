@@ -166,6 +166,15 @@ static int check_ready(struct storage_server *storage, struct bytes begin, struc
     return ERROR_WORKER_REMOVED;
 }
 
+/* A range that was given up is no longer read. */
+static void forget_damage(struct storage_server *storage, struct bytes begin, struct bytes end)
+{
+    struct bytes at = bytes_buffer_bytes(&storage->damaged_at);
+
+    if (bytes_compare(begin, at) <= 0 && bytes_compare(at, end) < 0)
+        storage->damaged = false;
+}
+
 static int apply_assign(struct storage_server *storage, version_t version, struct mutation mutation)
 {
     struct arena arena = {0};
@@ -186,6 +195,8 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
         error = storage_assign(storage, version, mutation.param1, value.end, value.state);
     if (error == 0 && !ownership_state_is_readable(value.state))
         watches_moved(storage->watches, mutation.param1, value.end);
+    if (error == 0 && value.state == SERVER_KEYS_NONE)
+        forget_damage(storage, mutation.param1, value.end);
     if (error == 0)
         storage_progress_look(storage);
 out:

@@ -148,6 +148,8 @@ void storage_answer_loads(struct storage_server *storage, struct rpc_request *re
     reply->shards_count = page.count;
     reply->more = page.more;
     fill_totals(storage, now_us, reply);
+    error = storage->damaged ? arena_copy(&message->arena, bytes_buffer_bytes(&storage->damaged_at), &reply->damaged_at) : 0;
+    reply->damaged = storage->damaged && error == 0;
     rpc_reply(request, message);
 }
 

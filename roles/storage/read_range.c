@@ -17,6 +17,7 @@ struct merge {
     size_t bytes_limit, bytes; /* of what was walked over, also when the values are left out */
     struct bytes_buffer *out; /* owned by who asks */
     uint32_t count;
+    size_t last_at; /* in out: the last pair */
     bool more;
 
     struct window_iterator iterator;
@@ -74,6 +75,7 @@ static int emit(struct merge *merge, struct bytes key, struct bytes value)
     error = bytes_buffer_reserve(out, PAIR_HEADER_BYTES + key.len + value.len);
     if (error != 0)
         return error;
+    merge->last_at = out->len;
     at = out->ptr + out->len;
     put_le32(at, (uint32_t)key.len);
     put_le32(at + 4, (uint32_t)value.len);
@@ -216,6 +218,15 @@ static int reply_with(struct merge *merge, struct rpc_request *request)
     return 0;
 }
 
+/* What failed lies behind the last pair that was read. */
+static int failed(const struct merge *merge, int error)
+{
+    const uint8_t *last = merge->out->ptr + merge->last_at;
+    struct bytes key = merge->count == 0 || merge->reverse ? merge->begin : bytes_of(last + PAIR_HEADER_BYTES, get_le32(last));
+
+    return storage_record_failed(merge->storage, key, error);
+}
+
 int storage_walk_range(struct storage_server *storage, struct key_range range, version_t version, uint32_t limit,
                        size_t bytes_limit, uint32_t *ret_count, bool *ret_more)
 {
@@ -227,7 +238,7 @@ int storage_walk_range(struct storage_server *storage, struct key_range range, v
     error = read_range(&merge, version);
     *ret_count = merge.count;
     *ret_more = merge.more;
-    return error == 0 ? 0 : storage_read_failed(storage, error);
+    return error == 0 ? 0 : failed(&merge, error);
 }
 
 void storage_answer_range(struct storage_server *storage, struct rpc_request *request, int late)
@@ -256,7 +267,7 @@ void storage_answer_range(struct storage_server *storage, struct rpc_request *re
     if (error == 0 && !bytes_equal(m->begin, m->end)) {
         error = read_range(&merge, m->version);
         if (error != 0)
-            error = storage_read_failed(storage, error);
+            error = failed(&merge, error);
     }
     if (error == 0)
         storage_count_reads(storage, m->tags, m->tags_count, 1, storage->pairs.len);

@@ -18,7 +18,7 @@ static int read_value(struct storage_server *storage, const struct get_value *ge
         return ERROR_WRONG_SHARD_SERVER;
     }
     error = storage_get(storage, get->key, get->version, ret_present, ret_value);
-    return error == 0 ? 0 : storage_read_failed(storage, error);
+    return error == 0 ? 0 : storage_record_failed(storage, get->key, error);
 }
 
 /* What is read is borrowed from the window or the engine for this turn: the reply gets copies. */

@@ -57,6 +57,30 @@ int storage_read_failed(struct storage_server *storage, int error)
     return error == ERROR_FILE_CORRUPT ? error : ERROR_BROKEN_PROMISE;
 }
 
+void storage_note_damage(struct storage_server *storage, struct bytes key)
+{
+    struct engine_status status;
+
+    engine_status(storage->engine, &status);
+    storage->damaged_records = status.damaged_records;
+    storage->damaged_at.len = 0;
+    storage->damaged = bytes_buffer_append(&storage->damaged_at, key) == 0;
+}
+
+int storage_record_failed(struct storage_server *storage, struct bytes key, int error)
+{
+    struct engine_status status;
+
+    engine_status(storage->engine, &status);
+    if (error != ERROR_FILE_CORRUPT || status.damaged_records <= storage->damaged_records)
+        return storage_read_failed(storage, error);
+    PROBE(storage->env, "storage finds a damaged record");
+    TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageRecordDamaged", {"Id", trace_id(storage->id)},
+          {"Tag", trace_int(storage->tag)}, {"AtOrBehind", trace_bytes(key)});
+    storage_note_damage(storage, key);
+    return error;
+}
+
 /* ---- waiting ---- */
 
 static struct read_op *take_spare(struct storage_server *storage)
@@ -75,7 +99,7 @@ static void answer(struct storage_server *storage, struct rpc_request *request, 
 {
     if (request->message->type->id == MESSAGE_get_values)
         storage_answer_values(storage, request, late);
-    else if (request->message->type->id == MESSAGE_fetch_range)
+    else if (request->message->type->id != MESSAGE_get_range)
         storage_answer_chunk(storage, request, late);
     else
         storage_answer_range(storage, request, late);
@@ -168,6 +192,8 @@ static version_t newest_version(const struct rpc_request *request)
         return MESSAGE_BODY(get_range, request->message)->version;
     if (request->message->type->id == MESSAGE_fetch_range)
         return MESSAGE_BODY(fetch_range, request->message)->version;
+    if (request->message->type->id == MESSAGE_get_range_digest)
+        return MESSAGE_BODY(get_range_digest, request->message)->version;
     m = MESSAGE_BODY(get_values, request->message);
     for (uint32_t i = 0; i < m->gets_count; i++)
         if (m->gets[i].version > newest)

@@ -1,7 +1,7 @@
-/* Chunks for servers that fetch a shard from us: what fetch.c asks for.
+/* Chunks for servers that fetch a shard from us: what fetch.c asks for. Digests (serve_digest.c) wait in the same queue.
  *
- * One at a time, each behind the reads that are ready: a move must not make anybody wait for more than the one chunk that is being
- * read. Only what is readable here as of the chunk's version is given, checked when its turn has come. */
+ * One at a time, each behind the reads that are ready: neither a move nor the consistency scan makes anybody wait for more than the one
+ * chunk that is being read. Only what is readable here as of the chunk's version is given, checked when its turn has come. */
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/planted_bug.h"
@@ -10,17 +10,17 @@
 
 enum { PAIR_HEADER_BYTES = 8 };
 
-static int check(struct storage_server *storage, const struct fetch_range *m, int late)
+int storage_check_chunk(struct storage_server *storage, struct bytes begin, struct bytes end, version_t version, int late)
 {
-    int error = storage_check_version(storage, m->version, late);
+    int error = storage_check_version(storage, version, late);
 
     if (error != 0)
         return error;
-    if (m->begin.len > SYSTEM_KEY_BYTES_MAX + 1 || m->end.len > SYSTEM_KEY_BYTES_MAX + 1)
+    if (begin.len > SYSTEM_KEY_BYTES_MAX + 1 || end.len > SYSTEM_KEY_BYTES_MAX + 1)
         return ERROR_KEY_TOO_LARGE;
-    if (bytes_compare(m->begin, m->end) >= 0)
+    if (bytes_compare(begin, end) >= 0)
         return ERROR_INVERTED_RANGE;
-    if (!ownership_range_readable(storage->owned, m->begin, m->end, m->version) ||
+    if (!ownership_range_readable(storage->owned, begin, end, version) ||
         BUGGIFY_ONE_IN(storage->env, 64, "a source says that what it holds is elsewhere")) {
         storage->wrong_shard++;
         return ERROR_WRONG_SHARD_SERVER;
@@ -28,7 +28,7 @@ static int check(struct storage_server *storage, const struct fetch_range *m, in
     return 0;
 }
 
-static struct bytes last_key(struct bytes pairs)
+int storage_after_pairs(struct bytes pairs, struct arena *arena, struct bytes *ret_key)
 {
     struct bytes key = bytes_none();
 
@@ -38,7 +38,7 @@ static struct bytes last_key(struct bytes pairs)
         key = bytes_of(pairs.ptr + PAIR_HEADER_BYTES, key_len);
         pairs = bytes_of(key.ptr + key_len + value_len, pairs.len - PAIR_HEADER_BYTES - key_len - value_len);
     }
-    return key;
+    return key_after(arena, key, ret_key);
 }
 
 static size_t bytes_limit(const struct storage_server *storage, const struct fetch_range *m)
@@ -61,7 +61,7 @@ static int read_chunk(struct storage_server *storage, const struct fetch_range *
     if (error == 0 && !remote)
         error = arena_copy(arena, reply->pairs, &reply->pairs);
     if (error == 0)
-        error = more ? key_after(arena, last_key(reply->pairs), &reply->through) : arena_copy(arena, m->end, &reply->through);
+        error = more ? storage_after_pairs(reply->pairs, arena, &reply->through) : arena_copy(arena, m->end, &reply->through);
     if (error != 0)
         return error;
     reply->version = m->version;
@@ -75,7 +75,7 @@ static void serve(struct storage_server *storage, struct rpc_request *request)
     const struct fetch_range *m = MESSAGE_BODY(fetch_range, request->message);
     struct message *message;
     struct fetch_range_reply *reply;
-    int error = check(storage, m, ERROR_FUTURE_VERSION);
+    int error = storage_check_chunk(storage, m->begin, m->end, m->version, ERROR_FUTURE_VERSION);
 
     if (error != 0) {
         rpc_fail(request, error);
@@ -103,15 +103,30 @@ void storage_serve_chunk(struct ready *ready)
     request = list_entry(list_pop_front(&storage->moves.asked), struct rpc_request, link);
     if (storage->ended || !rpc_request_alive(request))
         rpc_drop(request);
+    else if (request->message->type->id == MESSAGE_get_range_digest)
+        storage_serve_digest(storage, request);
     else
         serve(storage, request);
     if (!list_empty(&storage->moves.asked))
         env_ready(storage->env, &storage->moves.serve, READY_READ);
 }
 
+static int check_request(struct storage_server *storage, const struct rpc_request *request, int late)
+{
+    const struct get_range_digest *digest;
+    const struct fetch_range *chunk;
+
+    if (request->message->type->id == MESSAGE_get_range_digest) {
+        digest = MESSAGE_BODY(get_range_digest, request->message);
+        return storage_check_chunk(storage, digest->begin, digest->end, digest->version, late);
+    }
+    chunk = MESSAGE_BODY(fetch_range, request->message);
+    return storage_check_chunk(storage, chunk->begin, chunk->end, chunk->version, late);
+}
+
 void storage_answer_chunk(struct storage_server *storage, struct rpc_request *request, int late)
 {
-    int error = check(storage, MESSAGE_BODY(fetch_range, request->message), late);
+    int error = check_request(storage, request, late);
 
     if (error != 0) {
         rpc_fail(request, error);

@@ -83,6 +83,7 @@ static void on_request(void *ctx, struct rpc_request *request)
     case MESSAGE_get_values:
     case MESSAGE_get_range:
     case MESSAGE_fetch_range:
+    case MESSAGE_get_range_digest:
         storage_on_read(storage, request);
         break;
     case MESSAGE_watch:
@@ -328,29 +329,14 @@ static int restore_sample(struct storage_server *storage)
     return found && error == 0 ? 0 : error == 0 || error == ERROR_FILE_CORRUPT ? sample_all(storage) : error;
 }
 
-static void count_lost(void *ctx, struct bytes key, const char *what)
-{
-    (void)key;
-    *(int64_t *)ctx += what != engine_damaged_record;
-}
-
 /* A page that was damaged can lose keys without a trace in any record: the counts and digests tell, and such a store must not
  * answer. One that has damaged records alone serves the others: each reader of a damaged one is told. A large store is left
  * to its checksums, for nobody would wait for that. */
 static int check_small_store(struct storage_server *storage)
 {
-    struct engine_status status;
-    int64_t damages, lost = 0;
+    bool checked;
 
-    engine_status(storage->engine, &status);
-    if (status.bytes > (uint64_t)storage->env->knobs.storage_check_bytes_max)
-        return 0;
-    damages = engine_check(storage->engine, count_lost, &lost);
-    storage_reads_engine(storage);
-    if (damages > 0)
-        TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageStoreDamaged", {"Id", trace_id(storage->id)}, {"Damages", trace_int(damages)},
-              {"KeysMayBeLost", trace_int(lost > 0)});
-    return lost > 0 ? ERROR_FILE_CORRUPT : damages < 0 ? (int)-damages : 0;
+    return storage_check_store(storage, &checked);
 }
 
 int storage_server_restore(const struct role_context *context, uint64_t server_id, struct storage_server **ret_storage)
@@ -417,6 +403,7 @@ void storage_server_destroy(struct storage_server *storage)
     load_sample_done(&storage->writes_load);
     load_sample_done(&storage->reads_load);
     bytes_buffer_done(&storage->pairs);
+    bytes_buffer_done(&storage->damaged_at);
     arena_done(&storage->atomic_arena);
     arena_done(&storage->description_arena);
     mem_free(storage->shares);
@@ -565,6 +552,8 @@ void storage_server_status(const struct storage_server *storage, struct role_sta
     role_metric(status, arena, "kvstore_used_bytes", (int64_t)engine.file_bytes);
     role_metric(status, arena, "kvstore_available_bytes", (int64_t)engine.free_bytes);
     role_metric(status, arena, "damaged_records", (int64_t)engine.damaged_records);
+    role_metric(status, arena, "scanned_pages", (int64_t)storage->digests);
+    role_metric(status, arena, "scanned_bytes", (int64_t)storage->digest_bytes);
     role_metric(status, arena, "total_queries", (int64_t)(storage->reads + storage->range_reads));
     role_metric(status, arena, "finished_queries", (int64_t)(storage->reads + storage->range_reads));
     role_metric(status, arena, "get_value_queries", (int64_t)storage->reads);

@@ -168,6 +168,11 @@ struct storage_server {
     int64_t space_checked_us, free_bytes, total_bytes; /* of the disk, with the room in the engine's file */
     double capacity;                                   /* bytes a second that the engine took in large commits; 0: not known */
 
+    uint64_t digests, digest_bytes; /* given to the consistency scan */
+    uint64_t damaged_records;       /* that the engine has found, as far as we have looked */
+    bool damaged;                   /* a record at damaged_at or behind it is damaged */
+    struct bytes_buffer damaged_at; /* the one found last */
+
     struct read_op *spare_reads; /* a pool */
     uint32_t spare_read_count;
     uint32_t waiting_reads;
@@ -284,9 +289,18 @@ void storage_answer_loads(struct storage_server *storage, struct rpc_request *re
 void storage_answer_split(struct storage_server *storage, struct rpc_request *request);
 
 /* ---- serve_chunk.c ---- */
-/* The version has come (or `late`): answered in its turn behind the reads. */
+/* The version has come (or `late`): fetch_range and get_range_digest are answered in their turn, behind the reads. */
 void storage_answer_chunk(struct storage_server *storage, struct rpc_request *request, int late);
 void storage_serve_chunk(struct ready *ready);
+/* 0, or why [begin, end) at `version` can't be given away now. Counts. */
+int storage_check_chunk(struct storage_server *storage, struct bytes begin, struct bytes end, version_t version, int late);
+/* The key just behind the last of `pairs`, which are not empty. */
+int storage_after_pairs(struct bytes pairs, struct arena *arena, struct bytes *ret_key);
+
+/* ---- serve_digest.c ---- */
+void storage_serve_digest(struct storage_server *storage, struct rpc_request *request);
+/* 0, or ERROR_FILE_CORRUPT: the store has lost keys. A large one is not looked at (*ret_checked). Damaged records are noted. */
+int storage_check_store(struct storage_server *storage, bool *ret_checked);
 
 /* ---- durable.c ---- */
 /* Starts a commit if one is due, or arms the timer for it. */
@@ -325,3 +339,8 @@ int storage_check_range(struct storage_server *storage, struct bytes begin, stru
 int storage_check_version(struct storage_server *storage, version_t version, int late);
 /* The engine's error as a reader may see it; ends the server. */
 int storage_read_failed(struct storage_server *storage, int error);
+/* The same of what was read at `key` or behind it: one damaged record does not end the server. It is remembered, so that the distributor
+ * has the shard fetched again. */
+int storage_record_failed(struct storage_server *storage, struct bytes key, int error);
+/* A record at `key`, or behind it, is damaged: all that the engine has counted until now is known. */
+void storage_note_damage(struct storage_server *storage, struct bytes key);

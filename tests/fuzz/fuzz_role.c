@@ -137,7 +137,8 @@ static void start(struct stage *stage)
 #define KIND ROLE_STORAGE
 RECRUITED(storage_server, storage_server)
 static const uint16_t types[] = {MESSAGE_get_values, MESSAGE_get_range, MESSAGE_watch, MESSAGE_get_range_metrics,
-                                 MESSAGE_fetch_range, MESSAGE_get_shard_progress, MESSAGE_get_shard_loads, MESSAGE_get_shard_split};
+                                 MESSAGE_fetch_range, MESSAGE_get_shard_progress, MESSAGE_get_shard_loads, MESSAGE_get_shard_split,
+                                 MESSAGE_get_range_digest};
 
 static void start(struct stage *stage)
 {
@@ -316,7 +317,7 @@ static const uint16_t types[] = {
     MESSAGE_init_data_distributor, MESSAGE_init_ratekeeper, MESSAGE_coordinator_join, MESSAGE_storage_servers,
     MESSAGE_get_settings, MESSAGE_fetch_range,
     MESSAGE_get_shard_progress, MESSAGE_get_shard_loads, MESSAGE_get_shard_split, MESSAGE_storage_load, MESSAGE_log_load,
-    MESSAGE_proxy_load};
+    MESSAGE_proxy_load, MESSAGE_get_range_digest};
 
 /* It is a coordinator, or there is one elsewhere. */
 static void start(struct stage *stage)

@@ -104,7 +104,7 @@ static void mend_read(struct stage *stage, uint16_t id, void *body)
     if (id == MESSAGE_get_values) {
         for (uint32_t i = 0; i < gets->gets_count; i++)
             gets->gets[i].version = stage->version - (gets->gets[i].version & 0xff);
-    } else if (id == MESSAGE_get_range || id == MESSAGE_fetch_range) { /* begin, end, version */
+    } else if (id == MESSAGE_get_range || id == MESSAGE_fetch_range || id == MESSAGE_get_range_digest) { /* begin, end, version */
         order(&range->begin, &range->end);
         range->version = stage->version - (range->version & 0xff);
     } else { /* of others begin and end are the first fields as well */
@@ -156,6 +156,7 @@ void stage_mend(struct stage *stage, uint16_t id, unsigned how, void *body)
     case MESSAGE_get_range:
     case MESSAGE_get_range_metrics:
     case MESSAGE_fetch_range:
+    case MESSAGE_get_range_digest:
     case MESSAGE_get_shard_progress:
     case MESSAGE_get_shard_split:
         mend_read(stage, id, body);

@@ -349,21 +349,21 @@ Test(storage, damage_in_the_engine_is_never_an_answer)
 {
     struct lab lab;
     struct lab_state state;
-    int error;
+    int error = 0, damaged = 0;
 
     lab_owned(&lab, 24);
     for (unsigned key = 0; key < LAB_KEYS; key++)
         lab_push_set(&lab, 10, key, "sixteen bytes...");
     idle(&lab, 12);
     damage(&lab);
-    for (unsigned key = 0; key < LAB_KEYS && lab.ended == 0; key++) {
+    for (unsigned key = 0; key < LAB_KEYS; key++) {
         error = lab_get(&lab, key, lab.newest, &state);
-        if (error == 0)
-            cr_assert(state.present && state.len == 16 && memcmp(state.bytes, "sixteen bytes...", 16) == 0);
+        damaged += error == ERROR_FILE_CORRUPT;
+        cr_assert(error == ERROR_FILE_CORRUPT ||
+                  (error == 0 && state.present && state.len == 16 && memcmp(state.bytes, "sixteen bytes...", 16) == 0));
     }
-    cr_assert_eq(lab.ended, ERROR_FILE_CORRUPT);
-    cr_assert_eq(error, ERROR_FILE_CORRUPT);
-    cr_assert_eq(lab_get(&lab, 0, lab.newest, &state), ERROR_BROKEN_PROMISE, "it serves nothing any more");
+    cr_assert_gt(damaged, 0);
+    cr_assert_eq(lab.ended, 0, "others are served; the distributor has the shard fetched again");
     lab_done(&lab);
 }
 

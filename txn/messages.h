@@ -132,14 +132,15 @@ SCHEMA_DECLARE(get_settings)
 #define FIELDS_settings(F, S, A, L) F(i64, version) F(bytes, mutations)
 SCHEMA_DECLARE(settings)
 
-/* Every process that is registered: what \xff\xff/worker_interfaces/ and `kill` need. */
+/* Every process that is registered: what \xff\xff/worker_interfaces/ and `kill` need. number: of this list. A question that names it as
+ * known is a long poll: answered when a process comes or goes, or its class changes. */
 #define FIELDS_worker_interface(F, S, A, L)                                                                   \
     S(wire_address, address) F(u64, worker_id) F(u32, process_class) F(bytes, zone) F(bytes, machine) F(bytes, rack) \
     F(bytes, hall) F(bytes, data_center)
 SCHEMA_DECLARE(worker_interface)
-#define FIELDS_get_workers(F, S, A, L) F(u32, unused)
+#define FIELDS_get_workers(F, S, A, L) F(u32, unused) F(u64, known)
 SCHEMA_DECLARE(get_workers)
-#define FIELDS_get_workers_reply(F, S, A, L) A(worker_interface, workers)
+#define FIELDS_get_workers_reply(F, S, A, L) A(worker_interface, workers) F(u64, number)
 SCHEMA_DECLARE(get_workers_reply)
 
 /* One number of a role, for status: name in FoundationDB's words; and a few words. */

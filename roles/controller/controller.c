@@ -255,6 +255,7 @@ static void worker_lost(struct controller *controller, struct worker_info *worke
           {"Class", trace_str(process_class_name(worker->process_class))});
     list_remove(&worker->link);
     controller->worker_count--;
+    workers_changed(controller);
     recovery_roles_lost(controller, address, 0);
     worker_free(worker, ERROR_CONNECTION_FAILED); /* if it lives, it registers again */
     singletons_worker_lost(controller, address);
@@ -351,6 +352,7 @@ static void on_register(struct controller *controller, struct rpc_request *reque
     struct worker_info *worker = controller_worker_at(controller, address);
     uint64_t known_term = r->known_term, known_number = r->known_number; /* `r` goes with the answer */
     const struct description *d;
+    enum process_class was;
 
     if (BUGGIFY_ONE_IN(controller->env, 32, "a controller refuses a registration")) {
         rpc_fail(request, ERROR_SERVER_REQUEST_QUEUE_FULL);
@@ -377,9 +379,13 @@ static void on_register(struct controller *controller, struct rpc_request *reque
     if (worker == NULL) {
         worker = worker_add(controller, r);
         better_look(controller);
-    }
+        was = CLASS_COUNT;
+    } else
+        was = worker->process_class;
     worker_fill(worker, r);
     settings_of_worker(controller, worker);
+    if (worker->process_class != was)
+        workers_changed(controller);
     if (worker->request != NULL)
         rpc_fail(worker->request, ERROR_OPERATION_OBSOLETE);
     worker->request = request;
@@ -598,48 +604,6 @@ void controller_accepting(struct controller *controller)
 
 /* ---- life ---- */
 
-static int fill_worker(const struct worker_info *worker, struct arena *arena, struct worker_interface *ret)
-{
-    int error = arena_copy(arena, worker->zone, &ret->zone);
-
-    ret->address.ip = worker->address.ip;
-    ret->address.port = worker->address.port;
-    ret->worker_id = worker->worker_id;
-    ret->process_class = (uint32_t)worker->process_class;
-    if (error == 0)
-        error = arena_copy(arena, worker->machine, &ret->machine);
-    if (error == 0)
-        error = arena_copy(arena, worker->rack, &ret->rack);
-    if (error == 0)
-        error = arena_copy(arena, worker->hall, &ret->hall);
-    return error != 0 ? error : arena_copy(arena, worker->data_center, &ret->data_center);
-}
-
-static void on_get_workers(struct controller *controller, struct rpc_request *request)
-{
-    struct message *message;
-    struct get_workers_reply *reply = MESSAGE_NEW(get_workers_reply, &message);
-    uint32_t count = 0;
-    int error = 0;
-
-    list_each(node, after, &controller->workers)
-        count++;
-    if (reply != NULL)
-        reply->workers = arena_zalloc(&message->arena, (count + 1) * sizeof(*reply->workers));
-    if (reply == NULL || reply->workers == NULL)
-        error = ERROR_OUT_OF_MEMORY;
-    list_each(node, after, &controller->workers)
-        if (error == 0)
-            error = fill_worker(list_entry(node, struct worker_info, link), &message->arena,
-                                &reply->workers[reply->workers_count++]);
-    if (error != 0) {
-        message_unref(message);
-        rpc_fail(request, error);
-        return;
-    }
-    rpc_reply(request, message);
-}
-
 static void on_request(void *ctx, struct rpc_request *request)
 {
     struct controller *controller = ctx;
@@ -661,7 +625,7 @@ static void on_request(void *ctx, struct rpc_request *request)
         on_storage_servers(controller, request);
         break;
     case MESSAGE_get_workers:
-        on_get_workers(controller, request);
+        workers_asked(controller, request);
         break;
     case MESSAGE_get_status:
         status_start(controller, request);
@@ -694,6 +658,7 @@ int controller_create(const struct role_context *context, uint64_t term, struct 
     op_list_init(&controller->ops, context->env, controller);
     list_init(&controller->workers);
     list_init(&controller->description_waiters);
+    list_init(&controller->workers_waiters);
     list_init(&controller->create_requests);
     list_init(&controller->settings_watches);
     singletons_init(controller);
@@ -717,6 +682,7 @@ void controller_destroy(struct controller *controller)
     assert(controller->recovery == NULL && controller->adoption == NULL && controller->upkeep == NULL);
     list_each(node, after, &controller->workers)
         worker_free(list_entry(node, struct worker_info, link), ERROR_BROKEN_PROMISE);
+    workers_done(controller);
     while (!list_empty(&controller->description_waiters))
         rpc_fail(list_entry(list_pop_front(&controller->description_waiters), struct rpc_request, link),
                  ERROR_BROKEN_PROMISE);

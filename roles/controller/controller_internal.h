@@ -94,6 +94,8 @@ struct controller {
     uint64_t description_number;
     struct list description_waiters; /* rpc_request.link: clients' long polls */
     uint32_t description_waiter_count, description_sweep_at; /* the dead among them are looked for at that number */
+    struct list workers_waiters;     /* rpc_request.link: long polls for the list of workers */
+    uint64_t workers_changes;
     struct list create_requests;     /* rpc_request.link: answered when commits are accepted */
     bool creating;
     struct configuration configuration; /* of the database, or to be created */
@@ -182,6 +184,12 @@ uint32_t recruitment_stateful(struct controller *controller, enum role_kind kind
 void better_look(struct controller *controller);
 void better_look_now(struct controller *controller);
 void better_fired(struct env_timer *timer);
+
+/* ---- workers.c ---- */
+void workers_asked(struct controller *controller, struct rpc_request *request);
+/* A process came or went, or its class changed. */
+void workers_changed(struct controller *controller);
+void workers_done(struct controller *controller);
 
 /* ---- settings.c ---- */
 /* Takes what an operator has set from the metadata, or from the part of it that a commit proxy tells. True: it is not what was known. */

@@ -85,6 +85,8 @@ bool settings_read(struct controller *controller, const struct kv_map *metadata)
     configuration_read(settings, &controller->configuration);
     list_each(node, after, &controller->workers)
         settings_of_worker(controller, list_entry(node, struct worker_info, link));
+    if (changed)
+        workers_changed(controller);
     return changed;
 }
 

@@ -43,3 +43,6 @@ bool status_distributor_knows(const struct status_input *input);
 /* The lowest number of living copies in different zones that some data has. */
 int64_t status_replicas_min(const struct status_input *input);
 json_t *status_data(const struct status_input *input);
+/* NULL: nobody knows. */
+json_t *status_scan(const struct status_input *input);
+void status_scan_messages(const struct status_input *input, json_t *messages);

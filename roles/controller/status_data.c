@@ -78,7 +78,9 @@ static void judge_by_distributor(const struct status_input *input, struct state 
         state->name = "healthy_removing_server";
     } else {
         state->healthy = true;
-        state->name = told(input, "moves_in_flight") > 0 ? "healthy_rebalancing" : "healthy";
+        state->name = told(input, "resizes_in_flight") > 0 ? "healthy_repartitioning"
+                      : told(input, "moves_in_flight") > 0 ? "healthy_rebalancing"
+                                                           : "healthy";
     }
     add_reason(input, state);
 }

@@ -675,6 +675,7 @@ static json_t *messages_of(const struct status_input *input)
         (void)json_array_append_new(messages, message_of("unreachable_coordinators", text));
     add_missing_singletons(messages, input->controller);
     status_qos_messages(input, messages);
+    status_scan_messages(input, messages);
     add_unsatisfied(input, messages);
     return messages;
 }
@@ -690,7 +691,7 @@ static json_t *lock_state_of(const struct status_input *input)
 static json_t *cluster_of(const struct status_input *input)
 {
     const struct controller *controller = input->controller;
-    json_t *cluster = json_object();
+    json_t *cluster = json_object(), *scan;
     char text[40];
 
     snprintf(text, sizeof(text), "%llx", (unsigned long long)QUOIN_PROTOCOL_VERSION);
@@ -707,6 +708,8 @@ static json_t *cluster_of(const struct status_input *input)
     if (controller->state.written_epoch > 0) {
         put(cluster, "fault_tolerance", fault_tolerance_of(input));
         put(cluster, "data", status_data(input));
+        if ((scan = status_scan(input)) != NULL)
+            put(cluster, "consistency_scan", scan);
         put(cluster, "full_replication", json_boolean(status_missing_servers(input) == 0));
     }
     put(cluster, "logs", logs_of(input));

@@ -11,6 +11,7 @@
 #include "net/mem.h"
 #include "net/trace.h"
 #include "roles/distributor/distributor_internal.h"
+#include "roles/distributor/scan.h"
 #include "roles/role_client.h"
 
 static void receive(void *ctx, struct rpc_request *request)
@@ -96,11 +97,14 @@ static void plan_fired(struct env_timer *timer)
 {
     struct distributor *self = container_of(timer, struct distributor, plan_timer);
     struct plan_rules rules = rules_of(self);
+    uint32_t draining = self->plan.summary.draining;
 
     if (!self->loaded || self->ended)
         return;
     trackers_judge(self);
     plan_make(self->picture, &rules, env_now_us(self->env), &self->plan);
+    if (self->plan.summary.draining != draining)
+        servers_hurry(self); /* its process may get another */
     self->plans++;
     for (uint32_t i = 0; i < self->plan.count; i++)
         act(self, &self->plan.actions[i]);
@@ -213,7 +217,7 @@ const char *distributor_unrest(const struct distributor *self)
         return "a storage server of another engine than the configured one is emptied";
     if (self->plan.count > 0 || self->env->knobs.dd_disturb)
         return "the data distributor has something to do";
-    return NULL;
+    return scan_unrest(self);
 }
 
 /* ---- status ---- */
@@ -227,11 +231,21 @@ static void moves_by_reason(const struct distributor *self, struct role_status *
         [PLAN_SPLIT_BYTES] = "actions_split_bytes",
         [PLAN_SPLIT_WRITES] = "actions_split_writes",   [PLAN_SPLIT_READS] = "actions_split_reads",
         [PLAN_BALANCE_BYTES] = "actions_balance_bytes", [PLAN_BALANCE_LOAD] = "actions_balance_load",
-        [PLAN_MERGE_SMALL] = "actions_merge",
+        [PLAN_MERGE_SMALL] = "actions_merge",           [PLAN_REPAIR] = "actions_repair",
     };
 
     for (unsigned i = 0; i < PLAN_REASONS; i++)
         role_metric(status, arena, names[i], (int64_t)self->by_reason[i]);
+}
+
+/* Splits and merges under way. */
+static int64_t resizes(const struct distributor *self)
+{
+    int64_t busy = 0;
+
+    for (size_t i = 0; i < self->picture->shard_count; i++)
+        busy += self->picture->shards[i]->busy;
+    return busy > self->picture->moves ? busy - self->picture->moves : 0;
 }
 
 void distributor_status(const struct distributor *self, struct role_status *status, struct arena *arena)
@@ -244,6 +258,7 @@ void distributor_status(const struct distributor *self, struct role_status *stat
     role_metric(status, arena, "initialized", self->plans > 0);
     if (self->plans == 0)
         return;
+    scan_status(self, status, arena);
     role_metric(status, arena, "switched_off", self->settings.off);
     role_metric(status, arena, "partitions_count", (int64_t)summary->shards);
     role_metric(status, arena, "min_replicas_remaining", copies);
@@ -254,7 +269,9 @@ void distributor_status(const struct distributor *self, struct role_status *stat
     role_metric(status, arena, "shards_waiting", (int64_t)summary->waiting);
     role_metric(status, arena, "shards_stuck", (int64_t)summary->stuck);
     role_metric(status, arena, "in_queue_bytes", summary->waiting_bytes);
-    role_metric(status, arena, "in_flight_bytes", summary->moving_bytes);
+    role_metric(status, arena, "in_flight_bytes", self->bytes_left);
+    role_metric(status, arena, "moving_shards_bytes", summary->moving_bytes);
+    role_metric(status, arena, "resizes_in_flight", resizes(self));
     role_metric(status, arena, "total_written_bytes", (int64_t)self->bytes_moved);
     role_metric(status, arena, "total_kv_size_bytes", summary->total_bytes);
     role_metric(status, arena, "split_bytes", summary->split_bytes);

@@ -19,6 +19,7 @@ struct dd_settings {
     version_t healthy_until; /* below it that zone is away on purpose */
     bool off;                /* \xff/dataDistributionMode */
     bool balance_off;
+    bool scan_off; /* consistencycheck off */
 };
 
 /* A storage server and what watches it. In place of a pointer in the picture: one for each slot. */
@@ -52,12 +53,14 @@ struct distributor {
     struct plan plan;
     struct list trackers;
     struct op *loader, *recruiter, *removal, *announcer; /* NULL: not running */
+    struct scan *scan;                                   /* NULL: not yet */
     struct env_timer plan_timer;
     bool loaded, ended;
     bool shards_stale;   /* the picture's shards are to be read again */
     bool announce;     /* the controller has not been told of the servers as they are */
     /* Counters, for status. */
     uint64_t plans, moves_started, moves_finished, moves_failed, splits, merges, recruited, removed, bytes_moved;
+    int64_t bytes_left; /* of the moves that fetch: what has not come yet */
     uint64_t by_reason[PLAN_REASONS];
 };
 
@@ -75,7 +78,7 @@ void loader_start(struct distributor *self);
 void loader_hurry(struct distributor *self);
 
 /* ---- trackers.c: one long look at each server ---- */
-struct tracker *tracker_of(struct distributor *self, uint64_t id);
+struct tracker *tracker_of(const struct distributor *self, uint64_t id);
 /* The servers of serverList are those of the picture that are known: starts and ends trackers. */
 void tracker_start(struct distributor *self, uint32_t slot, const struct wire_endpoint *endpoint);
 void tracker_stop(struct tracker *tracker);
@@ -93,6 +96,8 @@ void disturb(struct distributor *self);
 
 /* ---- servers.c: recruits and removes storage servers, tells the controller ---- */
 void servers_start(struct distributor *self);
+/* A server has failed, or a setting has changed: there may be somebody to recruit. */
+void servers_hurry(struct distributor *self);
 void servers_look(struct distributor *self);
 /* A server that may go: its removal is begun unless one is under way. */
 void servers_remove(struct distributor *self, uint32_t slot);

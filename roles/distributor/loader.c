@@ -11,6 +11,7 @@
 #include "net/mem.h"
 #include "net/trace.h"
 #include "roles/distributor/distributor_internal.h"
+#include "roles/distributor/scan.h"
 #include "txn/kv_map.h"
 
 enum { TAKE, TAKEN, LOAD, LOADED, HEARD, STAGES };
@@ -22,7 +23,7 @@ struct loader {
     struct change change;
     struct wait_timer timer;
     struct rpc_call news; /* a long poll: an operator has set something */
-    const struct transaction_range *conf, *servers, *zone, *mode, *balance, *shards; /* of the present try; shards: NULL: not read */
+    const struct transaction_range *conf, *servers, *zone, *mode, *balance, *no_scan, *shards; /* of the present try; shards: NULL: not read */
     bool waiting; /* for its next time */
 };
 
@@ -102,6 +103,7 @@ static void ask(struct change *change)
     loader->zone = change_read_key(change, KEY_HEALTHY_ZONE);
     loader->mode = change_read_key(change, KEY_DATA_DISTRIBUTION_MODE);
     loader->balance = change_read_key(change, KEY_REBALANCE_IGNORED);
+    loader->no_scan = change_read_key(change, KEY_CONSISTENCY_CHECK_SUSPEND);
     loader->shards = loader->distributor->shards_stale
                          ? change_read(change, KEY_KEY_SERVERS_PREFIX, after_prefix(change, KEY_KEY_SERVERS_PREFIX))
                          : NULL;
@@ -122,6 +124,7 @@ static void take_settings(struct loader *loader, version_t version)
     kv_map_destroy(map);
     settings->off = loader->mode->pair_count == 1 && bytes_equal(loader->mode->pairs[0].value, BYTES_LITERAL("0"));
     settings->balance_off = loader->balance->pair_count == 1;
+    settings->scan_off = loader->no_scan->pair_count == 1;
     if (loader->zone->pair_count == 1 && healthy_zone_parse(loader->zone->pairs[0].value, &settings->healthy_until, &zone))
         settings->healthy_zone = picture_digest_name(zone);
 }
@@ -268,6 +271,7 @@ static int decide(struct change *change)
         return 0;
     take_settings(loader, version);
     take_servers(loader);
+    servers_hurry(self);
     if (loader->shards != NULL) {
         take_shards(loader, version);
         self->shards_stale = false;
@@ -336,6 +340,7 @@ static enum op_result run_loaded(struct op *op)
         TRACE(op->env, SEVERITY_INFO, "DistributorLoaded", {"Shards", trace_int((int64_t)self->picture->shard_count)},
               {"Servers", trace_int(self->picture->server_count)});
         servers_start(self);
+        scan_start(self);
     }
     if (error == 0) {
         servers_look(self);

@@ -29,6 +29,7 @@ struct progress {
     struct wait_timer timer;
     uint64_t id;
     bool ready;
+    int64_t fetched; /* bytes, as it said last */
     int error; /* of a destination that will not do */
 };
 
@@ -45,6 +46,7 @@ struct move {
     const struct transaction_range *shard, *servers; /* of the change's present try */
     uint64_t source[TEAM_SERVERS_MAX];               /* as START read it */
     uint32_t source_count;
+    int64_t left;      /* bytes that are still to be fetched, counted in distributor->bytes_left */
     version_t started; /* at which the destination is the shard's */
     int64_t began_us;
     struct progress progress[TEAM_SERVERS_MAX];
@@ -214,6 +216,22 @@ static void set_picture(struct move *move, const uint64_t *source, uint32_t sour
                       slots_of(picture, to, to_count, b), version);
 }
 
+/* What the destinations have not fetched yet. */
+static void count_left(struct move *move)
+{
+    int64_t bytes = move->counted.shard->bytes, left = 0;
+
+    for (uint32_t i = 0; i < move->count; i++) {
+        bool fetches = move->progress[i].op.owner != NULL;
+
+        for (uint32_t k = 0; k < move->source_count && fetches; k++)
+            fetches = move->source[k] != move->ids[i];
+        left += fetches && bytes > move->progress[i].fetched ? bytes - move->progress[i].fetched : 0;
+    }
+    move->distributor->bytes_left += left - move->left;
+    move->left = left;
+}
+
 static void start_progress(struct move *move, uint32_t i);
 
 static enum op_result run_started(struct op *op)
@@ -233,6 +251,7 @@ static enum op_result run_started(struct op *op)
     }
     for (uint32_t i = 0; i < move->count; i++)
         start_progress(move, i);
+    count_left(move);
     return op_wait(op, FETCHING);
 }
 
@@ -272,6 +291,8 @@ static enum op_result run_answered(struct op *op)
 
     if (error == 0) {
         progress->ready = MESSAGE_BODY(shard_progress, progress->call.reply)->ready;
+        progress->fetched = (int64_t)MESSAGE_BODY(shard_progress, progress->call.reply)->bytes_fetched;
+        count_left(progress->move);
         rpc_call_clear(&progress->call);
         return progress->ready ? op_finish(op, 0) : op_move(op, ASK);
     }
@@ -379,6 +400,7 @@ static void ended(struct op *op)
     struct distributor *self = move->distributor;
     struct picture_shard *shard = move->counted.shard;
 
+    self->bytes_left -= move->left;
     change_cancel(&move->change);
     for (uint32_t i = 0; i < move->count; i++)
         op_cancel(&move->progress[i].op);

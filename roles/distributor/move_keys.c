@@ -148,6 +148,27 @@ int move_keys_cancel(const struct shard_now *shard, struct bytes_buffer *out)
     return error != 0 ? error : drop_destination(shard, NULL, 0, out);
 }
 
+int move_keys_refetch(const struct shard_now *shard, uint64_t bad, struct bytes_buffer *out)
+{
+    struct key_servers_value value = {.destination = shard->source, .destination_count = shard->source_count};
+    uint64_t good[UINT8_MAX];
+    int error;
+
+    if (has(shard->destination, shard->destination_count, bad) && !has(shard->source, shard->source_count, bad))
+        return 0;
+    if (shard->destination_count > 0 || !has(shard->source, shard->source_count, bad) || shard->source_count < 2 ||
+        shard->source_count > UINT8_MAX)
+        return ERROR_OPERATION_OBSOLETE;
+    for (uint32_t i = 0; i < shard->source_count; i++)
+        if (shard->source[i] != bad)
+            good[value.source_count++] = shard->source[i];
+    value.source = good;
+    error = key_servers_set(out, shard->begin, &value);
+    if (error == 0)
+        error = server_keys_set(out, bad, shard->begin, shard->end, SERVER_KEYS_NONE);
+    return error != 0 ? error : server_keys_set(out, bad, shard->begin, shard->end, SERVER_KEYS_FETCH);
+}
+
 static int set_piece(const struct shard_now *shard, struct bytes begin, struct bytes end, struct bytes_buffer *out)
 {
     struct key_servers_value value = {shard->source, shard->source_count, NULL, 0};

@@ -34,6 +34,9 @@ int move_keys_start(const struct shard_now *shard, const uint64_t *team, uint32_
 int move_keys_finish(const struct shard_now *shard, const uint64_t *team, uint32_t team_count, struct bytes_buffer *out);
 /* The source keeps it, and nobody else fetches it. */
 int move_keys_cancel(const struct shard_now *shard, struct bytes_buffer *out);
+/* `bad`, one of several in the source, gives the shard up and fetches it again from the others: the source is without it, and the
+ * destination the team that it was. */
+int move_keys_refetch(const struct shard_now *shard, uint64_t bad, struct bytes_buffer *out);
 /* keys: strictly inside, in order. */
 int move_keys_split(const struct shard_now *shard, const struct bytes *keys, uint32_t count, struct bytes_buffer *out);
 /* Users' keys and those of the system are never in one shard: what lies at \xff is found without being looked for. */

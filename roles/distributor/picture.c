@@ -139,6 +139,13 @@ int64_t picture_find_shard(const struct picture *picture, struct bytes begin)
     return (int64_t)at;
 }
 
+int64_t picture_shard_of(const struct picture *picture, struct bytes key)
+{
+    size_t at = lower_bound(picture, key);
+
+    return at < picture->shard_count && bytes_equal(picture_shard_begin(picture->shards[at]), key) ? (int64_t)at : (int64_t)at - 1;
+}
+
 struct bytes picture_shard_end(const struct picture *picture, size_t i)
 {
     return i + 1 < picture->shard_count ? picture_shard_begin(picture->shards[i + 1]) : KEY_SYSTEM_END;

@@ -85,6 +85,8 @@ static inline struct bytes picture_shard_begin(const struct picture_shard *shard
 }
 /* The index of the shard that begins at `begin`, or -1. */
 int64_t picture_find_shard(const struct picture *picture, struct bytes begin);
+/* The index of the shard that holds `key`; -1: none is known. */
+int64_t picture_shard_of(const struct picture *picture, struct bytes key);
 /* The end of shard i; the last one ends at \xff\xff. Valid until shards change. */
 struct bytes picture_shard_end(const struct picture *picture, size_t i);
 /* Makes it so that a shard with these teams (slots) begins at `begin`, as of `version`. What is known of an equal shard stays.

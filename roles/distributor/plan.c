@@ -24,7 +24,7 @@ const char *plan_reason_name(enum plan_reason reason)
         [PLAN_SPLIT_BYTES] = "split_bytes",
         [PLAN_SPLIT_WRITES] = "split_writes",     [PLAN_SPLIT_READS] = "split_reads",
         [PLAN_BALANCE_BYTES] = "balance_bytes",   [PLAN_BALANCE_LOAD] = "balance_load",
-        [PLAN_MERGE_SMALL] = "merge",
+        [PLAN_MERGE_SMALL] = "merge",             [PLAN_REPAIR] = "repair",
     };
 
     return (unsigned)reason < PLAN_REASONS ? names[reason] : "unknown";

@@ -45,6 +45,7 @@ enum plan_reason {
     PLAN_BALANCE_BYTES,
     PLAN_BALANCE_LOAD,
     PLAN_MERGE_SMALL,
+    PLAN_REPAIR, /* no plan's: a bad replica fetches its shard again (scan.h) */
     PLAN_REASONS,
 };
 const char *plan_reason_name(enum plan_reason reason);

@@ -2,7 +2,10 @@
  *
  * Recruiting, one at a time:
  *
- *   WORKERS -> CHOOSE -> TAG -> INIT -> ADD -> (ended)
+ *   WORKERS -> CHOOSE -> TAG -> INIT -> ADD -> (WORKERS again)
+ *
+ * The list of workers is a long poll: the controller tells a newer one when there is one. What is known of it is looked at again when
+ * something else has changed (servers_hurry) and after a while.
  *
  * A tag is used up by a transaction of its own before the server is born with it: whatever fails later, no other server ever gets it. A
  * server that was born and not added holds nothing, and ends itself, since nobody names its tag.
@@ -26,7 +29,8 @@
 enum { WORKERS, CHOOSE, TAG, INIT, ADD, RECRUIT_STAGES };
 enum { REMOVE, REMOVED, REMOVE_STAGES };
 enum { TELL, TOLD, TELL_STAGES };
-enum { INIT_TIMEOUT_US = 10000000, TELL_TIMEOUT_US = 2000000, TELL_RETRY_US = 200000, AVOID_US = 10000000, AVOIDED_MAX = 32 };
+enum { INIT_TIMEOUT_US = 10000000, TELL_TIMEOUT_US = 2000000, TELL_RETRY_US = 200000, AVOID_US = 10000000, AVOIDED_MAX = 32,
+       WORKERS_LOOKS = 10 /* so many times dd_recruit_interval_us may a long poll last */ };
 
 static void must(int error)
 {
@@ -40,6 +44,8 @@ struct recruiter {
     struct distributor *distributor;
     struct rpc_call call;
     struct wait_timer timer;
+    struct message *workers; /* owned: the newest list; NULL: none yet */
+    bool looks_again;        /* what is known is enough */
     struct change change;
     const struct transaction_range *range; /* of the change's present try */
     struct arena arena;
@@ -75,6 +81,14 @@ static bool is_avoided(const struct recruiter *recruiter, struct wire_address ad
     return false;
 }
 
+static bool avoids_somebody(const struct recruiter *recruiter)
+{
+    for (uint32_t i = 0; i < AVOIDED_MAX; i++)
+        if (recruiter->avoided_until_us[i] > env_now_us(recruiter->op.env))
+            return true;
+    return false;
+}
+
 /* One a worker; a second one only beside a server that has failed there, or that is emptied because of its engine. */
 static bool has_server(const struct distributor *self, struct wire_address address)
 {
@@ -94,8 +108,9 @@ static int fitness(uint32_t process_class)
     return process_class == CLASS_STORAGE ? 0 : process_class == CLASS_UNSET ? 1 : -1;
 }
 
-static const struct worker_interface *choose(const struct recruiter *recruiter, const struct get_workers_reply *reply)
+static const struct worker_interface *choose(const struct recruiter *recruiter)
 {
+    const struct get_workers_reply *reply = MESSAGE_BODY(get_workers_reply, recruiter->workers);
     const struct distributor *self = recruiter->distributor;
     const struct worker_interface *found = NULL;
 
@@ -112,9 +127,11 @@ static const struct worker_interface *choose(const struct recruiter *recruiter, 
     return found;
 }
 
+/* After a while, without a question. */
 static enum op_result later(struct recruiter *recruiter)
 {
     rpc_call_clear(&recruiter->call);
+    recruiter->looks_again = recruiter->workers != NULL;
     wait_timer_start(&recruiter->timer, &recruiter->op, recruiter->op.env->knobs.dd_recruit_interval_us);
     return op_wait(&recruiter->op, WORKERS);
 }
@@ -128,9 +145,22 @@ static enum op_result run_workers(struct op *op)
 
     if (self->settings.off || to.address.port == 0)
         return later(recruiter);
-    (void)MESSAGE_NEW(get_workers, &message);
-    rpc_call_start(&recruiter->call, op, self->context.rpc, &to, message, op->env->knobs.rpc_ping_timeout_us);
+    if (recruiter->looks_again) {
+        recruiter->looks_again = false;
+        return op_move(op, CHOOSE);
+    }
+    MESSAGE_NEW(get_workers, &message)->known =
+        recruiter->workers == NULL ? 0 : MESSAGE_BODY(get_workers_reply, recruiter->workers)->number;
+    recruiter->call.error = 0;
+    wait_timer_start(&recruiter->timer, op, WORKERS_LOOKS * op->env->knobs.dd_recruit_interval_us);
+    rpc_call_start(&recruiter->call, op, self->context.rpc, &to, message, 0);
     return op_wait(op, CHOOSE);
+}
+
+void servers_hurry(struct distributor *self)
+{
+    if (self->recruiter != NULL && self->recruiter->waiting && self->recruiter->stage == CHOOSE)
+        op_resume(self->recruiter);
 }
 
 /* Decimal digits and nothing else; -1: it is none, or no tag could be as large. */
@@ -167,11 +197,18 @@ static enum op_result run_choose(struct op *op)
     struct recruiter *recruiter = recruiter_of(op);
     const struct worker_interface *worker;
 
-    if (recruiter->call.error != 0)
+    if (recruiter->call.error != 0) {
+        message_unref(recruiter->workers);
+        recruiter->workers = NULL; /* another controller, perhaps, with another list */
         return later(recruiter);
-    worker = choose(recruiter, MESSAGE_BODY(get_workers_reply, recruiter->call.reply));
+    }
+    if (recruiter->call.reply != NULL) {
+        message_unref(recruiter->workers);
+        recruiter->workers = rpc_call_take(&recruiter->call);
+    }
+    worker = recruiter->workers == NULL ? NULL : choose(recruiter);
     if (worker == NULL)
-        return later(recruiter);
+        return avoids_somebody(recruiter) ? later(recruiter) : op_move(op, WORKERS);
     arena_reset(&recruiter->arena);
     must(message_copy_body(&schema_worker_interface, worker, &recruiter->arena, &recruiter->worker));
     rpc_call_clear(&recruiter->call);
@@ -285,6 +322,7 @@ static void recruiter_ended(struct op *op)
 
     change_cancel(&recruiter->change);
     rpc_call_clear(&recruiter->call);
+    message_unref(recruiter->workers);
     arena_done(&recruiter->arena);
     recruiter->distributor->recruiter = NULL;
     mem_free(recruiter);

@@ -10,6 +10,7 @@
 #include "net/mem.h"
 #include "net/trace.h"
 #include "roles/distributor/distributor_internal.h"
+#include "roles/distributor/scan.h"
 
 enum { ASK, ANSWERED, STAGES };
 enum { STEADY_PART = 4 /* of the bound, and it counts as back */, RETURNS_MAX = 3 };
@@ -20,7 +21,7 @@ static struct tracker *tracker_of_op(struct op *op)
     return container_of(op, struct tracker, op);
 }
 
-struct tracker *tracker_of(struct distributor *self, uint64_t id)
+struct tracker *tracker_of(const struct distributor *self, uint64_t id)
 {
     list_each(node, after, &self->trackers)
         if (list_entry(node, struct tracker, link)->id == id)
@@ -95,6 +96,8 @@ static void judge(struct tracker *tracker)
               {"Address", trace_addr(tracker->endpoint.address)}, {"Returns", trace_int(tracker->returns)});
     if (server->failed && !failed)
         PROBE(self->env, "a storage server that was given up returns");
+    if (failed != server->failed)
+        servers_hurry(self);
     server->failed = failed;
 }
 
@@ -117,6 +120,8 @@ static void take_page(struct tracker *tracker, const struct shard_loads *loads)
         picture_loads(self->picture, tracker->slot, load->begin, loads->version, load->bytes, load->write_bytes_per_s,
                       load->read_bytes_per_s);
     }
+    if (loads->damaged)
+        scan_hurry(self, loads->damaged_at);
     tracker->version = loads->version;
     tracker->lag = loads->durable_lag;
     server->full = loads->total_bytes > 0 && loads->free_bytes < loads->total_bytes / FULL_PART;

@@ -35,30 +35,28 @@ static void next_entry(struct merge *merge)
     merge->has_entry = window_iterator_next(&merge->iterator, &merge->entry);
 }
 
-/* The engine knows nothing of the range's end. */
-static void bound_pair(struct merge *merge)
+/* The engine knows nothing of the range's end: what lies behind it is no pair of ours, and no damage of ours either (the key of a damaged
+ * record is given). */
+static int bound_pair(struct merge *merge, int error)
 {
-    if (merge->has_pair && (merge->reverse ? bytes_compare(merge->key, merge->begin) < 0
-                                           : bytes_compare(merge->key, merge->end) >= 0))
-        merge->has_pair = false;
+    bool has_key = error == 0 ? merge->has_pair : error == ERROR_FILE_CORRUPT && merge->key.ptr != NULL;
+
+    if (!has_key || !(merge->reverse ? bytes_compare(merge->key, merge->begin) < 0 : bytes_compare(merge->key, merge->end) >= 0))
+        return error;
+    merge->has_pair = false;
+    return 0;
 }
 
 static int next_pair(struct merge *merge)
 {
-    int error = engine_cursor_next(merge->cursor, &merge->has_pair, &merge->key, &merge->value);
-
-    if (error == 0)
-        bound_pair(merge);
-    return error;
+    merge->key = bytes_none();
+    return bound_pair(merge, engine_cursor_next(merge->cursor, &merge->has_pair, &merge->key, &merge->value));
 }
 
 static int seek_pair(struct merge *merge, struct bytes to)
 {
-    int error = engine_cursor_seek(merge->cursor, to, &merge->has_pair, &merge->key, &merge->value);
-
-    if (error == 0)
-        bound_pair(merge);
-    return error;
+    merge->key = bytes_none();
+    return bound_pair(merge, engine_cursor_seek(merge->cursor, to, &merge->has_pair, &merge->key, &merge->value));
 }
 
 /* ---- the merge ---- */

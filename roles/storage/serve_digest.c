@@ -5,6 +5,7 @@
  * each one ended. */
 #include "net/buggify.h"
 #include "net/error.h"
+#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 #include "txn/digest.h"
 
@@ -50,13 +51,14 @@ static int read_page(struct storage_server *storage, const struct get_range_dige
 {
     uint32_t bytes = least(m->bytes_limit, (uint32_t)storage->env->knobs.storage_fetch_chunk_bytes);
     uint32_t pairs = least(m->pairs_limit, STORAGE_CHUNK_PAIRS_MAX);
+    version_t version = PLANTED_BUG(DIGEST_OF_NOW) ? storage_version(storage) : m->version;
     struct bytes read;
     bool more = false;
     int error;
 
     if (BUGGIFY(storage->env, "a page of the consistency scan ends after one pair"))
         pairs = 1;
-    error = storage_walk_range(storage, (struct key_range){m->begin, m->end}, m->version, pairs, bytes, &reply->pairs, &more);
+    error = storage_walk_range(storage, (struct key_range){m->begin, m->end}, version, pairs, bytes, &reply->pairs, &more);
     read = bytes_buffer_bytes(&storage->pairs);
     if (error == 0)
         error = more ? storage_after_pairs(read, arena, &reply->through) : arena_copy(arena, m->end, &reply->through);

@@ -223,7 +223,7 @@ static void random_step(struct cluster *cluster)
     uint64_t team[TEAM];
 
     cr_assert_eq(read(cluster, begin, &arena, &shard), 0);
-    switch (draw_below(&cluster->random, 6)) {
+    switch (draw_below(&cluster->random, 7)) {
     case 0:
     case 1:
         if (move_keys_start(&shard, team, random_team(cluster, team), &table) == 0)
@@ -238,6 +238,10 @@ static void random_step(struct cluster *cluster)
         apply(cluster, &table);
         break;
     case 4:
+        if (move_keys_refetch(&shard, shard.source[draw_below(&cluster->random, shard.source_count)], &table) == 0)
+            apply(cluster, &table);
+        break;
+    case 5:
         random_split(cluster, begin, &shard);
         break;
     default:
@@ -321,6 +325,34 @@ Test(move_keys, a_shard_that_is_not_as_believed_is_left_alone)
     wrong.begin = KEY_SYSTEM_BEGIN;
     cr_assert_eq(move_keys_merge(&shard, &wrong, &table), ERROR_OPERATION_OBSOLETE, "over \\xff");
     bytes_buffer_done(&table);
+    arena_done(&arena);
+    kv_map_destroy(cluster.metadata);
+}
+
+Test(move_keys, a_bad_copy_is_fetched_again_from_the_others)
+{
+    struct cluster cluster = fresh(1);
+    struct bytes_buffer table = {0};
+    struct arena arena = {0};
+    struct shard_now shard;
+
+    cr_assert_eq(read(&cluster, 0, &arena, &shard), 0);
+    cr_assert_eq(move_keys_refetch(&shard, 105, &table), ERROR_OPERATION_OBSOLETE, "it does not have it");
+    cr_assert_eq(move_keys_refetch(&shard, 102, &table), 0);
+    apply(&cluster, &table);
+    check(&cluster);
+    cr_assert_eq(cluster.heard[1][5], SERVER_KEYS_FETCH);
+    cr_assert_eq(read(&cluster, 0, &arena, &shard), 0);
+    cr_assert_eq(shard.source_count, 1);
+    cr_assert_eq(shard.source[0], 101);
+    cr_assert_eq(shard.destination_count, 2);
+    cr_assert_eq(move_keys_refetch(&shard, 102, &table), 0, "it does so already");
+    cr_assert_eq(table.len, 0);
+    cr_assert_eq(move_keys_refetch(&shard, 101, &table), ERROR_OPERATION_OBSOLETE, "the last copy is never given up");
+    cr_assert_eq(move_keys_finish(&shard, shard.destination, 2, &table), 0);
+    apply(&cluster, &table);
+    cr_assert_eq(cluster.heard[1][5], SERVER_KEYS_READY);
+    check(&cluster);
     arena_done(&arena);
     kv_map_destroy(cluster.metadata);
 }

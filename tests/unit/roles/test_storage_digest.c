@@ -150,7 +150,7 @@ Test(digest, what_is_not_here_or_not_now_is_refused)
     lab_done(&lab);
 }
 
-/* Changes the first byte of key 0's value in LMDB's file. */
+/* Changes the first byte of key 20's value in LMDB's file. */
 static void damage(struct lab *lab)
 {
     static uint8_t content[1 << 20];
@@ -193,7 +193,7 @@ static bool says_damaged(struct lab *lab)
 static void damaged_init(struct lab *lab)
 {
     digest_init(lab, 6, ENGINE_LMDB);
-    lab_push_set(lab, 10, 0, "damaged");
+    lab_push_set(lab, 10, 20, "damaged");
     lab_commit(lab, lab->newest);
     idle(lab, 12);
     damage(lab);
@@ -210,6 +210,24 @@ Test(digest, of_a_range_with_a_damaged_record_is_none_and_the_server_tells)
     cr_assert(says_damaged(&lab));
     cr_assert_eq(lab_get(&lab, 2, lab.newest, &state), 0, "others are served");
     cr_assert_eq(lab.ended, 0);
+    lab_done(&lab);
+}
+
+Test(digest, damage_behind_a_range_is_not_its_own)
+{
+    struct lab lab;
+    struct get_range_digest question;
+    char key[1200];
+
+    damaged_init(&lab);
+    question = all(lab.newest);
+    question.end = lab_key(20, key);
+    cr_assert_eq(ask_well(&lab, question).pairs, 10);
+    cr_assert(lab_check_range(&lab, 0, 20, lab.newest, 0, true), "nor before it, read from the end");
+    cr_assert_not(says_damaged(&lab));
+    question.begin = question.end;
+    question.end = USER_END;
+    cr_assert_eq(ask_badly(&lab, question), ERROR_FILE_CORRUPT);
     lab_done(&lab);
 }
 

@@ -1,0 +1,705 @@
+/* The scan's op: which shard, which page, what the replicas say of it, and what follows.
+ *
+ *   RESTORE -> RESTORED -> LOOK -> VERSION -> ASK -> JUDGE -> LOOK ..
+ *                          ^ |_ SAVE -> SAVED _|      |_ REPAIR -> REPAIRED -> LOOK
+ *
+ * A page is asked of every replica at one read version; storage servers answer behind their reads. A page that differs is asked once more,
+ * at another version, and each replica looks at its store as a whole if it is small: nobody is accused for what one answer says. Then
+ * smaller pages find the first key that differs (for who reads the report). Before the bad replica gives the shard up, the good ones are
+ * read to the end of the shard: a copy that is damaged elsewhere is no copy to fetch from.
+ *
+ * The repair is one transaction (move_keys_refetch: the bad server leaves the source, hears NONE and then FETCH) and an ordinary move
+ * to the same team. From the transaction on the database knows that a move is under way, so whoever plans next carries it on. */
+#include "roles/distributor/scan.h"
+
+#include <assert.h>
+
+#include "net/buggify.h"
+#include "net/mem.h"
+#include "net/trace.h"
+#include "roles/distributor/move_keys.h"
+#include "roles/distributor/scan_internal.h"
+#include "roles/role_client.h"
+#include "txn/mutation.h"
+
+#define SELF struct scan_state
+SCHEMA_DEFINE(scan_state, scan_state_fields)
+#undef SELF
+
+enum { RESTORE, RESTORED, LOOK, SAVE, SAVED, VERSION, ASK, JUDGE, REPAIR, REPAIRED, STAGES };
+enum { ASK_REPLICA, REPLICA_ANSWERED, ASK_STAGES };
+enum {
+    PAUSED_LOOK_US = 1000000,
+    AGAIN_US = 200000,
+    TRIES_MAX = 5,
+    ANSWER_TIMEOUT_US = 5000000,
+    PAGE_COST_BYTES = 4096, /* of a page, whatever it holds: messages, a read version */
+    PAGE_BYTES_MIN = 1000,
+    SAVE_INTERVAL_US = 10000000,
+};
+
+static struct scan *scan_of(struct op *op)
+{
+    return container_of(op, struct scan, op);
+}
+
+static void must(int error)
+{
+    assert(error == 0); /* a server dies of a failed allocation before it gets here */
+}
+
+static void set_key(struct bytes_buffer *into, struct bytes key)
+{
+    struct bytes_buffer fresh = {0}; /* key may lie in `into` */
+
+    must(bytes_buffer_append(&fresh, key));
+    bytes_buffer_done(into);
+    *into = fresh;
+}
+
+static void resume(struct change *change)
+{
+    op_resume(&((struct scan *)change->parent)->op);
+}
+
+/* ---- what stands in the database ---- */
+
+static void ask_state(struct change *change)
+{
+    ((struct scan *)change->parent)->stored = change_read_key(change, KEY_SCAN_STATE);
+}
+
+static int decide_restore(struct change *change)
+{
+    struct scan *scan = change->parent;
+    struct arena arena = {0};
+    struct scan_state state;
+
+    if (scan->stored->pair_count == 1 && message_decode(&schema_scan_state, scan->stored->pairs[0].value, &arena, &state) == 0) {
+        scan->state = state;
+        set_key(&scan->at, state.at);
+    }
+    scan->state.at = bytes_none();
+    arena_done(&arena);
+    return 0;
+}
+
+static int decide_save(struct change *change)
+{
+    struct scan *scan = change->parent;
+    struct scan_state state = scan->state;
+    struct bytes_buffer packed = {0};
+
+    state.at = bytes_buffer_bytes(&scan->at);
+    must(message_encode(&schema_scan_state, &state, &packed));
+    must(mutation_append(&change->writes, MUTATION_SET, KEY_SCAN_STATE, bytes_buffer_bytes(&packed)));
+    bytes_buffer_done(&packed);
+    return 0;
+}
+
+static enum op_result start_change(struct scan *scan, void (*ask)(struct change *), int (*decide)(struct change *), unsigned next)
+{
+    scan->change = (struct change){.ask = ask, .decide = decide, .done = resume, .parent = scan};
+    change_start(&scan->change, scan->distributor);
+    return op_wait(&scan->op, next);
+}
+
+static enum op_result run_restore(struct op *op)
+{
+    return start_change(scan_of(op), ask_state, decide_restore, RESTORED);
+}
+
+static enum op_result wait_then(struct scan *scan, int64_t us, unsigned stage)
+{
+    wait_timer_start(&scan->timer, &scan->op, us);
+    return op_wait(&scan->op, stage);
+}
+
+/* False: another distributor has the lock, and ours ends. */
+static bool may_go_on(struct scan *scan, int error)
+{
+    if (error != 0)
+        distributor_changed_badly(scan->distributor, error);
+    return error != ERROR_MOVEKEYS_CONFLICT;
+}
+
+static enum op_result run_restored(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+
+    if (!may_go_on(scan, scan->change.error))
+        return op_finish(op, scan->change.error);
+    if (scan->change.error != 0)
+        return wait_then(scan, AGAIN_US, RESTORE);
+    scan->restored = true;
+    if (scan->at.len > 0)
+        PROBE(op->env, "a consistency scan goes on where another distributor's ended");
+    return op_move(op, LOOK);
+}
+
+static enum op_result run_save(struct op *op)
+{
+    return start_change(scan_of(op), ask_state, decide_save, SAVED);
+}
+
+static enum op_result run_saved(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+
+    if (!may_go_on(scan, scan->change.error))
+        return op_finish(op, scan->change.error);
+    scan->saved_us = env_now_us(op->env);
+    scan->changed = scan->change.error != 0;
+    return op_move(op, LOOK);
+}
+
+/* ---- LOOK: which shard, and may it be read now ---- */
+
+static void leave(struct scan *scan)
+{
+    if (scan->examining && scan->by_round)
+        set_key(&scan->at, bytes_buffer_bytes(&scan->end));
+    scan->examining = scan->suspected = false;
+    scan->finding = NULL;
+    scan->changed = true;
+}
+
+static void skip(struct scan *scan)
+{
+    PROBE(scan->op.env, "the consistency scan passes a shard over");
+    scan->state.skipped += scan->by_round;
+    leave(scan);
+}
+
+static bool is_whole_team(const struct scan *scan, const struct team *team)
+{
+    const struct picture *picture = scan->distributor->picture;
+
+    for (uint32_t i = 0; i < team->count; i++) {
+        const struct picture_server *server = &picture->servers[team->servers[i]];
+
+        if (!server->known || !server->reachable || tracker_of(scan->distributor, server->id) == NULL)
+            return false;
+    }
+    return team->count > 0;
+}
+
+static void begin_pages(struct scan *scan, enum scan_mode mode, uint32_t asked)
+{
+    scan->mode = mode;
+    scan->asked = asked;
+    scan->pairs_limit = scan->tries = 0;
+    scan->suspected = false;
+    set_key(&scan->from, bytes_buffer_bytes(&scan->begin));
+    scan->until.len = 0;
+}
+
+/* The shard that holds `key`. */
+static void examine(struct scan *scan, struct bytes key, bool by_round)
+{
+    struct picture *picture = scan->distributor->picture;
+    int64_t at = picture_shard_of(picture, key);
+    const struct picture_shard *shard = picture->shards[at];
+    const struct team *team = teams_at(&picture->teams, shard->source);
+
+    assert(at >= 0);
+    set_key(&scan->begin, picture_shard_begin(shard));
+    set_key(&scan->end, picture_shard_end(picture, (size_t)at));
+    scan->examining = true;
+    scan->by_round = by_round;
+    scan->count = team->count;
+    for (uint32_t i = 0; i < team->count; i++)
+        scan->ids[i] = picture->servers[team->servers[i]].id;
+    if (shard->busy || shard->destination != TEAM_NONE || !is_whole_team(scan, team)) {
+        skip(scan);
+        return;
+    }
+    begin_pages(scan, SCAN_WALK, (UINT32_C(1) << team->count) - 1);
+}
+
+static void end_round(struct scan *scan)
+{
+    struct scan_state *state = &scan->state;
+
+    state->last_began_us = state->began_us;
+    state->last_ended_us = env_wall_us(scan->op.env);
+    state->last_shards = state->shards;
+    state->last_skipped = state->skipped;
+    state->last_bytes = state->bytes;
+    state->shards = state->skipped = state->bytes = 0;
+    state->began_us = 0;
+    scan->at.len = 0;
+    scan->changed = true;
+    scan->pause_until_us = env_now_us(scan->op.env) + scan->op.env->knobs.dd_scan_interval_us;
+    TRACE(scan->op.env, SEVERITY_INFO, "ConsistencyScanRound", {"Round", trace_int((int64_t)state->round)},
+          {"Shards", trace_int((int64_t)state->last_shards)}, {"Skipped", trace_int((int64_t)state->last_skipped)},
+          {"Bytes", trace_int((int64_t)state->last_bytes)});
+}
+
+/* False: nothing is to be looked at now. */
+static bool choose(struct scan *scan)
+{
+    if (scan->is_urgent) {
+        scan->is_urgent = false;
+        examine(scan, bytes_buffer_bytes(&scan->urgent), false);
+        return true;
+    }
+    if (env_now_us(scan->op.env) < scan->pause_until_us)
+        return false;
+    if (bytes_compare(bytes_buffer_bytes(&scan->at), KEY_SYSTEM_END) >= 0) {
+        end_round(scan);
+        return true;
+    }
+    if (scan->state.began_us == 0) {
+        scan->state.round++;
+        scan->state.began_us = env_wall_us(scan->op.env);
+    }
+    examine(scan, bytes_buffer_bytes(&scan->at), true);
+    return true;
+}
+
+/* How long until another page may be read. */
+static int64_t wait_for_tokens(struct scan *scan)
+{
+    int64_t rate = scan->op.env->knobs.dd_scan_bytes_per_second, now_us = env_now_us(scan->op.env);
+    int64_t more = (now_us - scan->tokens_us) * rate / 1000000;
+
+    if (scan->tokens_us == 0 || scan->tokens + more > rate)
+        more = rate - scan->tokens;
+    scan->tokens += more;
+    scan->tokens_us = now_us;
+    return scan->tokens >= 0 ? 0 : -scan->tokens * 1000000 / rate + 1;
+}
+
+static enum op_result run_look(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+    struct distributor *self = scan->distributor;
+    int64_t wait_us;
+
+    scan_look(scan);
+    if (scan->changed && env_now_us(op->env) - scan->saved_us >= SAVE_INTERVAL_US)
+        return op_move(op, SAVE);
+    scan->paused = self->settings.scan_off || op->env->knobs.dd_scan_bytes_per_second == 0 || self->shards_stale;
+    if (scan->paused || self->picture->shard_count == 0)
+        return wait_then(scan, PAUSED_LOOK_US, LOOK);
+    wait_us = wait_for_tokens(scan);
+    if (wait_us > 0)
+        return wait_then(scan, wait_us, LOOK);
+    if (scan->examining)
+        return op_move(op, VERSION);
+    if (!choose(scan))
+        return wait_then(scan, PAUSED_LOOK_US / 4, LOOK);
+    if (!scan->examining) /* passed over, which costs a little too */
+        scan->tokens -= PAGE_COST_BYTES / 4;
+    return scan->examining ? op_move(op, VERSION) : wait_then(scan, 0, LOOK);
+}
+
+/* ---- VERSION, ASK: one page, at one version ---- */
+
+static enum op_result run_version(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+
+    transaction_destroy(scan->txn);
+    scan->txn = NULL;
+    must(role_transaction_create(scan->distributor->client, &scan->txn));
+    transaction_read_version_start(&scan->read_version, op, scan->txn);
+    return op_wait(op, ASK);
+}
+
+static enum op_result ask_replica(struct op *op)
+{
+    struct scan_ask *ask = container_of(op, struct scan_ask, op);
+    struct scan *scan = ask->scan;
+    const struct tracker *tracker = tracker_of(scan->distributor, ask->id);
+    int64_t rate = op->env->knobs.dd_scan_bytes_per_second;
+    struct message *message;
+    struct get_range_digest *m;
+
+    if (tracker == NULL)
+        return op_finish(op, ERROR_CONNECTION_FAILED);
+    m = MESSAGE_NEW(get_range_digest, &message);
+    must(arena_copy(&message->arena, bytes_buffer_bytes(&scan->from), &m->begin));
+    must(arena_copy(&message->arena, bytes_buffer_bytes(scan->until.len > 0 ? &scan->until : &scan->end), &m->end));
+    m->version = scan->read_version.version;
+    m->bytes_limit = (uint32_t)(rate / 4 < PAGE_BYTES_MIN ? PAGE_BYTES_MIN : rate / 4 > INT32_MAX ? INT32_MAX : rate / 4);
+    m->pairs_limit = scan->pairs_limit;
+    m->check_store = scan->suspected && scan->mode == SCAN_WALK;
+    rpc_call_start(&ask->call, op, scan->distributor->context.rpc, &tracker->endpoint, message, ANSWER_TIMEOUT_US);
+    return op_wait(op, REPLICA_ANSWERED);
+}
+
+/* NULL, or what is wrong with it. */
+static const char *judge_answer(const struct scan *scan, const struct range_digest *reply)
+{
+    struct bytes end = bytes_buffer_bytes(scan->until.len > 0 ? &scan->until : &scan->end);
+
+    if (reply->version != scan->read_version.version)
+        return "another version";
+    if (bytes_compare(reply->through, bytes_buffer_bytes(&scan->from)) <= 0 || bytes_compare(reply->through, end) > 0)
+        return "another range";
+    return NULL;
+}
+
+static enum op_result replica_answered(struct op *op)
+{
+    struct scan_ask *ask = container_of(op, struct scan_ask, op);
+    const struct range_digest *reply;
+    const char *wrong;
+
+    if (ask->call.error != 0)
+        return op_finish(op, ask->call.error);
+    reply = MESSAGE_BODY(range_digest, ask->call.reply);
+    wrong = judge_answer(ask->scan, reply);
+    if (wrong != NULL) {
+        PROBE(op->env, "an answer to the consistency scan is refused");
+        TRACE(op->env, SEVERITY_WARN_ALWAYS, "ScanAnswerRefused", {"Server", trace_id(ask->id)}, {"What", trace_str(wrong)});
+        return op_finish(op, ERROR_BROKEN_PROMISE);
+    }
+    ask->answer = (struct scan_answer){
+        .through = reply->through, .pairs = reply->pairs, .bytes = reply->bytes, .digest = reply->digest};
+    return op_finish(op, 0);
+}
+
+static void ask_ended(struct op *op)
+{
+    struct scan_ask *ask = container_of(op, struct scan_ask, op);
+
+    ask->answer.error = op->error;
+    if (op->error != ERROR_OPERATION_CANCELLED && --ask->scan->asks_waiting == 0)
+        op_resume(&ask->scan->op);
+}
+
+static const struct op_stage ask_stages[ASK_STAGES] = {
+    [ASK_REPLICA] = {"ASK", ask_replica, OP_STAGE(REPLICA_ANSWERED)},
+    [REPLICA_ANSWERED] = {"ANSWERED", replica_answered, 0},
+};
+static const struct op_type ask_type = {"scan_ask", ask_stages, ASK_STAGES, READY_READ, ask_ended};
+
+static enum op_result again_later(struct scan *scan)
+{
+    if (++scan->tries >= TRIES_MAX) {
+        skip(scan);
+        return op_move(&scan->op, LOOK);
+    }
+    return wait_then(scan, AGAIN_US, LOOK);
+}
+
+static enum op_result run_ask(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+
+    if (scan->read_version.call.error != 0)
+        return again_later(scan);
+    scan->asks_waiting = (uint32_t)__builtin_popcount(scan->asked);
+    for (uint32_t i = 0; i < scan->count; i++) {
+        struct scan_ask *ask = &scan->asks[i];
+
+        rpc_call_clear(&ask->call);
+        if ((scan->asked >> i & 1) == 0)
+            continue;
+        *ask = (struct scan_ask){.scan = scan, .id = scan->ids[i]};
+        op_start(&ask->op, &ask_type, &scan->distributor->ops);
+    }
+    return op_wait(op, JUDGE);
+}
+
+/* ---- JUDGE ---- */
+
+/* Back to the places of `ids`. */
+static uint32_t spread(uint32_t bits, uint32_t asked)
+{
+    uint32_t out = 0;
+
+    for (uint32_t i = 0, at = 0; i < TEAM_SERVERS_MAX; i++)
+        if (asked >> i & 1)
+            out |= (bits >> at++ & 1) << i;
+    return out;
+}
+
+static void judge_page(struct scan *scan)
+{
+    struct scan_answer answers[TEAM_SERVERS_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < scan->count; i++)
+        if (scan->asked >> i & 1)
+            answers[count++] = scan->asks[i].answer;
+    scan->judgement = scan_judge(answers, count);
+    scan->judgement.bad = spread(scan->judgement.bad, scan->asked);
+    scan->judgement.good = spread(scan->judgement.good, scan->asked);
+    scan->tokens -= (int64_t)(scan->judgement.bytes / count) + PAGE_COST_BYTES;
+    scan->state.bytes += scan->mode == SCAN_WALK && !scan->suspected ? scan->judgement.bytes / count : 0;
+}
+
+static enum op_result report(struct scan *scan)
+{
+    struct scan_finding *finding = scan_found(scan);
+
+    if (scan->judgement.verdict == SCAN_UNDECIDED) {
+        PROBE(scan->op.env, "replicas are not equal, and nobody can tell which is right");
+        leave(scan);
+        return op_move(&scan->op, LOOK);
+    }
+    scan->finding = finding;
+    begin_pages(scan, SCAN_PROVE, scan->judgement.good);
+    return op_move(&scan->op, LOOK);
+}
+
+/* The copies that were to be fetched from are not what they should be either. */
+static enum op_result no_proof(struct scan *scan)
+{
+    PROBE(scan->op.env, "no good copy is proven: nothing is changed");
+    TRACE(scan->op.env, SEVERITY_WARN_ALWAYS, "ShardHasNoGoodCopy", {"Shard", trace_bytes(bytes_buffer_bytes(&scan->begin))},
+          {"At", trace_bytes(bytes_buffer_bytes(&scan->from))});
+    leave(scan);
+    return op_move(&scan->op, LOOK);
+}
+
+/* A page that differs for the second time, and of the least size that tells where. */
+static enum op_result differs(struct scan *scan)
+{
+    if (!scan->suspected) {
+        scan->suspected = true;
+        return wait_then(scan, AGAIN_US, LOOK);
+    }
+    if (scan->mode == SCAN_PROVE)
+        return no_proof(scan);
+    if (!scan->judgement.content || scan->judgement.pairs <= 1)
+        return report(scan);
+    PROBE(scan->op.env, "a page that differs is looked at more closely");
+    if (scan->mode == SCAN_WALK)
+        set_key(&scan->narrow, scan->judgement.through);
+    scan->mode = SCAN_NARROW;
+    scan->pairs_limit = scan->judgement.pairs / 4 == 0 ? 1 : scan->judgement.pairs / 4;
+    set_key(&scan->until, bytes_buffer_bytes(&scan->narrow));
+    return op_move(&scan->op, LOOK);
+}
+
+/* Equal up to `through`. */
+static enum op_result page_done(struct scan *scan)
+{
+    bool first_try = !scan->suspected;
+
+    if (!first_try)
+        PROBE(scan->op.env, "replicas that differed do no more");
+    set_key(&scan->from, scan->judgement.through);
+    scan->until.len = scan->tries = 0;
+    if (scan->mode == SCAN_NARROW && bytes_compare(bytes_buffer_bytes(&scan->from), bytes_buffer_bytes(&scan->narrow)) >= 0) {
+        PROBE(scan->op.env, "what differed has been written over");
+        scan->mode = SCAN_WALK;
+        scan->pairs_limit = 0;
+    }
+    if (scan->mode == SCAN_NARROW)
+        set_key(&scan->until, bytes_buffer_bytes(&scan->narrow));
+    else
+        scan->suspected = false;
+    if (bytes_compare(bytes_buffer_bytes(&scan->from), bytes_buffer_bytes(&scan->end)) < 0)
+        return op_move(&scan->op, LOOK);
+    if (scan->mode == SCAN_PROVE)
+        return op_move(&scan->op, REPAIR);
+    scan->state.shards += scan->by_round;
+    leave(scan);
+    return op_move(&scan->op, LOOK);
+}
+
+static enum op_result run_judge(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+
+    judge_page(scan);
+    switch (scan->judgement.verdict) {
+    case SCAN_EQUAL:
+        return page_done(scan);
+    case SCAN_UNKNOWN:
+        return again_later(scan);
+    case SCAN_SHORTER:
+        PROBE(op->env, "pages of the consistency scan end at different keys");
+        set_key(&scan->until, scan->judgement.through);
+        return op_move(op, LOOK);
+    case SCAN_DIFFERENT:
+    case SCAN_UNDECIDED:
+        break;
+    }
+    return differs(scan);
+}
+
+/* ---- REPAIR ---- */
+
+static void ask_repair(struct change *change)
+{
+    struct scan *scan = change->parent;
+    struct bytes_buffer begin = {0}, end = {0};
+    struct bytes after;
+
+    must(system_key_key_servers(&begin, bytes_buffer_bytes(&scan->begin)));
+    must(system_key_key_servers(&end, bytes_buffer_bytes(&scan->end)));
+    must(key_after(&change->arena, bytes_buffer_bytes(&end), &after));
+    scan->stored = change_read(change, bytes_buffer_bytes(&begin), after);
+    bytes_buffer_done(&begin);
+    bytes_buffer_done(&end);
+}
+
+static bool is_team(const struct scan *scan, const uint64_t *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        bool found = false;
+
+        for (uint32_t k = 0; k < scan->count && !found; k++)
+            found = scan->ids[k] == ids[i];
+        if (!found)
+            return false;
+    }
+    return count == scan->count;
+}
+
+/* Only the very team that was examined: another has other copies, of which nothing is proven. */
+static int decide_repair(struct change *change)
+{
+    struct scan *scan = change->parent;
+    struct shard_record records[2];
+    struct shard_now shard;
+    int error;
+
+    for (uint32_t i = 0; i < scan->stored->pair_count && i < 2; i++)
+        records[i] = (struct shard_record){scan->stored->pairs[i].key, scan->stored->pairs[i].value};
+    error = scan->stored->pair_count == 2 ? move_keys_read(records, 2, bytes_buffer_bytes(&scan->begin), bytes_buffer_bytes(&scan->end),
+                                                           &change->arena, &shard)
+                                          : ERROR_OPERATION_OBSOLETE;
+    if (error == 0 && shard.destination_count == 0 && !is_team(scan, shard.source, shard.source_count))
+        error = ERROR_OPERATION_OBSOLETE;
+    return error != 0 ? error : move_keys_refetch(&shard, scan->repairing, &change->writes);
+}
+
+/* NULL: it has changed since it was examined, or something is at work on it. */
+static struct picture_shard *shard_to_repair(const struct scan *scan, int64_t *ret_at)
+{
+    struct picture *picture = scan->distributor->picture;
+    int64_t at = picture_find_shard(picture, bytes_buffer_bytes(&scan->begin));
+    const struct team *team;
+    uint64_t ids[TEAM_SERVERS_MAX];
+
+    *ret_at = at;
+    if (at < 0 || picture->shards[at]->busy || picture->shards[at]->destination != TEAM_NONE ||
+        !bytes_equal(picture_shard_end(picture, (size_t)at), bytes_buffer_bytes(&scan->end)))
+        return NULL;
+    team = teams_at(&picture->teams, picture->shards[at]->source);
+    for (uint32_t i = 0; i < team->count; i++)
+        ids[i] = picture->servers[team->servers[i]].id;
+    return is_team(scan, ids, team->count) && is_whole_team(scan, team) ? picture->shards[at] : NULL;
+}
+
+static enum op_result run_repair(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+    int64_t at;
+    struct picture_shard *shard = shard_to_repair(scan, &at);
+
+    assert(scan->finding != NULL && scan->finding->bad != 0);
+    if (shard == NULL || scan->distributor->settings.off) {
+        PROBE(op->env, "a damaged replica can't be mended now");
+        skip(scan);
+        return op_move(op, LOOK);
+    }
+    scan->repairing = scan->ids[__builtin_ctz(scan->finding->bad)]; /* others in their turn */
+    shard->busy = true;
+    return start_change(scan, ask_repair, decide_repair, REPAIRED);
+}
+
+/* The move that follows is like any other: the source is the good ones, and the destination the team that it was. */
+static void start_move(struct scan *scan, size_t at)
+{
+    struct picture *picture = scan->distributor->picture;
+    struct plan_action action = {.kind = PLAN_MOVE, .reason = PLAN_REPAIR, .shard = at};
+    uint32_t source[TEAM_SERVERS_MAX], source_count = 0;
+
+    for (uint32_t i = 0; i < scan->count; i++) {
+        uint32_t slot = picture_server(picture, scan->ids[i]);
+
+        action.team[action.team_count++] = slot;
+        if (scan->ids[i] != scan->repairing)
+            source[source_count++] = slot;
+    }
+    picture_set_shard(picture, bytes_buffer_bytes(&scan->begin), source, source_count, action.team, action.team_count,
+                      scan->change.version);
+    move_start(scan->distributor, &action);
+}
+
+static enum op_result run_repaired(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+    int64_t at = picture_find_shard(scan->distributor->picture, bytes_buffer_bytes(&scan->begin));
+    int error = scan->change.error;
+
+    assert(at >= 0); /* it was busy */
+    scan->distributor->picture->shards[at]->busy = false;
+    if (!may_go_on(scan, error))
+        return op_finish(op, error);
+    if (error != 0) {
+        skip(scan);
+        return op_move(op, LOOK);
+    }
+    PROBE(op->env, "a bad replica fetches its shard again");
+    scan_outcome(scan, scan->finding, SCAN_REPAIRING);
+    start_move(scan, (size_t)at);
+    leave(scan);
+    return op_move(op, LOOK);
+}
+
+/* ---- life ---- */
+
+static void ended(struct op *op)
+{
+    struct scan *scan = scan_of(op);
+
+    change_cancel(&scan->change);
+    for (uint32_t i = 0; i < TEAM_SERVERS_MAX; i++) {
+        op_cancel(&scan->asks[i].op);
+        rpc_call_clear(&scan->asks[i].call);
+    }
+    transaction_destroy(scan->txn);
+    scan_findings_done(scan);
+    bytes_buffer_done(&scan->at);
+    bytes_buffer_done(&scan->urgent);
+    bytes_buffer_done(&scan->begin);
+    bytes_buffer_done(&scan->end);
+    bytes_buffer_done(&scan->from);
+    bytes_buffer_done(&scan->until);
+    bytes_buffer_done(&scan->narrow);
+    scan->distributor->scan = NULL;
+    mem_free(scan);
+}
+
+static const struct op_stage stages[STAGES] = {
+    [RESTORE] = {"RESTORE", run_restore, OP_STAGE(RESTORED)},
+    [RESTORED] = {"RESTORED", run_restored, OP_STAGE(RESTORE) | OP_STAGE(LOOK)},
+    [LOOK] = {"LOOK", run_look, OP_STAGE(LOOK) | OP_STAGE(SAVE) | OP_STAGE(VERSION)},
+    [SAVE] = {"SAVE", run_save, OP_STAGE(SAVED)},
+    [SAVED] = {"SAVED", run_saved, OP_STAGE(LOOK)},
+    [VERSION] = {"VERSION", run_version, OP_STAGE(ASK)},
+    [ASK] = {"ASK", run_ask, OP_STAGE(LOOK) | OP_STAGE(JUDGE)},
+    [JUDGE] = {"JUDGE", run_judge, OP_STAGE(LOOK) | OP_STAGE(REPAIR)},
+    [REPAIR] = {"REPAIR", run_repair, OP_STAGE(LOOK) | OP_STAGE(REPAIRED)},
+    [REPAIRED] = {"REPAIRED", run_repaired, OP_STAGE(LOOK)},
+};
+static const struct op_type type = {"scan", stages, STAGES, READY_READ, ended};
+
+void scan_start(struct distributor *self)
+{
+    struct scan *scan = mem_zalloc(sizeof(*scan));
+
+    scan->distributor = self;
+    self->scan = scan;
+    op_start(&scan->op, &type, &self->ops);
+}
+
+void scan_hurry(struct distributor *self, struct bytes key)
+{
+    struct scan *scan = self->scan;
+
+    if (scan == NULL || scan->is_urgent || bytes_compare(key, KEY_SYSTEM_END) >= 0)
+        return;
+    set_key(&scan->urgent, key);
+    scan->is_urgent = true;
+}

@@ -1,0 +1,91 @@
+/* What the scan's files share: what it looks at, what it has found. */
+#pragma once
+
+#include "roles/distributor/distributor_internal.h"
+#include "roles/distributor/scan.h"
+#include "roles/distributor/scan_judge.h"
+
+enum { SCAN_FINDINGS_MAX = 16 };
+
+/* What stands in the database. Totals count since the database began; times are of the wall clock, for people. */
+#define FIELDS_scan_state(F, S, A, L)                                                                                        \
+    F(u64, round) F(i64, began_us) F(bytes, at) F(u64, shards) F(u64, skipped) F(u64, bytes) F(i64, last_began_us)          \
+    F(i64, last_ended_us) F(u64, last_shards) F(u64, last_skipped) F(u64, last_bytes) F(u64, found) F(u64, repaired)
+SCHEMA_DECLARE(scan_state)
+
+enum scan_outcome {
+    SCAN_REPAIRING, /* the bad replica fetches it again */
+    SCAN_REPAIRED,
+    SCAN_OPEN,      /* nobody can tell which replica is right, or no good copy was proven */
+};
+
+struct scan_finding {
+    struct arena arena;
+    struct bytes shard, begin, end; /* the shard's begin; the first keys that differ */
+    uint64_t servers[TEAM_SERVERS_MAX]; /* the shard's, the bad ones by their bits */
+    uint32_t count, bad;
+    bool content;
+    int64_t wall_us;
+    enum scan_outcome outcome;
+};
+
+enum scan_mode {
+    SCAN_WALK,   /* page after page of all replicas */
+    SCAN_NARROW, /* smaller and smaller pages, to the first key that differs */
+    SCAN_PROVE,  /* the good ones alone, all of the shard: is there a copy to fetch from? */
+};
+
+/* A question to one replica. */
+struct scan_ask {
+    struct op op;
+    struct scan *scan;
+    struct rpc_call call;
+    struct scan_answer answer;
+    uint64_t id;
+    bool done;
+};
+
+struct scan {
+    struct op op;
+    struct distributor *distributor;
+    struct wait_timer timer;
+    struct transaction *txn; /* owned; for the read version of a page */
+    struct transaction_version read_version;
+    struct change change;
+    const struct transaction_range *stored; /* of the change's present try */
+
+    /* The round. */
+    struct scan_state state;         /* at: see `at` */
+    struct bytes_buffer at;          /* owned: the round goes on there */
+    struct bytes_buffer urgent;      /* owned: look there first */
+    bool restored, is_urgent, changed, paused;
+    int64_t pause_until_us, saved_us;
+    int64_t tokens, tokens_us;       /* bytes that may be read, as of when */
+
+    /* The shard under examination: that of `begin`, of these servers. */
+    struct bytes_buffer begin, end;  /* owned */
+    bool examining, by_round;        /* by_round: the round goes on behind it */
+    uint64_t ids[TEAM_SERVERS_MAX];
+    uint32_t count, asked;           /* asked: bits of those who are */
+    enum scan_mode mode;
+    struct bytes_buffer from, until; /* owned: what is asked; until is empty: to the end */
+    struct bytes_buffer narrow;      /* owned: the page that differs ends there */
+    uint32_t pairs_limit, tries;
+    bool suspected;                  /* it differed once: asked again, before anybody is accused */
+    struct scan_judgement judgement;
+    struct scan_ask asks[TEAM_SERVERS_MAX];
+    uint32_t asks_waiting;
+    struct scan_finding *finding;    /* what PROVE is for; borrowed from `findings` */
+    uint64_t repairing;              /* the server */
+
+    struct scan_finding findings[SCAN_FINDINGS_MAX];
+    uint32_t finding_count; /* since it began; the newest are kept */
+};
+
+/* ---- scan_report.c ---- */
+/* Traced; what the examination has found lies in [from, through). */
+struct scan_finding *scan_found(struct scan *scan);
+void scan_outcome(struct scan *scan, struct scan_finding *finding, enum scan_outcome outcome);
+/* Repairs that have come to their end since. */
+void scan_look(struct scan *scan);
+void scan_findings_done(struct scan *scan);

@@ -1,0 +1,196 @@
+/* What the scan has found, and how it tells: traces, numbers and sentences for the status. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "net/mem.h"
+#include "net/trace.h"
+#include "roles/distributor/scan_internal.h"
+
+static void must(int error)
+{
+    assert(error == 0); /* a server dies of a failed allocation before it gets here */
+}
+
+static const char *outcome_name(enum scan_outcome outcome)
+{
+    static const char *const names[] = {
+        [SCAN_REPAIRING] = "is fetched again", [SCAN_REPAIRED] = "was fetched again", [SCAN_OPEN] = "nothing was changed"};
+
+    return names[outcome];
+}
+
+/* ---- found ---- */
+
+/* Content that differs is what no disk of its own excuses. Damage that a replica has noticed itself is a disk's. */
+static void trace_finding(const struct scan *scan, const struct scan_finding *finding)
+{
+    for (uint32_t i = 0; i < finding->count; i++)
+        TRACE(scan->op.env, finding->content ? SEVERITY_ERROR : SEVERITY_WARN_ALWAYS,
+              finding->content ? "ShardReplicasDiffer" : "ShardReplicaDamaged", {"Shard", trace_bytes(finding->shard)},
+              {"Begin", trace_bytes(finding->begin)}, {"End", trace_bytes(finding->end)}, {"Server", trace_id(finding->servers[i])},
+              {"Bad", trace_int(finding->bad >> i & 1)}, {"Error", trace_int(scan->asks[i].answer.error)},
+              {"Pairs", trace_int(scan->asks[i].answer.pairs)}, {"Bytes", trace_int((int64_t)scan->asks[i].answer.bytes)});
+}
+
+/* One that was found before and could not be mended is told once. */
+static struct scan_finding *entry_for(struct scan *scan)
+{
+    for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
+        struct scan_finding *finding = &scan->findings[i];
+
+        if (finding->count > 0 && finding->outcome == SCAN_OPEN && bytes_equal(finding->shard, bytes_buffer_bytes(&scan->begin)))
+            return finding;
+    }
+    scan->state.found++;
+    return &scan->findings[scan->finding_count++ % SCAN_FINDINGS_MAX];
+}
+
+struct scan_finding *scan_found(struct scan *scan)
+{
+    uint64_t known = scan->state.found;
+    struct scan_finding *finding = entry_for(scan);
+    int64_t since_us = scan->state.found == known ? finding->wall_us : env_wall_us(scan->op.env);
+    const struct scan_judgement *judgement = &scan->judgement;
+    struct bytes end = judgement->through.len > 0 ? judgement->through : bytes_buffer_bytes(&scan->end);
+
+    arena_done(&finding->arena);
+    *finding = (struct scan_finding){.count = scan->count, .bad = judgement->bad, .content = judgement->content, .outcome = SCAN_OPEN};
+    must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->begin), &finding->shard));
+    must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->from), &finding->begin));
+    must(arena_copy(&finding->arena, end, &finding->end));
+    memcpy(finding->servers, scan->ids, sizeof(finding->servers));
+    finding->wall_us = since_us;
+    scan->changed = true;
+    trace_finding(scan, finding);
+    return finding;
+}
+
+void scan_outcome(struct scan *scan, struct scan_finding *finding, enum scan_outcome outcome)
+{
+    if (finding->outcome == outcome)
+        return;
+    finding->outcome = outcome;
+    scan->state.repaired += outcome == SCAN_REPAIRED;
+    scan->changed = true;
+    TRACE(scan->op.env, SEVERITY_WARN_ALWAYS, outcome == SCAN_REPAIRED ? "ShardReplicaRepaired" : "ShardReplicaRepair",
+          {"Shard", trace_bytes(finding->shard)}, {"Outcome", trace_str(outcome_name(outcome))});
+}
+
+/* Whoever carried the move on: it is mended when the shard is at rest again, in however many pieces. */
+void scan_look(struct scan *scan)
+{
+    const struct picture *picture = scan->distributor->picture;
+
+    for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
+        struct scan_finding *finding = &scan->findings[i];
+        int64_t at = finding->outcome == SCAN_REPAIRING && finding->count > 0 ? picture_shard_of(picture, finding->shard) : -1;
+
+        if (at >= 0 && !picture->shards[at]->busy && picture->shards[at]->destination == TEAM_NONE)
+            scan_outcome(scan, finding, SCAN_REPAIRED);
+    }
+}
+
+void scan_findings_done(struct scan *scan)
+{
+    for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++)
+        arena_done(&scan->findings[i].arena);
+}
+
+/* ---- status ---- */
+
+const char *scan_unrest(const struct distributor *self)
+{
+    const struct scan *scan = self->scan;
+
+    for (uint32_t i = 0; scan != NULL && i < SCAN_FINDINGS_MAX; i++)
+        if (scan->findings[i].count > 0 && scan->findings[i].outcome == SCAN_REPAIRING)
+            return "a damaged replica is fetched again";
+    if (scan != NULL && scan->examining && (scan->mode != SCAN_WALK || scan->suspected))
+        return "the consistency scan looks closer at a shard";
+    return NULL;
+}
+
+static size_t print_servers(const struct distributor *self, const struct scan_finding *finding, char *out, size_t size)
+{
+    size_t used = 0;
+
+    for (uint32_t i = 0; i < finding->count && used < size; i++) {
+        const struct tracker *tracker = tracker_of(self, finding->servers[i]);
+        char address[ADDRESS_TEXT_MAX] = "gone";
+
+        if (finding->bad != 0 && (finding->bad >> i & 1) == 0)
+            continue;
+        if (tracker != NULL)
+            address_print(tracker->endpoint.address, address);
+        used += (size_t)snprintf(out + used, size - used, "%s%016" PRIx64 " (%s)", used == 0 ? "" : ", ", finding->servers[i], address);
+    }
+    return used;
+}
+
+/* "2026-03-01 14:05:09 UTC": days since 1970 as a date of the proleptic Gregorian calendar, counted from the 1st of March. */
+static void print_utc(int64_t wall_us, char *out, size_t size)
+{
+    int64_t seconds = wall_us / 1000000, days = seconds / 86400 + 719468, era = days / 146097, of_era = days % 146097;
+    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;
+
+    snprintf(out, size, "%04d-%02d-%02d %02d:%02d:%02d UTC", (int)(year + era * 400 + (month >= 10)),
+             (int)(month < 10 ? month + 3 : month - 9), (int)(of_year - (153 * month + 2) / 5 + 1), (int)(seconds % 86400 / 3600),
+             (int)(seconds % 3600 / 60), (int)(seconds % 60));
+}
+
+static void note_finding(const struct distributor *self, const struct scan_finding *finding, struct role_status *status, struct arena *arena)
+{
+    char begin[128], end[128], servers[400] = "", time_text[100], text[1000];
+
+    print_servers(self, finding, servers, sizeof(servers));
+    print_utc(finding->wall_us, time_text, sizeof(time_text));
+    bytes_print(finding->begin, begin, sizeof(begin));
+    bytes_print(finding->end, end, sizeof(end));
+    if (finding->bad == 0)
+        snprintf(text, sizeof(text), "%s: the replicas of [%s, %s) are not equal, and it can't be told which is right: servers %s; nothing was changed.",
+                 time_text, begin, end, servers);
+    else
+        snprintf(text, sizeof(text), "%s: [%s, %s) is %s on server %s; %s.", time_text, begin, end,
+                 finding->content ? "not what the other replicas hold" : "damaged", servers, outcome_name(finding->outcome));
+    role_text(status, arena, finding->outcome == SCAN_REPAIRED ? "scan_repaired" : "scan_finding", bytes_of_string(text));
+}
+
+static int64_t progress_of(const struct scan *scan)
+{
+    const struct picture *picture = scan->distributor->picture;
+    int64_t at = picture_shard_of(picture, bytes_buffer_bytes(&scan->at));
+
+    return at <= 0 ? 0 : at * 100 / (int64_t)picture->shard_count;
+}
+
+void scan_status(const struct distributor *self, struct role_status *status, struct arena *arena)
+{
+    const struct scan *scan = self->scan;
+    const struct scan_state *state;
+
+    if (scan == NULL || !scan->restored)
+        return;
+    state = &scan->state;
+    role_metric(status, arena, "scan_known", 1);
+    role_metric(status, arena, "scan_suspended", self->settings.scan_off);
+    role_metric(status, arena, "scan_paused", scan->paused);
+    role_metric(status, arena, "scan_bytes_per_second", self->env->knobs.dd_scan_bytes_per_second);
+    role_metric(status, arena, "scan_round", (int64_t)state->round);
+    role_metric(status, arena, "scan_round_began", state->began_us / 1000000);
+    role_metric(status, arena, "scan_round_percent", progress_of(scan));
+    role_metric(status, arena, "scan_round_shards", (int64_t)state->shards);
+    role_metric(status, arena, "scan_round_skipped", (int64_t)state->skipped);
+    role_metric(status, arena, "scan_round_bytes", (int64_t)state->bytes);
+    role_metric(status, arena, "scan_last_began", state->last_began_us / 1000000);
+    role_metric(status, arena, "scan_last_ended", state->last_ended_us / 1000000);
+    role_metric(status, arena, "scan_last_shards", (int64_t)state->last_shards);
+    role_metric(status, arena, "scan_last_skipped", (int64_t)state->last_skipped);
+    role_metric(status, arena, "scan_last_bytes", (int64_t)state->last_bytes);
+    role_metric(status, arena, "scan_found", (int64_t)state->found);
+    role_metric(status, arena, "scan_repaired", (int64_t)state->repaired);
+    for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++)
+        if (scan->findings[i].count > 0)
+            note_finding(self, &scan->findings[i], status, arena);
+}

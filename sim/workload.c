@@ -24,6 +24,7 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_random_selector,
     &sim_workload_low_latency,
     &sim_workload_steady_reads,
+    &sim_workload_still,
     &sim_workload_consistency_check,
     &sim_workload_machine_attrition,
     &sim_workload_random_clogging,

@@ -144,12 +144,17 @@ const char *lie_file_find(const struct sim_process *process, const char *prefix,
     return NULL;
 }
 
-const char *lie_dir_find(const struct sim_process *process, const char *prefix)
+const char *lie_dir_nth(const struct sim_process *process, const char *prefix, unsigned n)
 {
     for (size_t i = 0; i < process->disk->dir_count; i++)
-        if (begins(process->disk->dirs[i], prefix))
+        if (begins(process->disk->dirs[i], prefix) && n-- == 0)
             return process->disk->dirs[i];
     return NULL;
+}
+
+const char *lie_dir_find(const struct sim_process *process, const char *prefix)
+{
+    return lie_dir_nth(process, prefix, 0);
 }
 
 void lie_dir_make(struct sim_process *process, const char *path)

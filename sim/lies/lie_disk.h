@@ -31,7 +31,8 @@ uint64_t lie_file_end(const struct sim_process *process, const char *path);
 void lie_file_xor(struct sim_process *process, const char *path, uint64_t offset, uint8_t mask);
 void lie_file_write(struct sim_process *process, const char *path, uint64_t offset, struct bytes data);
 struct bytes lie_file_read(const struct sim_process *process, const char *path, uint64_t offset, void *into, size_t len);
-/* The first directory whose path begins with `prefix`; NULL: none. Borrowed. */
+/* The first directory whose path begins with `prefix`, and the n-th from 0 on; NULL: none. Borrowed. */
 const char *lie_dir_find(const struct sim_process *process, const char *prefix);
+const char *lie_dir_nth(const struct sim_process *process, const char *prefix, unsigned n);
 /* Makes the directory if it is not there. */
 void lie_dir_make(struct sim_process *process, const char *path);

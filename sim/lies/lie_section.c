@@ -124,6 +124,8 @@ static bool parse_text_key(struct lie_section *section, const char *key, const c
         *ret_well = copy(section->file, sizeof(section->file), value);
     else if (strcmp(key, "suffix") == 0)
         *ret_well = copy(section->suffix, sizeof(section->suffix), value);
+    else if (strcmp(key, "keys") == 0)
+        *ret_well = copy(section->keys, sizeof(section->keys), value);
     else if (strcmp(key, "at") == 0)
         *ret_well = copy(section->at, sizeof(section->at), value);
     else if (strcmp(key, "as-client") == 0)

@@ -11,6 +11,7 @@
  *   all = yes                          ; of lies about disks: all hosts of `from` at once
  *   file = data/coordinator/log/       ; what the paths begin with that are harmed
  *   suffix = .queue                    ; and end with
+ *   keys = still/                      ; harmed-engine: what the keys begin with that are harmed
  *   at = end                           ; where: first (the first frame), middle, end (the last byte), behind (what was never written)
  *   pause-ms = 100                     ; forge: between two of them
  *   as-client = yes                    ; forge: the liar says that it is a client
@@ -52,7 +53,7 @@ struct lie_section {
     uint32_t test_count, change_count, expect_count;
     char from[32], to[32];
     bool before_recovery, loses_replica, as_client, all;
-    char file[48], suffix[16], at[16];
+    char file[48], suffix[16], at[16], keys[16];
     int64_t pause_ms;
     int64_t after_us, lasts_us, one_in, most, every_us;
     int provoke; /* enum lie_provocation of lies.h */

@@ -11,14 +11,12 @@
 
 enum { DOWN_US = 300000, LOOK_US = 1000000 };
 
-static MDB_env *open_store(struct sim_process *process)
+/* NULL: the directory holds none. */
+static MDB_env *open_store(struct sim_process *process, const char *directory)
 {
-    const char *directory = lie_dir_find(process, "data/storage-");
     char path[SIM_PATH_MAX], real[SIM_PATH_MAX];
     MDB_env *env;
 
-    if (directory == NULL)
-        return NULL;
     snprintf(path, sizeof(path), "%s/%s", directory, "lmdb");
     if (!sim_scratch_path(process, path, false, real, sizeof(real)) || mdb_env_create(&env) != 0)
         return NULL;
@@ -47,6 +45,13 @@ static int change_record(MDB_cursor *cursor, MDB_val key, MDB_val stored, bool m
     return rc;
 }
 
+static bool is_meant(const struct lies *lies, MDB_val key)
+{
+    size_t len = strlen(lies->section->keys);
+
+    return key.mv_size >= len && memcmp(key.mv_data, lies->section->keys, len) == 0;
+}
+
 /* One record in three, or every one of the first half. Returns how many. */
 static unsigned harm_records(struct lies *lies, MDB_cursor *cursor, const char *at)
 {
@@ -55,7 +60,7 @@ static unsigned harm_records(struct lies *lies, MDB_cursor *cursor, const char *
     int rc = mdb_cursor_get(cursor, &key, &stored, MDB_FIRST);
 
     for (; rc == 0 && *(const uint8_t *)key.mv_data < 0xff; rc = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) {
-        if (stored.mv_size <= CHECKSUM_BYTES || is_marker(key.mv_size) || (harmed > 0 && lie_random(lies, 3) != 0))
+        if (!is_meant(lies, key) || stored.mv_size <= CHECKSUM_BYTES || is_marker(key.mv_size) || (harmed > 0 && lie_random(lies, 3) != 0))
             continue;
         if (strcmp(at, "range") == 0)
             rc = mdb_cursor_del(cursor, 0);
@@ -84,20 +89,32 @@ static unsigned harm_store(struct lies *lies, MDB_env *env)
     return mdb_txn_commit(txn) == 0 ? harmed : 0;
 }
 
+/* The first store that holds something to be harmed: others were made by attempts that came to nothing. */
+static unsigned harm_stores(struct lies *lies, struct sim_process *process)
+{
+    unsigned harmed = 0;
+    const char *directory;
+
+    for (unsigned n = 0; harmed == 0 && (directory = lie_dir_nth(process, "data/storage-", n)) != NULL; n++) {
+        MDB_env *env = open_store(process, directory);
+
+        if (env == NULL)
+            continue;
+        harmed = harm_store(lies, env);
+        mdb_env_close(env);
+    }
+    return harmed;
+}
+
 static void harm_one(struct lies *lies)
 {
     struct sim_process *process = lie_host(lies, ROLE_STORAGE, (unsigned)lie_random(lies, 2));
-    unsigned harmed = 0;
-    MDB_env *env;
+    unsigned harmed;
 
     if (process == NULL)
         return;
     lie_stop(process, SIM_KILL);
-    env = open_store(process);
-    if (env != NULL) {
-        harmed = harm_store(lies, env);
-        mdb_env_close(env);
-    }
+    harmed = harm_stores(lies, process);
     if (harmed > 0)
         lie_strikes(lies, "%u records of %s: %s", harmed, process->name, lies->section->at);
     (void)lie_sleep(lies, DOWN_US);

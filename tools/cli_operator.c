@@ -225,7 +225,7 @@ static void maintenance_begin(struct cli *cli)
     json_decref(document);
 }
 
-static void run_and_say(struct cli *cli, int (*body)(struct cli *cli, struct transaction *txn), const char *said)
+void cli_run_and_say(struct cli *cli, int (*body)(struct cli *cli, struct transaction *txn), const char *said)
 {
     cli_fail_with(cli, cli_transact_system(cli, body, NULL));
     if (cli->error == 0)
@@ -239,7 +239,7 @@ void cli_maintenance(struct cli *cli)
     else if (cli->word_count == 4 && cli_word_is(cli, 1, "on"))
         maintenance_begin(cli);
     else if (cli->word_count == 2 && cli_word_is(cli, 1, "off"))
-        run_and_say(cli, maintenance_clear, "Maintenance has ended.");
+        cli_run_and_say(cli, maintenance_clear, "Maintenance has ended.");
     else
         cli_usage(cli);
 }
@@ -303,53 +303,13 @@ void cli_datadistribution(struct cli *cli)
     if (cli->word_count == 1)
         distribution_show(cli);
     else if (cli->word_count == 2 && cli_word_is(cli, 1, "on"))
-        run_and_say(cli, distribution_on, "Data distribution is turned on.");
+        cli_run_and_say(cli, distribution_on, "Data distribution is turned on.");
     else if (cli->word_count == 2 && cli_word_is(cli, 1, "off"))
-        run_and_say(cli, distribution_off, "Data distribution is turned off: nothing is moved, lost copies are not replaced.");
+        cli_run_and_say(cli, distribution_off, "Data distribution is turned off: nothing is moved, lost copies are not replaced.");
     else if (rebalance && enable)
-        run_and_say(cli, rebalance_on, "Data distribution is enabled for rebalance.");
+        cli_run_and_say(cli, rebalance_on, "Data distribution is enabled for rebalance.");
     else if (rebalance && cli_word_is(cli, 1, "disable"))
-        run_and_say(cli, rebalance_off, "Data distribution is disabled for rebalance.");
+        cli_run_and_say(cli, rebalance_off, "Data distribution is disabled for rebalance.");
     else
         cli_usage(cli);
-}
-
-/* ---- consistencycheck ---- */
-
-static int check_on(struct cli *cli, struct transaction *txn)
-{
-    (void)cli;
-    return transaction_clear(txn, KEY_CONSISTENCY_CHECK_SUSPEND);
-}
-
-static int check_off(struct cli *cli, struct transaction *txn)
-{
-    (void)cli;
-    return transaction_set(txn, KEY_CONSISTENCY_CHECK_SUSPEND, bytes_none());
-}
-
-static int check_read(struct cli *cli, struct transaction *txn)
-{
-    struct bytes value;
-
-    return cli_read(cli, txn, KEY_CONSISTENCY_CHECK_SUSPEND, cli->ctx, &value);
-}
-
-void cli_consistencycheck(struct cli *cli)
-{
-    bool suspended = false;
-
-    if (cli_word_is(cli, 1, "on")) {
-        run_and_say(cli, check_on, "ConsistencyCheck is on");
-    } else if (cli_word_is(cli, 1, "off")) {
-        run_and_say(cli, check_off, "ConsistencyCheck is off");
-    } else if (cli->word_count == 1) {
-        cli->ctx = &suspended;
-        cli_fail_with(cli, cli_transact_system(cli, check_read, NULL));
-        if (cli->error == 0)
-            cli_say(cli, "ConsistencyCheck is %s\n", suspended ? "off" : "on");
-        cli_result(cli, "on", json_boolean(!suspended));
-    } else {
-        cli_usage(cli);
-    }
 }

@@ -24,8 +24,9 @@ const struct cli_entry cli_entries[] = {
      "  configure new double lmdb\n"
      "  configure triple logs=5\n"
      "  configure commit_proxies=3 grv_proxies=2 resolvers=2", 1, 16, cli_configure},
-    {"consistencycheck", "consistencycheck [on|off]", "lets the scan that compares replicas go on, or pauses it; or shows which",
-     NULL, 1, 2, cli_consistencycheck},
+    {"consistencycheck", "consistencycheck [on|off]", "lets the scan that compares replicas go on, or pauses it; or shows how far it is",
+     "Without an argument: how far the scan is, what its last round was, what it has found and what became of that.\n\n"
+     "  consistencycheck off", 1, 2, cli_consistencycheck},
     {"coordinators", "coordinators [auto|ADDRESS...]", "shows the coordinators, or changes them while the cluster runs",
      "ADDRESS...: IP:PORT of all that there shall be, an odd number, in different zones; each must run. auto: as many as the redundancy\n"
      "calls for. One is added or removed at a time; servers and clients write the new ones into their cluster files.\n\n"
@@ -50,11 +51,20 @@ const struct cli_entry cli_entries[] = {
     {"getrangekeys", "getrangekeys <BEGINKEY> [ENDKEY] [LIMIT]", "the same, keys alone", NULL, 2, 4, cli_getrangekeys},
     {"getversion", "getversion", "shows the current read version", NULL, 1, 1, cli_getversion},
     {"help", "help [COMMAND|escaping|options]", "shows all commands, or one", NULL, 1, 2, cli_help},
+    {"hotrange", "hotrange [ADDRESS] [readbytes|readops|writebytes|bytes] [COUNT]", "shows the ranges that are read and written most",
+     "Of each storage server, or of the one at ADDRESS (IP:PORT): the COUNT (5) first ranges by what they are read (readbytes, the\n"
+     "default; readops) or written (writebytes) a second, or by their size (bytes). Density: how often a second all of it is read.\n\n"
+     "  hotrange\n"
+     "  hotrange 10.0.0.7:4500 writebytes 20", 1, 4, cli_hotrange},
     {"include", "include all|ADDRESS...", "takes back what `exclude' did",
      "An IP includes every process there.\n\n"
      "  include 10.0.0.7:4500", 2, SIZE_MAX, cli_include},
     {"kill", "kill [all|list|ADDRESS...]", "ends processes; their supervisor starts them again",
      "Without arguments, or with `list': the addresses of all processes.", 1, SIZE_MAX, cli_kill},
+    {"locations", "locations <KEY>|<BEGINKEY> <ENDKEY>", "shows which storage servers have a key, or the shards of a range",
+     "Boundaries of each shard, its size by the servers' samples, addresses and zones of its servers, and where it is moving to.\n\n"
+     "  locations hello\n"
+     "  locations \"\" \\xff", 2, 3, cli_locations},
     {"lock", "lock", "locks the database: from then on only lock-aware transactions read and write",
      "Prints the UID with which `unlock' ends it.", 1, 1, cli_lock},
     {"maintenance", "maintenance [on ZONE SECONDS|off]", "says that a zone is away on purpose: nothing is moved for it",

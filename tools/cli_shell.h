@@ -124,10 +124,18 @@ json_t *cli_processes_now(struct cli *cli, struct operator_processes *ret);
 void cli_setclass(struct cli *cli);
 void cli_maintenance(struct cli *cli);
 void cli_datadistribution(struct cli *cli);
+/* A transaction of its own, and what to say when it went well. */
+void cli_run_and_say(struct cli *cli, int (*body)(struct cli *cli, struct transaction *txn), const char *said);
+
+/* cli_consistency.c */
 void cli_consistencycheck(struct cli *cli);
 
 /* cli_throttle.c */
 void cli_throttle(struct cli *cli);
+
+/* cli_locations.c */
+void cli_locations(struct cli *cli);
+void cli_hotrange(struct cli *cli);
 
 /* cli_admin.c */
 void cli_lock(struct cli *cli);

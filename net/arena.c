@@ -8,7 +8,7 @@ enum { BLOCK_BYTES_MIN = 512, BLOCK_BYTES_MAX = 64 * 1024 };
 
 struct arena_block {
     struct arena_block *next;
-    size_t size; /* of data */
+    size_t size; /* of data; 0: data is a pointer to memory that was adopted */
     uint8_t data[] __attribute__((aligned(16)));
 };
 
@@ -24,6 +24,8 @@ void arena_done(struct arena *arena)
     while (block != NULL) {
         struct arena_block *next = block->next;
 
+        if (block->size == 0)
+            mem_free(*(void **)(void *)block->data);
         mem_free(block);
         block = next;
     }
@@ -114,6 +116,24 @@ int arena_copy(struct arena *arena, struct bytes bytes, struct bytes *ret_copy)
     if (bytes.len > 0)
         memcpy(at, bytes.ptr, bytes.len);
     *ret_copy = bytes_of(at, bytes.len);
+    return 0;
+}
+
+int arena_adopt(struct arena *arena, struct bytes_buffer *buffer)
+{
+    struct arena_block *block;
+
+    if (arena->blocks == NULL && alloc_slow(arena, 0) == NULL) /* the first is always one to be bumped */
+        return ERROR_OUT_OF_MEMORY;
+    block = mem_alloc(sizeof(*block) + sizeof(void *));
+    if (block == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    block->size = 0;
+    *(void **)(void *)block->data = buffer->ptr;
+    block->next = arena->blocks->next;
+    arena->blocks->next = block;
+    arena->reserved_bytes += buffer->capacity;
+    *buffer = (struct bytes_buffer){0};
     return 0;
 }
 

@@ -23,5 +23,7 @@ void *arena_alloc(struct arena *arena, size_t size);
 void *arena_zalloc(struct arena *arena, size_t size);
 /* *ret_copy owns nothing: it lives as long as the arena. Returns 0 or ERROR_OUT_OF_MEMORY. */
 int arena_copy(struct arena *arena, struct bytes bytes, struct bytes *ret_copy);
+/* The buffer's memory becomes the arena's, where it is; the buffer is empty after. 0 or ERROR_OUT_OF_MEMORY (nothing happened). */
+int arena_adopt(struct arena *arena, struct bytes_buffer *buffer);
 /* Moves all memory of `from` into `to`; pointers stay valid; `from` is empty after. */
 void arena_join(struct arena *to, struct arena *from);

@@ -4,23 +4,33 @@
 #include "net/error.h"
 #include "net/mem.h"
 
-int bytes_buffer_reserve(struct bytes_buffer *buffer, size_t more)
+static int set_capacity(struct bytes_buffer *buffer, size_t capacity)
 {
-    size_t capacity = buffer->capacity == 0 ? 256 : buffer->capacity;
-    uint8_t *grown;
+    uint8_t *grown = mem_realloc(buffer->ptr, capacity);
 
-    if (more <= buffer->capacity - buffer->len)
-        return 0;
-    if (more > SIZE_MAX / 4)
-        return ERROR_OUT_OF_MEMORY;
-    while (capacity - buffer->len < more)
-        capacity *= 2;
-    grown = mem_realloc(buffer->ptr, capacity);
     if (grown == NULL)
         return ERROR_OUT_OF_MEMORY;
     buffer->ptr = grown;
     buffer->capacity = capacity;
     return 0;
+}
+
+int bytes_buffer_grow(struct bytes_buffer *buffer, size_t more)
+{
+    size_t capacity = buffer->capacity == 0 ? 256 : buffer->capacity;
+
+    if (more > SIZE_MAX / 4)
+        return ERROR_OUT_OF_MEMORY;
+    while (capacity - buffer->len < more)
+        capacity *= 2;
+    return set_capacity(buffer, capacity);
+}
+
+int bytes_buffer_reserve_exactly(struct bytes_buffer *buffer, size_t more)
+{
+    if (more <= buffer->capacity - buffer->len)
+        return 0;
+    return more > SIZE_MAX / 4 ? ERROR_OUT_OF_MEMORY : set_capacity(buffer, buffer->len + more);
 }
 
 int bytes_buffer_append(struct bytes_buffer *buffer, struct bytes bytes)
@@ -39,14 +49,8 @@ int bytes_buffer_set(struct bytes_buffer *buffer, struct bytes bytes)
 {
     size_t capacity = (bytes.len + 31) & ~(size_t)31;
 
-    if (capacity > buffer->capacity) {
-        uint8_t *grown = mem_realloc(buffer->ptr, capacity);
-
-        if (grown == NULL)
-            return ERROR_OUT_OF_MEMORY;
-        buffer->ptr = grown;
-        buffer->capacity = capacity;
-    }
+    if (capacity > buffer->capacity && set_capacity(buffer, capacity) != 0)
+        return ERROR_OUT_OF_MEMORY;
     if (bytes.len > 0)
         memcpy(buffer->ptr, bytes.ptr, bytes.len);
     buffer->len = bytes.len;

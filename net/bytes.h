@@ -134,7 +134,13 @@ struct bytes_buffer {
     size_t capacity;
 };
 
-int bytes_buffer_reserve(struct bytes_buffer *buffer, size_t more);
+int bytes_buffer_grow(struct bytes_buffer *buffer, size_t more); /* the rest of bytes_buffer_reserve */
+static inline int bytes_buffer_reserve(struct bytes_buffer *buffer, size_t more)
+{
+    return more <= buffer->capacity - buffer->len ? 0 : bytes_buffer_grow(buffer, more);
+}
+/* Room for `more` and not much besides: for what is known to end there. */
+int bytes_buffer_reserve_exactly(struct bytes_buffer *buffer, size_t more);
 int bytes_buffer_append(struct bytes_buffer *buffer, struct bytes bytes);
 /* What it holds becomes `bytes`, in hardly more memory than that needs: for what does not grow. */
 int bytes_buffer_set(struct bytes_buffer *buffer, struct bytes bytes);

@@ -422,18 +422,11 @@ int message_decode(const struct schema *schema, struct bytes packed, struct aren
     return error;
 }
 
-int message_from_packed(const struct message_type *type, struct bytes packed, struct message **ret_message)
+/* `message` is new; its reference is dropped on failure. */
+static int unpack_into(struct message *message, struct bytes packed, struct message **ret_message)
 {
-    struct message *message = create(type, packed.len);
-    uint8_t *copy;
-    int error;
+    int error = message_decode(message->type->schema, packed, &message->arena, message->body);
 
-    if (message == NULL)
-        return ERROR_OUT_OF_MEMORY;
-    copy = (uint8_t *)message->body + type->schema->size;
-    if (packed.len > 0)
-        memcpy(copy, packed.ptr, packed.len);
-    error = message_decode(type->schema, bytes_of(copy, packed.len), &message->arena, message->body);
     if (error != 0) {
         message_unref(message);
         return error;
@@ -441,4 +434,32 @@ int message_from_packed(const struct message_type *type, struct bytes packed, st
     message->encoded_bytes = packed.len;
     *ret_message = message;
     return 0;
+}
+
+int message_from_packed(const struct message_type *type, struct bytes packed, struct message **ret_message)
+{
+    struct message *message = create(type, packed.len);
+    uint8_t *copy;
+
+    if (message == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    copy = (uint8_t *)message->body + type->schema->size;
+    if (packed.len > 0)
+        memcpy(copy, packed.ptr, packed.len);
+    return unpack_into(message, bytes_of(copy, packed.len), ret_message);
+}
+
+int message_from_buffer(const struct message_type *type, struct bytes packed, struct bytes_buffer *buffer, struct message **ret_message)
+{
+    struct message *message = create(type, 0);
+    int error = message == NULL ? ERROR_OUT_OF_MEMORY : unpack_into(message, packed, &message);
+
+    if (error != 0)
+        return error;
+    error = arena_adopt(&message->arena, buffer);
+    if (error != 0)
+        message_unref(message);
+    else
+        *ret_message = message;
+    return error;
 }

@@ -121,6 +121,8 @@ int message_encode(const struct schema *schema, const void *body, struct bytes_b
 int message_decode(const struct schema *schema, struct bytes packed, struct arena *arena, void *body);
 /* A received frame's body as a message that owns a copy of `packed`. */
 int message_from_packed(const struct message_type *type, struct bytes packed, struct message **ret_message);
+/* The same without the copy: `packed` lies in `buffer`, whose memory becomes the message's. On failure nothing was taken. */
+int message_from_buffer(const struct message_type *type, struct bytes packed, struct bytes_buffer *buffer, struct message **ret_message);
 /* One line of JSON-like text, cut to fit; for traces and people. Returns out. */
 char *message_print(const struct schema *schema, const void *body, char *out, size_t out_size);
 /* A deep copy of a body into an arena (bytes too). */

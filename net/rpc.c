@@ -350,7 +350,7 @@ static void answer_local(struct rpc_request *request, int error, struct message 
 /* Out of memory (in a client library alone) leaves the caller without an answer; closing is what it can notice. */
 static void answer_remote_error(struct rpc_request *request, int error)
 {
-    struct frame head = {RPC_TYPE_ERROR, FRAME_ERROR, 0, request->request_id, {0}};
+    struct frame head = {.type = RPC_TYPE_ERROR, .what = FRAME_ERROR, .request_id = request->request_id};
     struct rpc_error body = {.code = (uint32_t)error};
 
     assert(error > 0);
@@ -365,7 +365,7 @@ bool rpc_request_is_remote(const struct rpc_request *request)
 
 static void answer_remote(struct rpc_request *request, struct message *reply)
 {
-    struct frame head = {reply->type->id, FRAME_REPLY, 0, request->request_id, {0}};
+    struct frame head = {.type = reply->type->id, .what = FRAME_REPLY, .request_id = request->request_id};
     int error = conn_frame(request->conn, &head, reply->type->schema, reply->body);
 
     message_unref(reply);

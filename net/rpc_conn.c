@@ -396,6 +396,13 @@ static bool came_before(struct rpc_conn *conn, uint64_t request_id)
     return false;
 }
 
+static int unpack(const struct message_type *type, const struct frame *frame, struct message **ret_message)
+{
+    if (frame->buffer != NULL && frame->body.len >= TAKEN_BYTES_MIN)
+        return message_from_buffer(type, frame->body, frame->buffer, ret_message);
+    return message_from_packed(type, frame->body, ret_message);
+}
+
 static bool take_request(struct rpc_conn *conn, const struct frame *frame)
 {
     struct rpc_counters *counters = &conn->rpc->counters;
@@ -409,7 +416,7 @@ static bool take_request(struct rpc_conn *conn, const struct frame *frame)
         return reject(conn, &counters->bad_sender, "sender");
     if (came_before(conn, frame->request_id))
         return reject(conn, &counters->bad_type, "a request that came before");
-    error = message_from_packed(type, frame->body, &message);
+    error = unpack(type, frame, &message);
     if (error == ERROR_SERIALIZATION_FAILED)
         return reject(conn, &counters->bad_body, type->name);
     if (error != 0) {
@@ -434,7 +441,7 @@ static bool take_reply(struct rpc_conn *conn, const struct frame *frame)
     }
     if (frame->type != call->reply_type->id)
         return reject(conn, &counters->bad_type, "reply");
-    error = message_from_packed(call->reply_type, frame->body, &reply);
+    error = unpack(call->reply_type, frame, &reply);
     if (error == ERROR_SERIALIZATION_FAILED)
         return reject(conn, &counters->bad_body, call->reply_type->name);
     rpc_call_complete(call, error, error == 0 ? reply : NULL);
@@ -487,7 +494,7 @@ static void heard(struct rpc_conn *conn)
 }
 
 /* These return false when the connection has gone. */
-static bool take_frame(struct rpc_conn *conn, struct bytes whole)
+static bool take_frame(struct rpc_conn *conn, struct bytes whole, struct bytes_buffer *buffer)
 {
     struct frame frame;
 
@@ -495,6 +502,7 @@ static bool take_frame(struct rpc_conn *conn, struct bytes whole)
         return true;
     if (!frame_parse(whole, &frame))
         return reject(conn, &conn->rpc->counters.bad_hash, "hash");
+    frame.buffer = buffer;
     if (__builtin_expect(conn->rpc->env->observer != NULL, 0))
         conn->rpc->env->observer->frame_in(conn->rpc->env->observer, conn->rpc->env, whole);
     conn->rpc->counters.frames_in++;
@@ -512,12 +520,21 @@ static bool measure(struct rpc_conn *conn, struct bytes start, size_t *ret_lengt
     return *ret_length != 0 || reject(conn, &conn->rpc->counters.bad_length, "length");
 }
 
-static bool keep(struct rpc_conn *conn, struct bytes tail)
+/* Of a frame of `length`: memory for all of it once a quarter has arrived, so that no length asks for much more than came. */
+static bool keep(struct rpc_conn *conn, struct bytes tail, size_t length)
 {
-    if (tail.len == 0 || bytes_buffer_append(&conn->in, tail) == 0)
+    struct bytes_buffer *in = &conn->in;
+    int error = 0;
+
+    if (tail.len == 0)
         return true;
-    conn_close(conn, ERROR_CONNECTION_FAILED);
-    return false;
+    if (length > in->len && (in->len + tail.len) >= length / 4)
+        error = bytes_buffer_reserve_exactly(in, length - in->len);
+    if (error == 0)
+        error = bytes_buffer_append(in, tail);
+    if (error != 0)
+        conn_close(conn, ERROR_CONNECTION_FAILED);
+    return error == 0;
 }
 
 /* Completes the frame that an earlier call began, as far as the bytes go. */
@@ -531,14 +548,14 @@ static bool finish_partial(struct rpc_conn *conn, struct bytes *data)
         if (!measure(conn, bytes_buffer_bytes(&conn->in), &length))
             return false;
         more = length - conn->in.len < data->len ? length - conn->in.len : data->len;
-        if (!keep(conn, bytes_of(data->ptr, more)))
+        if (!keep(conn, bytes_of(data->ptr, more), length))
             return false;
         *data = bytes_of(data->ptr + more, data->len - more);
         if (conn->in.len < RPC_FRAME_HEADER_BYTES || conn->in.len < length)
             continue;
         whole = conn->in;
         conn->in = (struct bytes_buffer){0};
-        alive = take_frame(conn, bytes_buffer_bytes(&whole));
+        alive = take_frame(conn, bytes_buffer_bytes(&whole), &whole);
         bytes_buffer_done(&whole);
         if (!alive)
             return false;
@@ -565,14 +582,14 @@ static void on_received(void *ctx, struct bytes data)
             return;
         if (length > data.len)
             break;
-        if (!take_frame(conn, bytes_of(data.ptr, length)))
+        if (!take_frame(conn, bytes_of(data.ptr, length), NULL))
             return;
         data = bytes_of(data.ptr + length, data.len - length);
     }
     if (conn->state == CONN_CONDEMNED)
         bytes_buffer_done(&conn->in);
     else if (measure(conn, data, &length)) /* refuses a bad length before anything of it is kept */
-        (void)keep(conn, data);
+        (void)keep(conn, data, length);
 }
 
 static const struct env_conn_events conn_events = {.opened = on_opened, .received = on_received, .closed = on_closed};

@@ -30,6 +30,7 @@ enum {
     ACCEPTED_SILENCE_US = 180 * 1000 * 1000, /* a living dialler pings or closes long before */
     CONDEMNED_US = 500 * 1000,
     BAD_FRAME_TRACE_US = 1000 * 1000,
+    TAKEN_BYTES_MIN = 16 * 1024,            /* the buffer of a longer frame becomes its message's; a shorter one is copied */
     HEARD_BYTES = 16 * 1024,                /* so much of an unfinished frame is a sign of life */
 };
 
@@ -54,6 +55,7 @@ struct frame {
     uint64_t endpoint_id;
     uint64_t request_id;
     struct bytes body; /* borrowed */
+    struct bytes_buffer *buffer; /* of a received one: holds it alone, and may be taken; NULL: it is in the env's scratch */
 };
 
 /* Appends header and packed body. 0, ERROR_OUT_OF_MEMORY, or ERROR_SERIALIZATION_FAILED (longer than a frame may be); on

@@ -321,6 +321,38 @@ bool kv_map_before(const struct kv_map *map, struct bytes key, struct bytes *ret
     return give(seek_before(map, key), ret_key, ret_value);
 }
 
+struct walk {
+    struct bytes begin, end;
+    void (*each)(void *ctx, struct bytes key, struct bytes value);
+    void *ctx;
+};
+
+/* `above`: the subtree is known to lie at or above begin; `below`: below end. So keys are compared on the way to both ends alone. */
+static void walk_subtree(const struct walk *walk, const struct node *node, bool above, bool below)
+{
+    while (node != NULL) {
+        bool from = above || bytes_compare(node_key(node), walk->begin) >= 0;
+        bool to = below || bytes_compare(node_key(node), walk->end) < 0;
+
+        if (from)
+            walk_subtree(walk, node->left, above, to);
+        if (from && to)
+            walk->each(walk->ctx, node_key(node), node_value(node));
+        if (!to)
+            return;
+        node = node->right;
+        above = from;
+    }
+}
+
+void kv_map_walk(const struct kv_map *map, struct bytes begin, struct bytes end,
+                 void (*each)(void *ctx, struct bytes key, struct bytes value), void *ctx)
+{
+    struct walk walk = {begin, end, each, ctx};
+
+    walk_subtree(&walk, map->root, false, false);
+}
+
 size_t kv_map_count(const struct kv_map *map)
 {
     return map->count;

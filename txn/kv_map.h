@@ -17,6 +17,10 @@ bool kv_map_get(const struct kv_map *map, struct bytes key, struct bytes *ret_va
 /* The first pair at or after `key` (before: the last pair below it); false when there is none. */
 bool kv_map_at_or_after(const struct kv_map *map, struct bytes key, struct bytes *ret_key, struct bytes *ret_value);
 bool kv_map_before(const struct kv_map *map, struct bytes key, struct bytes *ret_key, struct bytes *ret_value);
+/* Calls each() for the pairs of [begin, end) in order; much cheaper a pair than looking for the next one. The map must not change
+ * meanwhile. */
+void kv_map_walk(const struct kv_map *map, struct bytes begin, struct bytes end,
+                 void (*each)(void *ctx, struct bytes key, struct bytes value), void *ctx);
 size_t kv_map_count(const struct kv_map *map);
 /* Keys, values and nodes. */
 size_t kv_map_bytes(const struct kv_map *map);

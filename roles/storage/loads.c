@@ -17,21 +17,6 @@ struct page {
 
 /* ---- loads ---- */
 
-/* Bytes of [begin, end); counts the sampled keys. */
-static int64_t sampled_bytes(const struct byte_sample *sample, struct arena *arena, struct bytes begin, struct bytes end,
-                             uint32_t *keys)
-{
-    uint64_t weight;
-    int64_t bytes = 0;
-    struct bytes key;
-
-    while (byte_sample_next(sample, begin, end, &key, &weight) && key_after(arena, key, &begin) == 0) {
-        bytes += (int64_t)weight;
-        (*keys)++;
-    }
-    return bytes;
-}
-
 /* Where the shard ends that begins with piece i; *ret_readable: all of it is. */
 static uint32_t shard_end(const struct ownership *owned, uint32_t i, bool *ret_readable)
 {
@@ -44,8 +29,7 @@ static uint32_t shard_end(const struct ownership *owned, uint32_t i, bool *ret_r
 static int fill_shards(struct page *page, struct bytes from)
 {
     const struct ownership *owned = page->storage->owned;
-    struct arena scratch = {0};
-    uint32_t keys = 0, next;
+    uint32_t keys = 0, more_keys = 0, next;
     int error = 0;
 
     for (uint32_t i = 0; i < owned->count && error == 0; i = next) {
@@ -62,10 +46,9 @@ static int fill_shards(struct page *page, struct bytes from)
         error = arena_copy(page->arena, owned->shards[i].begin, &shard->begin);
         if (error == 0)
             error = arena_copy(page->arena, owned->shards[next - 1].end, &shard->end);
-        shard->bytes = sampled_bytes(&page->storage->sample, &scratch, owned->shards[i].begin, owned->shards[next - 1].end, &keys);
-        arena_reset(&scratch);
+        shard->bytes = (int64_t)byte_sample_sum(&page->storage->sample, owned->shards[i].begin, owned->shards[next - 1].end, &more_keys);
+        keys += more_keys;
     }
-    arena_done(&scratch);
     return error;
 }
 

@@ -139,30 +139,50 @@ void byte_sample_clear(struct byte_sample *sample, struct bytes begin, struct by
     sample->changes++;
 }
 
+static uint64_t weight_of(const struct byte_sample *sample, struct bytes size)
+{
+    return get_le32(size.ptr) < sample->unit ? sample->unit : get_le32(size.ptr);
+}
+
 bool byte_sample_next(const struct byte_sample *sample, struct bytes begin, struct bytes end, struct bytes *ret_key, uint64_t *ret_weight)
 {
     struct bytes size;
 
     if (!kv_map_at_or_after(sample->keys, begin, ret_key, &size) || bytes_compare(*ret_key, end) >= 0)
         return false;
-    *ret_weight = get_le32(size.ptr) < sample->unit ? sample->unit : get_le32(size.ptr);
+    *ret_weight = weight_of(sample, size);
     return true;
+}
+
+struct sum {
+    const struct byte_sample *sample;
+    uint64_t bytes;
+    uint32_t keys;
+};
+
+static void add_up(void *ctx, struct bytes key, struct bytes size)
+{
+    struct sum *sum = ctx;
+
+    (void)key;
+    sum->bytes += weight_of(sum->sample, size);
+    sum->keys++;
+}
+
+uint64_t byte_sample_sum(const struct byte_sample *sample, struct bytes begin, struct bytes end, uint32_t *ret_keys)
+{
+    struct sum sum = {.sample = sample};
+
+    kv_map_walk(sample->keys, begin, end, add_up, &sum);
+    *ret_keys = sum.keys;
+    return sum.bytes;
 }
 
 uint64_t byte_sample_bytes(const struct byte_sample *sample, struct bytes begin, struct bytes end)
 {
-    uint8_t next[SYSTEM_KEY_BYTES_MAX + 1];
-    uint64_t bytes = 0, weight;
-    struct bytes key;
+    uint32_t keys;
 
-    while (byte_sample_next(sample, begin, end, &key, &weight)) {
-        bytes += weight;
-        if (key.len > 0)
-            memcpy(next, key.ptr, key.len);
-        next[key.len] = 0;
-        begin = bytes_of(next, key.len + 1);
-    }
-    return bytes;
+    return byte_sample_sum(sample, begin, end, &keys);
 }
 
 /* unit u64, count u32, then the map as a table of SETs: little-endian. */

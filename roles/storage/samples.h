@@ -37,7 +37,9 @@ int byte_sample_set(struct byte_sample *sample, struct bytes key, size_t bytes);
 void byte_sample_clear(struct byte_sample *sample, struct bytes begin, struct bytes end);
 /* Walks [begin, end): false at its end. *ret_weight: what the key stands for. Borrowed until the sample changes. */
 bool byte_sample_next(const struct byte_sample *sample, struct bytes begin, struct bytes end, struct bytes *ret_key, uint64_t *ret_weight);
+/* All of it at once: a few nanoseconds a sampled key, where a step of the walk is a search. */
 uint64_t byte_sample_bytes(const struct byte_sample *sample, struct bytes begin, struct bytes end);
+uint64_t byte_sample_sum(const struct byte_sample *sample, struct bytes begin, struct bytes end, uint32_t *ret_keys);
 /* As a record, and back: ERROR_FILE_CORRUPT. */
 int byte_sample_pack(struct byte_sample *sample, struct bytes_buffer *out);
 int byte_sample_unpack(struct byte_sample *sample, struct bytes packed);

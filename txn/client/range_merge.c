@@ -276,16 +276,22 @@ static int merge(struct transaction_range *range, struct bytes pairs, struct byt
 static int64_t check_pairs(const struct transaction_range *range, struct bytes pairs, struct bytes *ret_last)
 {
     struct pair_cursor cursor = {.left = pairs};
+    struct bytes first = bytes_none(), last = bytes_none(), low, high;
     int64_t count = 0;
 
     for (next_pair(&cursor); cursor.here; next_pair(&cursor)) {
-        if (bytes_compare(cursor.key, range->piece_low) < 0 || bytes_compare(cursor.key, range->piece_high) >= 0)
+        if (count == 0)
+            first = cursor.key;
+        else if (order(range, last, cursor.key) >= 0)
             return -1;
-        if (count > 0 && order(range, *ret_last, cursor.key) >= 0)
-            return -1;
-        *ret_last = cursor.key;
+        last = cursor.key;
         count++;
     }
+    low = range->options.reverse ? last : first;
+    high = range->options.reverse ? first : last;
+    if (count > 0 && (bytes_compare(low, range->piece_low) < 0 || bytes_compare(high, range->piece_high) >= 0))
+        return -1;
+    *ret_last = last;
     return cursor.left.len == 0 ? count : -1;
 }
 

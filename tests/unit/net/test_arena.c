@@ -73,6 +73,27 @@ Test(arena, joined_memory_stays_valid)
     arena_done(&to);
 }
 
+Test(arena, what_was_adopted_stays_where_it_is_until_the_end)
+{
+    struct arena arena = {0}, other = {0};
+    struct bytes_buffer buffer = {0};
+    struct bytes before, after;
+    const uint8_t *at;
+
+    cr_assert_eq(bytes_buffer_append(&buffer, BYTES_LITERAL("adopted")), 0);
+    at = buffer.ptr;
+    cr_assert_eq(arena_adopt(&arena, &buffer), 0); /* the first thing in it */
+    cr_assert_null(buffer.ptr);
+    cr_assert_eq(arena_copy(&arena, BYTES_LITERAL("after"), &after), 0);
+    cr_assert_eq(arena_copy(&other, BYTES_LITERAL("before"), &before), 0);
+    arena_join(&other, &arena);
+    cr_assert_arr_eq(at, "adopted", 7);
+    cr_assert(bytes_equal(after, BYTES_LITERAL("after")));
+    cr_assert(bytes_equal(before, BYTES_LITERAL("before")));
+    arena_reset(&other);
+    arena_done(&other);
+}
+
 Test(arena, an_absurd_size_is_refused)
 {
     struct arena arena;

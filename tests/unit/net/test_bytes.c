@@ -56,6 +56,20 @@ Test(bytes, a_buffer_grows_and_keeps_its_content)
     bytes_buffer_done(&buffer);
 }
 
+Test(bytes, room_that_is_asked_for_exactly_is_hardly_more)
+{
+    struct bytes_buffer buffer = {0};
+
+    cr_assert_eq(bytes_buffer_append(&buffer, BYTES_LITERAL("abc")), 0);
+    cr_assert_eq(bytes_buffer_reserve_exactly(&buffer, 10), 0);
+    cr_assert_geq(buffer.capacity, 13);
+    cr_assert_eq(bytes_buffer_reserve_exactly(&buffer, 1000), 0);
+    cr_assert_eq(buffer.capacity, 1003);
+    cr_assert_eq(bytes_buffer_reserve_exactly(&buffer, SIZE_MAX / 2), ERROR_OUT_OF_MEMORY);
+    cr_assert(bytes_equal(bytes_buffer_bytes(&buffer), BYTES_LITERAL("abc")));
+    bytes_buffer_done(&buffer);
+}
+
 Test(bytes, a_buffer_that_cannot_grow_stays_as_it_was)
 {
     FAIL_EACH(nth, nth_allocation) {

@@ -431,6 +431,42 @@ Test(message, a_received_message_owns_its_bytes)
     arena_done(&arena);
 }
 
+Test(message, a_buffer_that_was_taken_lives_as_long_as_its_message_or_whoever_got_that)
+{
+    uint64_t seed = 9;
+    struct arena arena = {0}, heir = {0};
+    struct rows body;
+    struct bytes_buffer packed, taken, again;
+    struct message *message;
+
+    do
+        cr_assert_eq(message_randomize(&schema_rows, &arena, draw, &seed, &body), 0);
+    while (body.trees_count == 0);
+    packed = pack(&schema_rows, &body);
+    taken = pack(&schema_rows, &body);
+    cr_assert_eq(message_from_buffer(&type_rows, bytes_buffer_bytes(&taken), &taken, &message), 0);
+    cr_assert_null(taken.ptr);
+    cr_assert_eq(message->encoded_bytes, packed.len);
+    cr_assert(message_give(message, &heir));
+    again = pack(&schema_rows, message->body);
+    cr_assert(bytes_equal(bytes_buffer_bytes(&packed), bytes_buffer_bytes(&again)));
+    arena_done(&heir);
+    bytes_buffer_done(&packed);
+    bytes_buffer_done(&again);
+    arena_done(&arena);
+}
+
+Test(message, a_bad_body_leaves_the_buffer_to_its_owner)
+{
+    struct bytes_buffer bad = {0};
+    struct message *message;
+
+    cr_assert_eq(bytes_buffer_append(&bad, BYTES_LITERAL("\xc1")), 0);
+    cr_assert_eq(message_from_buffer(&type_rows, bytes_buffer_bytes(&bad), &bad, &message), ERROR_SERIALIZATION_FAILED);
+    cr_assert_not_null(bad.ptr);
+    bytes_buffer_done(&bad);
+}
+
 /* Everything that allocates, with its n-th allocation failing, n = 1, 2, .. until none does. */
 static int allocate_everything(void)
 {
@@ -447,6 +483,10 @@ static int allocate_everything(void)
         error = message_copy_body(&schema_rows, &body, &arena, &copy);
     if (error == 0)
         error = message_from_packed(&type_rows, bytes_buffer_bytes(&packed), &message);
+    message_unref(message);
+    message = NULL;
+    if (error == 0)
+        error = message_from_buffer(&type_rows, bytes_buffer_bytes(&packed), &packed, &message);
     message_unref(message);
     bytes_buffer_done(&packed);
     arena_done(&arena);

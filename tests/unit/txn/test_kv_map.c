@@ -45,6 +45,34 @@ static void check_seek(const struct kv_map *map, const struct model *model, unsi
         cr_assert(bytes_equal(key, model_key(before - 1, found_space)));
 }
 
+struct walked {
+    const struct model *model;
+    unsigned next; /* of the model, not walked over yet */
+};
+
+static void walk_one(void *ctx, struct bytes key, struct bytes value)
+{
+    struct walked *walked = ctx;
+    uint8_t space[4];
+
+    while (walked->next < KEYS && !walked->model->present[walked->next])
+        walked->next++;
+    cr_assert(walked->next < KEYS && bytes_equal(key, model_key(walked->next, space)));
+    cr_assert(bytes_equal(value, bytes_of(walked->model->value[walked->next], walked->model->len[walked->next])));
+    walked->next++;
+}
+
+static void check_walk(const struct kv_map *map, const struct model *model, unsigned from, unsigned to)
+{
+    struct walked walked = {model, from};
+    uint8_t space[4], end_space[4];
+
+    kv_map_walk(map, model_key(from, space), model_key(to, end_space), walk_one, &walked);
+    while (walked.next < to)
+        cr_assert(!model->present[walked.next++]);
+    cr_assert(walked.next <= to || from > to);
+}
+
 static void model_step(struct kv_map *map, struct model *model, uint64_t *random)
 {
     unsigned i = (unsigned)draw_below(random, KEYS), j;
@@ -62,8 +90,10 @@ static void model_step(struct kv_map *map, struct model *model, uint64_t *random
     case 1:
     case 2:
     case 3:
-    case 4:
         check_seek(map, model, i);
+        break;
+    case 4:
+        check_walk(map, model, i, (unsigned)draw_below(random, KEYS));
         break;
     case 5:
     case 6:

@@ -216,30 +216,42 @@ static bool spin(struct env_posix *posix)
 
 enum { SHARE_US = 1000000 };
 
-/* The loop slept from then until now. */
-static void count_sleep(struct env_posix *posix, int64_t slept_from_us)
+static void begin_sleep(struct env_posix *posix)
 {
-    int64_t now_us = clock_us(CLOCK_MONOTONIC), began_us = atomic_load_explicit(&posix->share_began_us, memory_order_relaxed);
-    int64_t passed_us = now_us - began_us;
-
-    posix->slept_us += now_us - slept_from_us;
-    if (passed_us < SHARE_US)
-        return;
-    atomic_store_explicit(&posix->share_busy_millionths,
-                          posix->slept_us >= passed_us ? 0 : (uint32_t)((passed_us - posix->slept_us) * 1000000 / passed_us),
-                          memory_order_relaxed);
-    atomic_store_explicit(&posix->share_began_us, now_us, memory_order_relaxed);
-    posix->slept_us = 0;
+    atomic_store_explicit(&posix->asleep_since_us, clock_us(CLOCK_MONOTONIC), memory_order_relaxed);
 }
 
+static void end_sleep(struct env_posix *posix)
+{
+    int64_t now_us = clock_us(CLOCK_MONOTONIC), passed_us = now_us - atomic_load_explicit(&posix->share_began_us, memory_order_relaxed);
+    int64_t slept_us = atomic_load_explicit(&posix->slept_us, memory_order_relaxed) + now_us -
+                       atomic_load_explicit(&posix->asleep_since_us, memory_order_relaxed);
+
+    if (passed_us >= SHARE_US) {
+        atomic_store_explicit(&posix->share_busy_millionths,
+                              slept_us >= passed_us ? 0 : (uint32_t)((passed_us - slept_us) * 1000000 / passed_us), memory_order_relaxed);
+        atomic_store_explicit(&posix->share_began_us, now_us, memory_order_relaxed);
+        slept_us = 0;
+    }
+    atomic_store_explicit(&posix->slept_us, slept_us, memory_order_relaxed);
+    atomic_store_explicit(&posix->asleep_since_us, 0, memory_order_relaxed);
+}
+
+/* Of the stretch before this one, as far as this one is not a second long yet. What the loop changes meanwhile makes it wrong by a little. */
 double env_posix_busyness(struct env *env)
 {
     struct env_posix *posix = env_posix_of(env);
-    int64_t passed_us = clock_us(CLOCK_MONOTONIC) - atomic_load_explicit(&posix->share_began_us, memory_order_relaxed);
+    int64_t now_us = clock_us(CLOCK_MONOTONIC), passed_us = now_us - atomic_load_explicit(&posix->share_began_us, memory_order_relaxed);
+    int64_t slept_us = atomic_load_explicit(&posix->slept_us, memory_order_relaxed);
+    int64_t since_us = atomic_load_explicit(&posix->asleep_since_us, memory_order_relaxed);
+    double before = atomic_load_explicit(&posix->share_busy_millionths, memory_order_relaxed) / 1e6, now;
 
-    if (passed_us > 2 * SHARE_US) /* it has slept, or worked, ever since */
-        return atomic_load_explicit(&posix->rest, memory_order_relaxed) == AWAKE ? 1 : 0;
-    return atomic_load_explicit(&posix->share_busy_millionths, memory_order_relaxed) / 1e6;
+    if (since_us != 0)
+        slept_us += now_us - since_us;
+    if (passed_us <= 0)
+        return before;
+    now = slept_us >= passed_us ? 0 : (double)(passed_us - slept_us) / (double)passed_us;
+    return passed_us >= SHARE_US ? now : before + (now - before) * (double)passed_us / SHARE_US;
 }
 
 /* True if there is nothing to do meanwhile: whoever leaves something from now on sees `rest`. */
@@ -255,16 +267,14 @@ static bool go_to_rest(struct env_posix *posix, int rest)
 
 static void sleep_until(struct env_posix *posix, int64_t deadline_us)
 {
-    int64_t now_us;
-
     if (spin(posix) || !go_to_rest(posix, ASLEEP))
         return;
     arm_timer(posix, deadline_us);
     posix->delivered = 0;
     posix->awake = false;
-    now_us = clock_us(CLOCK_MONOTONIC);
+    begin_sleep(posix);
     event_base_loop(posix->base, EVLOOP_ONCE);
-    count_sleep(posix, now_us);
+    end_sleep(posix);
     atomic_store(&posix->rest, AWAKE);
 }
 
@@ -304,12 +314,13 @@ static void vacate(struct env_posix *posix)
 {
     posix->driver = DRIVER_NONE;
     posix->vacated_us = clock_us(CLOCK_MONOTONIC);
+    begin_sleep(posix);
 }
 
 static void take_seat(struct env_posix *posix, enum driver driver)
 {
     assert(posix->driver == DRIVER_NONE);
-    count_sleep(posix, posix->vacated_us);
+    end_sleep(posix);
     posix->driver = driver;
     atomic_store(&posix->rest, AWAKE);
 }

@@ -51,8 +51,9 @@ struct env_posix {
     sigset_t old_mask;      /* valid while signal_fd >= 0 */
     atomic_int rest; /* enum rest */
     atomic_bool stopped;
-    int64_t slept_us;                     /* since share_began_us */
-    _Atomic int64_t share_began_us;       /* the loop writes these two, about once a second */
+    _Atomic int64_t share_began_us;         /* the loop writes these; this one about once a second */
+    _Atomic int64_t slept_us;               /* since then, but for a sleep that goes on */
+    _Atomic int64_t asleep_since_us;        /* 0: awake */
     _Atomic uint32_t share_busy_millionths; /* of the time before */
     bool exited;
     int exit_status;

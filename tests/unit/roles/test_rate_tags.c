@@ -170,8 +170,8 @@ Test(tag_counter, the_largest_of_any_number_of_tags_is_known)
     char name[TRANSACTION_TAG_BYTES_MAX];
 
     for (int round = 0; round < 100; round++) {
-        for (int i = 0; i < 100; i++) {
-            snprintf(name, sizeof(name), "small%d", i);
+        for (unsigned char i = 0; i < 100; i++) {
+            snprintf(name, sizeof(name), "small%u", i);
             tag_counter_add(&counter, bytes_of_string(name), 0, 1);
         }
         tag_counter_add(&counter, BYTES_LITERAL("large"), 3, 50);

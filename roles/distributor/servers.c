@@ -159,7 +159,9 @@ static enum op_result run_workers(struct op *op)
 
 void servers_hurry(struct distributor *self)
 {
-    if (self->recruiter != NULL && self->recruiter->waiting && self->recruiter->stage == CHOOSE)
+    const struct op *op = self->recruiter;
+
+    if (op != NULL && op->waiting && op->stage == WORKERS && op->next_stage == CHOOSE) /* and not the change of a later stage */
         op_resume(self->recruiter);
 }
 
@@ -216,6 +218,7 @@ static enum op_result run_choose(struct op *op)
         recruiter->server_id = env_random(op->env);
     while (recruiter->server_id < 100);
     recruiter->engine = recruiter->distributor->settings.configuration.engine;
+    assert(!change_under_way(&recruiter->change));
     recruiter->change = (struct change){.ask = ask_tag, .decide = decide_tag, .done = recruiter_resume, .parent = recruiter};
     change_start(&recruiter->change, recruiter->distributor);
     return op_wait(op, TAG);

@@ -159,8 +159,12 @@ int log_disk_read(struct log_server *log, uint64_t position, struct arena *arena
                   struct push *ret_push, uint64_t *ret_next)
 {
     struct bytes frame;
-    int error = diskqueue_read(log->queue, position, arena, &frame, ret_next);
+    int error;
 
+    /* Where to begin comes from a frame, and how far from others: their hashes fit, but they may not fit each other. */
+    if (position % 8 != 0 || position < diskqueue_begin(log->queue) || position >= diskqueue_end(log->queue))
+        return ERROR_FILE_CORRUPT;
+    error = diskqueue_read(log->queue, position, arena, &frame, ret_next);
     if (error != 0)
         return error;
     if (frame.len < 8)
@@ -227,7 +231,7 @@ static int replay_snapshot(struct log_server *log, uint64_t position, struct byt
     log->snapshot_popped = (version_t)get_le64(frame.ptr + 64);
     log->snapshot_needed = get_le64(frame.ptr + 72);
     if (log->begin < 0 || version < log->begin || known_committed < version || end < known_committed ||
-        log->snapshot_popped > known_committed || log->snapshot_needed > position)
+        log->snapshot_popped > known_committed || log->snapshot_needed > position || log->snapshot_needed % 8 != 0)
         return ERROR_FILE_CORRUPT;
     if (log->received.now == VERSION_NONE) {
         PROBE(log->env, "a log's queue begins with a snapshot");

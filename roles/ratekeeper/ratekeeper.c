@@ -200,6 +200,8 @@ static void status_of_tags(const struct ratekeeper *self, struct role_status *st
     role_metric(status, arena, "throttled_tags_auto_enabled", tags->auto_enabled);
 }
 
+static const double COST_TOLD_MAX = 1e15;
+
 /* "id, cost, thousandths of what it writes, tag" of each storage server that tags write to: only the commit proxies see that. */
 static void status_of_writers(const struct ratekeeper *self, struct role_status *status, struct arena *arena)
 {
@@ -214,6 +216,7 @@ static void status_of_writers(const struct ratekeeper *self, struct role_status 
 
         if (cost < 1)
             continue;
+        cost = cost < COST_TOLD_MAX ? cost : COST_TOLD_MAX; /* a proxy may have said anything */
         len = snprintf(text, sizeof(text) - sizeof(name.text), "%016llx %lld %d ", (unsigned long long)source->id, (long long)cost,
                        source->input.rate > cost ? (int)(cost * 1000 / source->input.rate) : 1000);
         memcpy(text + len, name.text, name.len);

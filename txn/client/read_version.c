@@ -40,10 +40,11 @@ static bool goes_up(int error)
 
 static void give(struct grv_batch *batch, int error, const struct get_read_version_reply *reply)
 {
-    int64_t tag_wait_us = reply == NULL ? 0 : reply->tag_wait_us;
+    int64_t took_us = batch->request.client->env->turn_us - batch->request.op.started_us;
+    int64_t tag_wait_us = reply == NULL || reply->tag_wait_us < 0 ? 0 : reply->tag_wait_us < took_us ? reply->tag_wait_us : took_us;
 
     if (error == ERROR_TAG_THROTTLED)
-        tag_wait_us = batch->request.client->env->turn_us - batch->request.op.started_us;
+        tag_wait_us = took_us;
     while (!list_empty(&batch->waits)) {
         struct grv_wait *wait = list_entry(list_pop_front(&batch->waits), struct grv_wait, link);
 

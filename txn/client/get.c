@@ -132,12 +132,13 @@ static void one_failed(struct get_ask *ask, int error)
     struct transaction_get *get = ask->get;
 
     get->tried |= UINT32_C(1) << ask->replica;
-    if (list_linked(&other_ask(ask)->link)) {
+    if (list_linked(&other_ask(ask)->link) && error != ERROR_WRONG_SHARD_SERVER) {
         PROBE(get->call.env, "one of two replicas failed: the other decides");
         return;
     }
     if (error == ERROR_WRONG_SHARD_SERVER) {
         PROBE(get->call.env, "a get's key is not where it was thought to be");
+        list_remove(&other_ask(ask)->link); /* it may be long in answering, and who has the shard now may not */
         again_with_new_location(get);
         return;
     }

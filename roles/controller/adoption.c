@@ -1,6 +1,7 @@
 /* A new leader looks at what there is: nothing, an epoch that lives and can be adopted, or one to recover from.
  *
  * READ -> DECIDE -> WAIT -> METADATA -> accepting
+ *   ^--------'
  *
  * The logs fence, not the controller: a leader's death need not end the epoch. It is adopted when its locked and written
  * epochs are equal and every role of it registers within a bound, no log of it locked. Else: recovery. */
@@ -50,14 +51,16 @@ static enum op_result run_decide(struct op *op)
 {
     struct adoption *adoption = adoption_of(op);
     struct controller *controller = adoption->controller;
-    int error;
+    int error = adoption->call.error;
 
-    if (adoption->call.error != 0)
-        return op_finish(op, adoption->call.error); /* leadership is lost */
-    error = controller_state_set(controller, &MESSAGE_BODY(state_reply, adoption->call.reply)->state);
+    if (error == 0)
+        error = controller_state_set(controller, &MESSAGE_BODY(state_reply, adoption->call.reply)->state);
     rpc_call_clear(&adoption->call);
-    if (error != 0)
-        return op_finish(op, error);
+    if (error != 0) { /* nobody else would ask; and if leadership is lost, we are about to be destroyed */
+        PROBE(op->env, "a new leader reads the state once more");
+        wait_timer_start(&adoption->timer, op, op->env->knobs.controller_retry_delay_us);
+        return op_wait(op, READ);
+    }
     if (controller->state.written_epoch == 0) {
         controller->phase = CONTROLLER_NO_DATABASE;
         if (controller->creating)
@@ -191,7 +194,7 @@ static void ended(struct op *op)
 
 static const struct op_stage stages[STAGES] = {
     [READ] = {"READ", run_read, OP_STAGE(DECIDE)},
-    [DECIDE] = {"DECIDE", run_decide, OP_STAGE(WAIT)},
+    [DECIDE] = {"DECIDE", run_decide, OP_STAGE(READ) | OP_STAGE(WAIT)},
     [WAIT] = {"WAIT", run_wait, OP_STAGE(WAIT) | OP_STAGE(METADATA)},
     [METADATA] = {"METADATA", run_metadata, OP_STAGE(METADATA_LOADED)},
     [METADATA_LOADED] = {"METADATA_LOADED", run_metadata_loaded, OP_STAGE(METADATA)},

@@ -71,6 +71,36 @@ uint32_t sim_cluster_role_kinds(const struct sim_process *process)
                : 0;
 }
 
+const struct description *sim_cluster_description(const struct sim_world *world)
+{
+    const struct description *newest = NULL;
+
+    for (size_t i = 0; i < world->process_count; i++) {
+        const struct sim_process *process = world->processes[i];
+        const struct description *known =
+            process->server && process->alive && process->instance != NULL ? worker_description(process->instance) : NULL;
+
+        if (known != NULL && (newest == NULL || known->epoch > newest->epoch))
+            newest = known;
+    }
+    return newest;
+}
+
+const struct kv_map *sim_cluster_metadata(const struct sim_world *world)
+{
+    const struct description *d = sim_cluster_description(world);
+    const struct kv_map *metadata = NULL;
+
+    for (uint32_t i = 0; d != NULL && i < d->roles_count && metadata == NULL; i++) {
+        if (d->roles[i].kind != ROLE_COMMIT_PROXY)
+            continue;
+        for (size_t p = 0; p < world->process_count && metadata == NULL; p++)
+            if (sim_cluster_role_kinds(world->processes[p]) != 0)
+                metadata = worker_metadata(world->processes[p]->instance, d->roles[i].endpoint.id);
+    }
+    return metadata;
+}
+
 enum process_class sim_cluster_class_of(const struct sim_process *server)
 {
     const struct server *ctx = server->ctx;

@@ -30,6 +30,10 @@ void sim_cluster_done(struct sim_cluster *cluster);
 uint32_t sim_cluster_role_kinds(const struct sim_process *process);
 enum process_class sim_cluster_class_of(const struct sim_process *server);
 unsigned sim_cluster_zone_of(const struct sim_process *server);
+/* The newest one that a living server knows; NULL: none. Borrowed, until the world goes on. */
+const struct description *sim_cluster_description(const struct sim_world *world);
+/* The metadata of one commit proxy of that; NULL: there is none now. */
+const struct kv_map *sim_cluster_metadata(const struct sim_world *world);
 
 /* What goes on that must come to an end in a healthy cluster; NULL: it is quiet. */
 const char *sim_cluster_unrest(const struct sim_cluster *cluster);

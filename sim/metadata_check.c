@@ -85,26 +85,11 @@ static void compare_proxy(struct metadata_check *check, const struct sim_process
     bytes_buffer_done(&held);
 }
 
-static const struct description *newest_description(const struct sim_world *world)
-{
-    const struct description *newest = NULL;
-
-    for (size_t i = 0; i < world->process_count; i++) {
-        const struct sim_process *process = world->processes[i];
-        const struct description *known =
-            (sim_cluster_role_kinds(process) >> ROLE_CONTROLLER & 1) != 0 ? worker_description(process->instance) : NULL;
-
-        if (known != NULL && (newest == NULL || known->epoch > newest->epoch))
-            newest = known;
-    }
-    return newest;
-}
-
 /* All proxies of the living epoch, wherever they are: that needs no message. */
 static void compare_proxies(struct metadata_check *check)
 {
     const struct sim_world *world = check->cluster->world;
-    const struct description *description = newest_description(world);
+    const struct description *description = sim_cluster_description(world);
 
     check->why[0] = '\0';
     check->compared = 0;

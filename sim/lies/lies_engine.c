@@ -2,12 +2,19 @@
  * users' data alone (keys below \xff), and never the counts and digests, which nobody has brought up to date. */
 #include <lmdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "net/mem.h"
+#include "sim/cluster.h"
 #include "sim/env_sim.h"
 #include "sim/lies/lie_disk.h"
 #include "sim/lies/lies_table.h"
 #include "storage/engine_lmdb.h"
+#include "txn/key_servers.h"
+#include "txn/kv_map.h"
+#include "txn/system_keys.h"
+
+#define STORE_PREFIX "data/storage-"
 
 enum { DOWN_US = 300000, LOOK_US = 1000000 };
 
@@ -89,32 +96,57 @@ static unsigned harm_store(struct lies *lies, MDB_env *env)
     return mdb_txn_commit(txn) == 0 ? harmed : 0;
 }
 
-/* The first store that holds something to be harmed: others were made by attempts that came to nothing. */
-static unsigned harm_stores(struct lies *lies, struct sim_process *process)
+static unsigned harm_store_at(struct lies *lies, struct sim_process *process, const char *directory)
 {
-    unsigned harmed = 0;
+    MDB_env *env = open_store(process, directory);
+    unsigned harmed = env == NULL ? 0 : harm_store(lies, env);
+
+    if (env != NULL)
+        mdb_env_close(env);
+    return harmed;
+}
+
+/* What another server's store holds still of a shard that has gone elsewhere, or a store of one that was removed: nobody sees harm there. */
+static bool serves(const struct lies *lies, const char *directory)
+{
+    const struct kv_map *metadata = sim_cluster_metadata(lies->world);
+    uint64_t id = strtoull(directory + strlen(STORE_PREFIX), NULL, 16);
+    struct bytes_buffer at = {0};
+    struct bytes key, value;
+    struct key_servers_value servers = {0};
+    struct arena arena = {0};
+    bool found = metadata != NULL && system_key_key_servers(&at, bytes_of_string(lies->section->keys)) == 0 &&
+                 bytes_buffer_append(&at, bytes_of("", 1)) == 0 && kv_map_before(metadata, bytes_buffer_bytes(&at), &key, &value) &&
+                 key_servers_decode(value, &arena, &servers) == 0, is_source = false;
+
+    for (uint32_t i = 0; found && i < servers.source_count; i++)
+        is_source |= servers.source[i] == id;
+    bytes_buffer_done(&at);
+    arena_done(&arena);
+    return is_source;
+}
+
+/* Of the one that answers reads of what is to be harmed. */
+static const char *store_of(const struct lies *lies, const struct sim_process *process)
+{
     const char *directory;
 
-    for (unsigned n = 0; harmed == 0 && (directory = lie_dir_nth(process, "data/storage-", n)) != NULL; n++) {
-        MDB_env *env = open_store(process, directory);
-
-        if (env == NULL)
-            continue;
-        harmed = harm_store(lies, env);
-        mdb_env_close(env);
-    }
-    return harmed;
+    for (unsigned n = 0; (directory = lie_dir_nth(process, STORE_PREFIX, n)) != NULL; n++)
+        if (serves(lies, directory))
+            return directory;
+    return NULL;
 }
 
 static void harm_one(struct lies *lies)
 {
     struct sim_process *process = lie_host(lies, ROLE_STORAGE, (unsigned)lie_random(lies, 2));
+    const char *store = process == NULL ? NULL : store_of(lies, process);
     unsigned harmed;
 
-    if (process == NULL)
+    if (store == NULL)
         return;
     lie_stop(process, SIM_KILL);
-    harmed = harm_stores(lies, process);
+    harmed = harm_store_at(lies, process, store);
     if (harmed > 0)
         lie_strikes(lies, "%u records of %s: %s", harmed, process->name, lies->section->at);
     (void)lie_sleep(lies, DOWN_US);

@@ -369,21 +369,6 @@ static void configure_run(struct sim_actor *actor, struct sim_workload_run *run)
 
 /* ---- the check ---- */
 
-static const struct description *newest_description(const struct sim_world *world)
-{
-    const struct description *newest = NULL;
-
-    for (size_t i = 0; i < world->process_count; i++) {
-        const struct sim_process *process = world->processes[i];
-        const struct description *d =
-            process->server && process->alive && process->instance != NULL ? worker_description(process->instance) : NULL;
-
-        if (d != NULL && (newest == NULL || d->epoch > newest->epoch))
-            newest = d;
-    }
-    return newest;
-}
-
 static bool is_at(const struct sim_process *process, const struct wire_endpoint *endpoint)
 {
     return process != NULL && process->address.ip == endpoint->address.ip && process->address.port == endpoint->address.port;
@@ -393,7 +378,7 @@ static bool is_at(const struct sim_process *process, const struct wire_endpoint 
 static const char *disobedience(const struct sim_cluster *cluster, const struct configure *configure)
 {
     static const enum role_kind kinds[CONF_KEYS] = {ROLE_LOG, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY, ROLE_RESOLVER};
-    const struct description *d = newest_description(cluster->world);
+    const struct description *d = sim_cluster_description(cluster->world);
     const struct generation *logs;
 
     if (d == NULL || d->generations_count == 0)

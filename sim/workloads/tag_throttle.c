@@ -4,7 +4,7 @@
  * pause; modest ones, with a tag that nobody has limited, or none; and those with system-immediate priority and the greedy tag. What holds:
  * only greedy transactions are ever told tag_throttled; their starts stay near the limit while it lasts; what a modest or an immediate
  * one's read version takes does not depend on the greedy ones' queue; and when the time of the limit is over, it is over. */
-#include "roles/worker/worker.h"
+#include "sim/cluster.h"
 #include "sim/workloads/values.h"
 #include "txn/mutation.h"
 #include "txn/tags.h"
@@ -26,19 +26,11 @@ struct throttling {
     int64_t longest_us[KINDS];
 };
 
-static uint64_t newest_epoch(const struct sim_world *world)
+static uint64_t epoch_of(const struct sim_world *world)
 {
-    uint64_t newest = 0;
+    const struct description *d = sim_cluster_description(world);
 
-    for (size_t i = 0; i < world->process_count; i++) {
-        const struct sim_process *process = world->processes[i];
-        const struct description *d =
-            process->server && process->alive && process->instance != NULL ? worker_description(process->instance) : NULL;
-
-        if (d != NULL && d->epoch > newest)
-            newest = d->epoch;
-    }
-    return newest;
+    return d == NULL ? 0 : d->epoch;
 }
 
 static bool limit_holds(const struct sim_world *world, const struct sim_workload_run *run)
@@ -71,7 +63,7 @@ static void tag_setup(struct sim_actor *actor, struct sim_workload_run *run)
     if (error != 0)
         sim_world_fail(workload_world(actor), "TagThrottle: the limit can't be set: %s", error_name(error));
     state->limited_us = workload_world(actor)->now_us;
-    state->first_epoch = newest_epoch(workload_world(actor));
+    state->first_epoch = epoch_of(workload_world(actor));
     sim_transaction_destroy(transaction);
 }
 
@@ -146,7 +138,7 @@ static void check_rate(struct sim_actor *actor, struct sim_workload_run *run)
 {
     const struct throttling *state = run->state;
     int64_t held_s = run->options[SECONDS] - run->options[SETTLE_MS] / 1000;
-    uint64_t epochs = 1 + newest_epoch(workload_world(actor)) - state->first_epoch;
+    uint64_t epochs = 1 + epoch_of(workload_world(actor)) - state->first_epoch;
     uint64_t most = (uint64_t)(run->options[RATE] * held_s * 3) + 300 * epochs;
 
     if (state->begun[GREEDY] > most)

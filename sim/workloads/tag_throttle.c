@@ -91,6 +91,7 @@ static bool begin(struct sim_actor *actor, struct sim_workload_run *run, struct 
     struct sim_world *world = workload_world(actor);
     struct throttling *state = run->state;
     int64_t began_us = world->now_us, took_us;
+    uint64_t epoch = epoch_of(world);
     version_t version;
 
     *ret_error = sim_read_version(transaction, &version);
@@ -101,6 +102,8 @@ static bool begin(struct sim_actor *actor, struct sim_workload_run *run, struct 
     if (*ret_error != 0 || !limit_holds(world, run) || began_us - state->limited_us < run->options[SETTLE_MS] * 1000)
         return *ret_error == 0;
     state->begun[kind]++;
+    if (epoch != epoch_of(world)) /* it waited for a recovery, and not for a tag */
+        return true;
     state->slow[kind] += took_us > run->options[BOUND_MS] * 1000;
     if (took_us > state->longest_us[kind])
         state->longest_us[kind] = took_us;

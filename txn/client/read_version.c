@@ -38,13 +38,8 @@ static bool goes_up(int error)
            error == ERROR_TAG_THROTTLED;
 }
 
-static void give(struct grv_batch *batch, int error, const struct get_read_version_reply *reply)
+static void give(struct grv_batch *batch, int error, const struct get_read_version_reply *reply, int64_t tag_wait_us)
 {
-    int64_t took_us = batch->request.client->env->turn_us - batch->request.op.started_us;
-    int64_t tag_wait_us = reply == NULL || reply->tag_wait_us < 0 ? 0 : reply->tag_wait_us < took_us ? reply->tag_wait_us : took_us;
-
-    if (error == ERROR_TAG_THROTTLED)
-        tag_wait_us = took_us;
     while (!list_empty(&batch->waits)) {
         struct grv_wait *wait = list_entry(list_pop_front(&batch->waits), struct grv_wait, link);
 
@@ -82,6 +77,17 @@ static void ask_again(struct client *client, struct grv_batch *batch)
     env_timer_start(client->env, &client->grv_timer, env_now_us(client->env) + client->grv_delay_us);
 }
 
+/* What of the time that the question took its tag was to blame for: a proxy may say anything. */
+static int64_t tag_wait_of(const struct client_request *request, int error)
+{
+    int64_t took_us = request->client->env->turn_us - request->op.started_us;
+    int64_t said_us = took_us;
+
+    if (error != ERROR_TAG_THROTTLED)
+        said_us = error == 0 ? MESSAGE_BODY(get_read_version_reply, request->rpc.reply)->tag_wait_us : 0;
+    return said_us < 0 ? 0 : said_us < took_us ? said_us : took_us;
+}
+
 /* For use_grv_cache: as old as the question. */
 static void remember(struct client *client, const struct grv_batch *batch, const struct get_read_version_reply *reply)
 {
@@ -109,9 +115,9 @@ static void batch_ended(struct client_request *request, int error)
         client_told_version(client, MESSAGE_BODY(get_read_version_reply, request->rpc.reply)->version);
         remember(client, batch, MESSAGE_BODY(get_read_version_reply, request->rpc.reply));
         client->grv_delay_us = 0;
-        give(batch, 0, MESSAGE_BODY(get_read_version_reply, request->rpc.reply));
+        give(batch, 0, MESSAGE_BODY(get_read_version_reply, request->rpc.reply), tag_wait_of(request, 0));
     } else if (client->destroying || goes_up(error)) {
-        give(batch, error, NULL);
+        give(batch, error, NULL, tag_wait_of(request, error));
     } else {
         PROBE(client->env, "a read version is asked for again");
         ask_again(client, batch);
@@ -181,7 +187,7 @@ static void send_batch(struct client *client, unsigned grv_class)
         message_unref(message);
         if (batch != NULL) {
             list_remove(&batch->link);
-            give(batch, ERROR_OUT_OF_MEMORY, NULL);
+            give(batch, ERROR_OUT_OF_MEMORY, NULL, 0);
         } else {
             refuse(client, grv_class, ERROR_OUT_OF_MEMORY);
         }

@@ -62,9 +62,10 @@
     X(storage_watch_bytes_max, 268435456, 2000, 268435456, "watches of a server: beyond it, a new one gets 1032")      \
     X(storage_sample_unit_bytes, 1000, 1, 1000, "a key of this size is in the byte sample for sure; doubles as a store grows") \
     X(storage_fetch_bytes_per_second, 16777216, 100000, 33554432, "what a server fetches of moving shards, over all of them") \
+    X(storage_heal_bytes_per_second, 50331648, 100000, 67108864, "the same of shards that have lost copies; not below the other") \
     X(storage_fetch_chunk_bytes, 1048576, 200, 1048576, "a chunk of a moving shard ends after the pair that reaches this") \
     X(storage_fetch_store_bytes, 65536, 1, 65536, "a chunk of at least so much goes straight into the engine")              \
-    X(storage_fetch_parallel, 4, 1, 8, "moving shards that a server fetches at a time")                                   \
+    X(storage_fetch_parallel, 4, 1, 8, "moving shards that a server fetches at a time; as many that heal")                                   \
     X(storage_engine_map_bytes, 1099511627776, 1073741824, 4294967296, "address space of the LMDB map")                   \
     X(storage_check_bytes_max, 67108864, 0, 67108864, "a store up to this is checked as a whole when it is opened")        \
     X(storage_engine_nosync, 0, 0, 1, "1: LMDB commits without syncs (the simulator tears no LMDB file)")                    \

@@ -404,8 +404,9 @@ SCHEMA_DECLARE(fetch_range)
 SCHEMA_DECLARE(fetch_range_reply)
 /* A long poll. Nothing is said before the server has come to `version`, at which the asker saw that the range is the server's: an older
  * state may look ready. Then answered when all of [begin, end) is fetched and durable, or after wait_us; 1001 when some of it is
- * not assigned to the server (any more); 1009 when the version has not come within wait_us. */
-#define FIELDS_get_shard_progress(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, wait_us) F(i64, version)
+ * not assigned to the server (any more); 1009 when the version has not come within wait_us. heals: copies have been lost, and the range is
+ * fetched at the rate of heals while the question waits. */
+#define FIELDS_get_shard_progress(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, wait_us) F(i64, version) F(boolean, heals)
 SCHEMA_DECLARE(get_shard_progress)
 /* version: the server's. bytes_fetched: what of the range is there, by the server's sample. bytes_left: an estimate; 0: not known. */
 #define FIELDS_shard_progress(F, S, A, L) F(boolean, ready) F(i64, version) F(u64, bytes_fetched) F(u64, bytes_left)

@@ -265,6 +265,22 @@ static bool will_not_do(const struct progress *progress)
     return slot == UINT32_MAX || !picture->servers[slot].known || picture->servers[slot].failed;
 }
 
+/* The shard has lost copies and has fewer than it should: more than balance is at stake. That a configuration asks for more copies than
+ * before is no loss. Asked each time, since servers die, and come back, while a move is under way. */
+static bool heals(const struct move *move)
+{
+    const struct picture *picture = move->distributor->picture;
+    uint32_t living = 0;
+
+    for (uint32_t i = 0; i < move->source_count; i++) {
+        uint32_t slot = picture_find_server(picture, move->source[i]);
+
+        living += slot != UINT32_MAX && picture->servers[slot].known && !picture->servers[slot].failed;
+    }
+    return living < move->distributor->settings.configuration.replication &&
+           (living < move->source_count || move->reason == PLAN_REPAIR);
+}
+
 static enum op_result run_ask(struct op *op)
 {
     struct progress *progress = container_of(op, struct progress, op);
@@ -280,6 +296,7 @@ static enum op_result run_ask(struct op *op)
     must(arena_copy(&message->arena, bytes_buffer_bytes(&move->end), &m->end));
     m->wait_us = PROGRESS_WAIT_US;
     m->version = move->started;
+    m->heals = heals(move);
     rpc_call_start(&progress->call, op, move->distributor->context.rpc, &tracker->endpoint, message, 2 * PROGRESS_WAIT_US);
     return op_wait(op, ANSWERED);
 }

@@ -51,6 +51,7 @@ struct fetch {
     struct message *chunk;     /* owned: waits to be entered */
     struct chunk_storing storing;
     bool stored;               /* the engine has its pairs */
+    bool heals;                /* as of the last LOOK: at the rate of heals, and counted among them */
 };
 
 static struct fetch *fetch_of(struct op *op)
@@ -102,19 +103,45 @@ static bool has_room(const struct storage_server *storage)
            storage->moves.entered <= storage->durable;
 }
 
-/* How long until the rate allows another chunk. The bucket holds a quarter of a second. */
-static int64_t rate_delay_us(struct storage_server *storage)
+static void judge_urgency(struct fetch *fetch, const struct held_shard *piece)
 {
-    struct moves *moves = &storage->moves;
-    int64_t rate = storage->env->knobs.storage_fetch_bytes_per_second, now_us = env_now_us(storage->env);
+    bool heals = storage_piece_heals(fetch->storage, piece);
 
-    if (now_us > moves->tokens_us + 1000000)
-        moves->tokens_us = now_us - 1000000;
-    moves->tokens += (now_us - moves->tokens_us) * rate / 1000000;
-    moves->tokens_us = now_us;
-    if (moves->tokens > rate / 4)
-        moves->tokens = rate / 4;
-    return moves->tokens >= 0 ? 0 : -moves->tokens * 1000000 / rate + 1;
+    if (heals && !fetch->heals)
+        fetch->storage->moves.heal_count++;
+    else if (!heals && fetch->heals)
+        fetch->storage->moves.heal_count--;
+    fetch->heals = heals;
+}
+
+static struct fetch_rate *rate_of(const struct fetch *fetch)
+{
+    struct moves *moves = &fetch->storage->moves;
+
+    return fetch->heals ? &moves->heal_rate : &moves->rate;
+}
+
+static int64_t bytes_per_second(const struct fetch *fetch)
+{
+    const struct knobs *knobs = &fetch->op.env->knobs;
+    int64_t moves = knobs->storage_fetch_bytes_per_second, heals = knobs->storage_heal_bytes_per_second;
+
+    return fetch->heals && heals > moves ? heals : moves;
+}
+
+/* How long until the rate allows another chunk. The bucket holds a quarter of a second. */
+static int64_t rate_delay_us(struct fetch *fetch)
+{
+    struct fetch_rate *bucket = rate_of(fetch);
+    int64_t rate = bytes_per_second(fetch), now_us = env_now_us(fetch->op.env);
+
+    if (now_us > bucket->tokens_us + 1000000)
+        bucket->tokens_us = now_us - 1000000;
+    bucket->tokens += (now_us - bucket->tokens_us) * rate / 1000000;
+    bucket->tokens_us = now_us;
+    if (bucket->tokens > rate / 4)
+        bucket->tokens = rate / 4;
+    return bucket->tokens >= 0 ? 0 : -bucket->tokens * 1000000 / rate + 1;
 }
 
 static enum op_result look_again(struct fetch *fetch, int64_t delay_us)
@@ -141,7 +168,8 @@ static enum op_result look(struct op *op)
         (!has_room(storage) && !storage_window_is_clean(storage, at_of(fetch), piece->end)) ||
         version_for(storage, piece) == VERSION_NONE)
         return look_again(fetch, LOOK_AGAIN_US);
-    delay_us = rate_delay_us(storage);
+    judge_urgency(fetch, piece);
+    delay_us = rate_delay_us(fetch);
     if (delay_us > 0)
         return look_again(fetch, delay_us);
     return op_move(op, located(fetch) ? ASK : LOCATE);
@@ -458,7 +486,7 @@ static enum op_result enter(struct op *op)
     storage->moves.chunks++;
     storage->moves.bytes += reply->pairs.len;
     storage->moves.pairs += reply->count;
-    storage->moves.tokens -= (int64_t)reply->pairs.len;
+    rate_of(fetch)->tokens -= (int64_t)reply->pairs.len;
     announce(fetch, "StorageChunkEntered", last);
     fetch->at.len = 0;
     if (bytes_buffer_append(&fetch->at, reply->through) != 0 || last)
@@ -496,6 +524,7 @@ static void ended(struct op *op)
     message_unref(fetch->chunk);
     list_remove(&fetch->link);
     storage->moves.fetch_count--;
+    storage->moves.heal_count -= fetch->heals;
     bytes_buffer_done(&fetch->at);
     bytes_buffer_done(&fetch->located_end);
     mem_free(fetch);
@@ -525,7 +554,7 @@ static bool is_fetched_by_one(const struct storage_server *storage, const struct
     return false;
 }
 
-static bool start(struct storage_server *storage, const struct held_shard *piece)
+static bool start(struct storage_server *storage, const struct held_shard *piece, bool heals)
 {
     struct fetch *fetch = mem_zalloc(sizeof(*fetch));
 
@@ -535,6 +564,8 @@ static bool start(struct storage_server *storage, const struct held_shard *piece
     }
     fetch->storage = storage;
     fetch->version = VERSION_NONE;
+    fetch->heals = heals;
+    storage->moves.heal_count += heals;
     list_push_back(&storage->moves.fetches, &fetch->link);
     storage->moves.fetch_count++;
     op_start(&fetch->op, &fetch_type, &storage->ops);
@@ -546,15 +577,15 @@ static bool wants_start(const struct storage_server *storage, const struct held_
     return piece->state == SERVER_KEYS_FETCH && !is_fetched_by_one(storage, piece);
 }
 
-/* In turn: the next piece behind the one that was started last. */
-static const struct held_shard *next_to_start(const struct storage_server *storage)
+/* In turn: the next piece behind the one that was started last. `heals`: only of those that do. */
+static const struct held_shard *next_to_start(const struct storage_server *storage, bool heals)
 {
     const struct ownership *owned = storage->owned;
     struct bytes last = bytes_buffer_bytes(&storage->moves.started);
     const struct held_shard *first = NULL;
 
     for (uint32_t i = 0; i < owned->count; i++) {
-        if (!wants_start(storage, &owned->shards[i]))
+        if (!wants_start(storage, &owned->shards[i]) || (heals && !storage_piece_heals(storage, &owned->shards[i])))
             continue;
         if (bytes_compare(owned->shards[i].begin, last) > 0)
             return &owned->shards[i];
@@ -563,15 +594,26 @@ static const struct held_shard *next_to_start(const struct storage_server *stora
     return first;
 }
 
+static bool start_next(struct storage_server *storage, bool heals)
+{
+    const struct held_shard *piece = next_to_start(storage, heals);
+
+    if (piece == NULL)
+        return false;
+    storage->moves.started.len = 0;
+    return bytes_buffer_append(&storage->moves.started, piece->begin) == 0 && start(storage, piece, heals);
+}
+
+/* Heals never wait for other moves: as many as may run, run beside them. */
 static void start_some(struct storage_server *storage)
 {
-    while (storage->moves.fetch_count < storage->env->knobs.storage_fetch_parallel) {
-        const struct held_shard *piece = next_to_start(storage);
+    const struct moves *moves = &storage->moves;
+    int64_t parallel = storage->env->knobs.storage_fetch_parallel;
 
-        storage->moves.started.len = 0;
-        if (piece == NULL || bytes_buffer_append(&storage->moves.started, piece->begin) != 0 || !start(storage, piece))
-            return;
-    }
+    while (storage_heals_wait(storage) && moves->heal_count < parallel && start_next(storage, true))
+        ;
+    while (moves->fetch_count < parallel && start_next(storage, false))
+        ;
 }
 
 void storage_fetch_look(struct storage_server *storage)

@@ -20,6 +20,7 @@ struct progress {
     struct wait_turn turn;
     struct wait_timer timer;
     int64_t deadline_us;
+    bool heals;
 };
 
 static struct progress *progress_of(struct op *op)
@@ -99,10 +100,31 @@ static enum op_result look(struct op *op)
     return op_wait(op, LOOK);
 }
 
+bool storage_heals_wait(const struct storage_server *storage)
+{
+    return storage->moves.waiting_heal_count > 0;
+}
+
+/* The question itself is what says so: nothing of it has to be kept, and it ends with the distributor that asks. */
+bool storage_piece_heals(const struct storage_server *storage, const struct held_shard *piece)
+{
+    if (!storage_heals_wait(storage))
+        return false;
+    list_each(node, after, &storage->moves.waiting_progress) {
+        const struct progress *progress = list_entry(node, struct progress, link);
+
+        if (progress->heals && bytes_compare(body_of(progress)->begin, piece->end) < 0 &&
+            bytes_compare(piece->begin, body_of(progress)->end) < 0)
+            return true;
+    }
+    return false;
+}
+
 static void ended(struct op *op)
 {
     struct progress *progress = progress_of(op);
 
+    progress->storage->moves.waiting_heal_count -= progress->heals;
     if (progress->request != NULL)
         rpc_fail(progress->request, ERROR_BROKEN_PROMISE);
     list_remove(&progress->link);
@@ -131,6 +153,7 @@ void storage_answer_progress(struct storage_server *storage, struct rpc_request 
 {
     const struct get_shard_progress *m = MESSAGE_BODY(get_shard_progress, request->message);
     int error = check(storage, m);
+    bool heals = m->heals;
     struct progress *progress = error != 0 ? NULL : mem_zalloc(sizeof(*progress));
 
     if (progress == NULL) {
@@ -142,7 +165,11 @@ void storage_answer_progress(struct storage_server *storage, struct rpc_request 
     progress->deadline_us = env_now_us(storage->env) + (m->wait_us < WAIT_MAX_US ? m->wait_us : WAIT_MAX_US);
     list_push_back(&storage->moves.waiting_progress, &progress->link);
     storage->moves.waiting_progress_count++;
+    progress->heals = heals;
+    storage->moves.waiting_heal_count += heals;
     op_start_now(&progress->op, &progress_type, &storage->ops);
+    if (heals)
+        storage_fetch_look(storage);
 }
 
 void storage_progress_look(struct storage_server *storage)

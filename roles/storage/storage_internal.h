@@ -77,24 +77,29 @@ struct chunk_storing {
     void (*done)(struct chunk_storing *storing, bool stored); /* not stored: it does not fit, or the window has something there */
 };
 
+/* Bytes that may be asked for, as of when. */
+struct fetch_rate {
+    int64_t tokens, tokens_us;
+};
+
 /* Moves: what we fetch (fetch.c, store_chunks.c), what was written meanwhile (fetch_buffer.c), what others fetch from us
  * (serve_chunk.c). */
 struct moves {
     struct list fetches;
-    uint32_t fetch_count;
+    uint32_t fetch_count, heal_count; /* heals are counted in both */
     struct bytes_buffer started; /* where the piece begins that was started last */
     version_t entered;           /* at which the last chunk came into the window */
     struct list buffer; /* of struct buffered, by version */
     size_t buffer_bytes;
     version_t floor;    /* through here the buffer was pruned: a chunk of a lower version can't come in */
-    int64_t tokens, tokens_us; /* bytes that may be asked for, as of when */
+    struct fetch_rate rate, heal_rate;
     struct list to_store;      /* of struct chunk_storing */
     struct chunk_block *block; /* being written; NULL: none */
     struct ready store;
     struct list asked;  /* requests for chunks that wait for their turn */
     struct ready serve;
     struct list waiting_progress;
-    uint32_t waiting_progress_count;
+    uint32_t waiting_progress_count, waiting_heal_count;
     uint64_t chunks, stored_chunks, bytes, pairs, failures, refused, damaged, served_chunks, served_bytes;
 };
 
@@ -283,6 +288,10 @@ void storage_store_detach(struct storage_server *storage);
 void storage_answer_progress(struct storage_server *storage, struct rpc_request *request);
 /* More is durable, or something was assigned. */
 void storage_progress_look(struct storage_server *storage);
+/* The piece heals: somebody who waits for its progress says that copies were lost. */
+bool storage_piece_heals(const struct storage_server *storage, const struct held_shard *piece);
+/* There may be such a piece. */
+bool storage_heals_wait(const struct storage_server *storage);
 
 /* ---- loads.c ---- */
 void storage_answer_loads(struct storage_server *storage, struct rpc_request *request);

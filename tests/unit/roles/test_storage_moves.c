@@ -57,18 +57,23 @@ static void idle(struct lab *lab, unsigned seconds)
     }
 }
 
-static int ask_progress(struct lab *lab, version_t version, int64_t wait_us, bool *ret_ready)
+static int ask_progress_of(struct lab *lab, version_t version, int64_t wait_us, bool heals, bool *ret_ready)
 {
     struct message *request, *reply;
     struct get_shard_progress *m = MESSAGE_NEW(get_shard_progress, &request);
     int error;
 
-    *m = (struct get_shard_progress){.begin = OWN_END, .end = MOVED_END, .version = version, .wait_us = wait_us};
+    *m = (struct get_shard_progress){.begin = OWN_END, .end = MOVED_END, .version = version, .wait_us = wait_us, .heals = heals};
     reply = lab_ask(lab, request, &error);
     *ret_ready = error == 0 && MESSAGE_BODY(shard_progress, reply)->ready;
     cr_assert(error != 0 || MESSAGE_BODY(shard_progress, reply)->version >= version);
     message_unref(reply);
     return error;
+}
+
+static int ask_progress(struct lab *lab, version_t version, int64_t wait_us, bool *ret_ready)
+{
+    return ask_progress_of(lab, version, wait_us, false, ret_ready);
 }
 
 static bool is_ready(struct lab *lab, version_t version)
@@ -470,6 +475,35 @@ Test(moves, after_a_restart_half_of_a_piece_is_not_taken_for_a_whole_one)
         compare(lab);
         bench_done(&bench);
     }
+}
+
+Test(moves, what_has_lost_copies_is_fetched_at_the_rate_of_heals_while_somebody_says_so)
+{
+    struct bench bench;
+    struct lab *lab = &bench.lab;
+    uint64_t chunks, heals;
+    version_t version;
+    bool ready;
+
+    bench_init(&bench, 30, false);
+    bench.source.bytes_limit = 1;
+    lab->world->knobs.storage_fetch_bytes_per_second = 1;
+    lab->world->knobs.storage_fetch_store_bytes = 1; /* chunks from the engine do not wait for each other's versions */
+    sim_process_stop(lab->storage, SIM_KILL);
+    sim_process_boot(lab->storage);
+    version = assign(lab, OWN_END, MOVED_END, SERVER_KEYS_FETCH);
+    lab_commit(lab, lab->newest);
+    lab_catch_up(lab);
+    lab_run(lab, 5 * SIM_SECOND_US);
+    chunks = moves_of(lab)->chunks;
+    cr_assert_leq(chunks, 2, "a pair of more than ten bytes takes as many seconds");
+    cr_assert_eq(ask_progress_of(lab, version, SIM_SECOND_US, true, &ready), 0);
+    heals = moves_of(lab)->chunks;
+    cr_assert_gt(heals, chunks + 4);
+    cr_assert_eq(moves_of(lab)->heal_count, moves_of(lab)->fetch_count);
+    lab_run(lab, 5 * SIM_SECOND_US);
+    cr_assert_leq(moves_of(lab)->chunks, heals + 2, "nobody says so any more");
+    bench_done(&bench);
 }
 
 /* ---- sources ---- */

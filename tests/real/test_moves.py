@@ -52,8 +52,8 @@ class Moving:
         self.checker = Checker(scratch, self.file)
         self.checker.goes_on("the start", 20)
         self.patience_s = 60 + megabytes / RUNS_ON_MB_PER_S
-        self.load(megabytes * 1000000 // PAIR_BYTES)
         self.stalls = Stalls(self.checker)
+        self.load(megabytes * 1000000 // PAIR_BYTES)
 
     def load(self, keys):
         began = time.monotonic()

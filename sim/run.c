@@ -17,7 +17,7 @@
 /* A start reads each segment of each epoch that has not been drained, and there are many starts and many epochs. */
 enum { SEGMENT_BYTES = 1 << 20 };
 
-enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, POLL_US = 10000, LIE_PATIENCE_S = 40 };
+enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, POLL_US = 10000, LIE_PATIENCE_S = 40, FAR_US_MAX = 30000, STREAM_FAR = 102 };
 
 struct run {
     const struct scenario *scenario;
@@ -62,6 +62,21 @@ static void set_knobs(struct run *run)
         run->world->knobs.rpc_encode_local = 2; /* whatever is sent can be lied about */
 }
 
+/* Some ways are longer than others, for good: what is sent first on one of them arrives after what follows from it on the rest. */
+static void set_far_paths(struct run *run)
+{
+    struct sim_random random = sim_random_stream(run->world->seed, STREAM_FAR);
+    struct sim_settings *settings = &run->world->settings;
+    bool drawn = sim_random_coin(&random);
+    enum sim_switch wanted = run->scenario->far_paths;
+
+    if (wanted == SWITCH_OFF || (wanted == SWITCH_DRAW && !drawn))
+        return;
+    settings->far_one_in = (unsigned)sim_random_range(&random, 2, 8);
+    settings->far_us = sim_random_range(&random, 1000, FAR_US_MAX);
+    settings->far_salt = sim_random_u64(&random);
+}
+
 /* Every seed has its own network and disks, healthy but different. */
 static void set_world(struct run *run)
 {
@@ -75,6 +90,7 @@ static void set_world(struct run *run)
     settings->sync_us = sim_random_range(random, 80, 3000);
     settings->job_us = sim_random_range(random, 100, 3000);
     settings->restart_us = sim_random_range(random, 100000, 5 * SIM_SECOND_US);
+    set_far_paths(run);
 }
 
 static void run_init(struct run *run, const struct scenario *scenario, const struct sim_run_options *options)

@@ -184,6 +184,8 @@ static bool parse_topology(struct parser *parser, const char *key, const char *v
         return parse_count(parser, value, 0, 4, &scenario->resolvers);
     if (strcmp(key, "clients") == 0)
         return parse_count(parser, value, 1, 8, &scenario->clients);
+    if (strcmp(key, "far-paths") == 0)
+        return parse_switch(parser, value, &scenario->far_paths);
     return fail(parser, "no such key", key);
 }
 

@@ -16,6 +16,7 @@
  *   commit-proxies = 3  grv-proxies = 2  resolvers = 3     ; configured at the start; 0: as `configure new' leaves it
  *   redundancy = double              ; single, double, triple, draw
  *   engine = memory                  ; memory, lmdb, draw
+ *   far-paths = draw                 ; some machines are far from others, one way, all the run long: on, off, draw
  *   [faults]
  *   all = draw                       ; then one key a class of sim/faults.h: on, off, draw
  *   kill = on
@@ -63,6 +64,7 @@ struct scenario {
     int64_t commit_proxies, grv_proxies, resolvers;                 /* the same */
     int64_t redundancy;                                             /* 1, 2, 3 or SCENARIO_DRAW */
     int64_t engine;                                                 /* enum engine_kind or SCENARIO_DRAW */
+    enum sim_switch far_paths;
     enum sim_switch faults[FAULT_CLASSES];
     struct sim_strikes strikes[FAULT_CLASSES];
     enum sim_switch randomize_knobs;

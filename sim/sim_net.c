@@ -67,6 +67,19 @@ bool is_blocked(const struct pipe *pipe)
     return world_of(link)->net.blocked[link->machines[1 - pipe->to]][link->machines[pipe->to]] != 0;
 }
 
+/* What one way between two machines takes longer than others, all the run long. */
+static int64_t far_us(const struct pipe *pipe)
+{
+    const struct sim_settings *settings = &world_of(pipe->owner)->settings;
+    unsigned from = pipe->owner->machines[1 - pipe->to], to = pipe->owner->machines[pipe->to];
+    uint64_t drawn;
+
+    if (settings->far_one_in == 0 || from == to)
+        return 0;
+    drawn = sim_mix((from * UINT64_C(64) + to) ^ settings->far_salt);
+    return drawn % settings->far_one_in != 0 ? 0 : (int64_t)((drawn >> 32) % (uint64_t)settings->far_us);
+}
+
 /* A thousand bytes a microsecond, and never before what was sent earlier. */
 static int64_t arrival_us(struct pipe *pipe, size_t len, int64_t extra_us)
 {
@@ -78,6 +91,7 @@ static int64_t arrival_us(struct pipe *pipe, size_t len, int64_t extra_us)
         at_us += sim_random_range(&world->schedule, 5, 40);
     else
         at_us += sim_draw_us(&world->schedule, settings->latency_us, settings->latency_tail, settings->latency_tail_us);
+    at_us += far_us(pipe);
     if (settings->skew_us != 0)
         at_us += (int64_t)(sim_mix((pipe->owner->id * 2 + pipe->to) ^ settings->skew_salt) % (uint64_t)settings->skew_us);
     if (at_us < pipe->last_at_us)

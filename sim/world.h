@@ -66,6 +66,9 @@ struct sim_settings {
     unsigned duplicate_one_in;   /* sends to a listener that arrive twice, the second time on another connection; 0: never */
     int64_t skew_us;             /* each direction of each connection is later by up to this, as skew_salt says; 0: none is */
     uint64_t skew_salt;
+    unsigned far_one_in;         /* directions between two machines that take up to far_us longer, as far_salt says; 0: none does */
+    int64_t far_us;
+    uint64_t far_salt;
     size_t window_bytes;         /* what a connection takes before bytes count as unsent */
     int64_t sync_us;             /* typical sync */
     unsigned sync_tail;          /* one in this many takes up to sync_tail_us */

@@ -10,6 +10,7 @@ enum {
     PROXIES_MAX = 256,
     WAITING_MAX = 4096,
     FEW_VERSIONS = 1000, /* in the simulator */
+    DEAF_US = 30000,     /* at most, in the simulator */
 };
 
 struct answer {
@@ -51,6 +52,8 @@ struct sequencer {
     size_t proxy_count;
     struct list waiting; /* get_commit_version requests */
     size_t waiting_count;
+    struct list unheard;     /* report_committed requests; empty but in the simulator */
+    struct env_timer hearing; /* when they are */
     struct op_list ops; /* the balance's */
     struct balance balance;
     uint64_t versions_given, repeats, reports, reads;

@@ -397,10 +397,10 @@ SCHEMA_DECLARE(watch_reply)
 /* One chunk of a move: from the destination to a source, see roles/storage/fetch.c. Pairs (as in get_range_reply) of [begin, end) as of
  * `version`, until bytes_limit (and what the source puts into a chunk); waits for the version as reads do. All of the range must be
  * readable there, else 1001. through: end of what the pairs cover (exclusive, above begin). digest: fetch_digest() in
- * txn/digest.h, over all of it. */
+ * txn/digest.h, over all of it. bytes_left: of what was asked for, behind `through`, by the source's sample; not in the digest. */
 #define FIELDS_fetch_range(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, version) F(u32, bytes_limit)
 SCHEMA_DECLARE(fetch_range)
-#define FIELDS_fetch_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(bytes, through) F(u64, digest) F(i64, version)
+#define FIELDS_fetch_range_reply(F, S, A, L) F(bytes, pairs) F(u32, count) F(bytes, through) F(u64, digest) F(i64, version) F(u64, bytes_left)
 SCHEMA_DECLARE(fetch_range_reply)
 /* A long poll. Nothing is said before the server has come to `version`, at which the asker saw that the range is the server's: an older
  * state may look ready. Then answered when all of [begin, end) is fetched and durable, or after wait_us; 1001 when some of it is
@@ -408,7 +408,8 @@ SCHEMA_DECLARE(fetch_range_reply)
  * fetched at the rate of heals while the question waits. */
 #define FIELDS_get_shard_progress(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, wait_us) F(i64, version) F(boolean, heals)
 SCHEMA_DECLARE(get_shard_progress)
-/* version: the server's. bytes_fetched: what of the range is there, by the server's sample. bytes_left: an estimate; 0: not known. */
+/* version: the server's. bytes_fetched: what of the range is there, by the server's sample. bytes_left: what its sources said last is still to
+ * come, an estimate; 0: not known (a piece of the range waits for its first chunk), or nothing. */
 #define FIELDS_shard_progress(F, S, A, L) F(boolean, ready) F(i64, version) F(u64, bytes_fetched) F(u64, bytes_left)
 SCHEMA_DECLARE(shard_progress)
 /* What the server holds from `begin` on, in order, at most `limit` shards (0: as many as it likes), with sizes and loads by its samples. The numbers

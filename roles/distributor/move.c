@@ -29,7 +29,7 @@ struct progress {
     struct wait_timer timer;
     uint64_t id;
     bool ready;
-    int64_t fetched; /* bytes, as it said last */
+    int64_t fetched, left; /* bytes, as it said last; left 0: it cannot tell yet */
     int error; /* of a destination that will not do */
 };
 
@@ -226,7 +226,10 @@ static void count_left(struct move *move)
 
         for (uint32_t k = 0; k < move->source_count && fetches; k++)
             fetches = move->source[k] != move->ids[i];
-        left += fetches && bytes > move->progress[i].fetched ? bytes - move->progress[i].fetched : 0;
+        if (fetches && move->progress[i].left > 0)
+            left += move->progress[i].left;
+        else if (fetches && bytes > move->progress[i].fetched)
+            left += bytes - move->progress[i].fetched; /* the sources' word as of some time ago */
     }
     move->distributor->bytes_left += left - move->left;
     move->left = left;
@@ -301,6 +304,12 @@ static enum op_result run_ask(struct op *op)
     return op_wait(op, ANSWERED);
 }
 
+/* Numbers of others are added up: what no server stores is not believed. */
+static int64_t bytes_told(uint64_t bytes)
+{
+    return bytes > UINT64_C(1) << 50 ? 0 : (int64_t)bytes;
+}
+
 static enum op_result run_answered(struct op *op)
 {
     struct progress *progress = container_of(op, struct progress, op);
@@ -308,7 +317,8 @@ static enum op_result run_answered(struct op *op)
 
     if (error == 0) {
         progress->ready = MESSAGE_BODY(shard_progress, progress->call.reply)->ready;
-        progress->fetched = (int64_t)MESSAGE_BODY(shard_progress, progress->call.reply)->bytes_fetched;
+        progress->fetched = bytes_told(MESSAGE_BODY(shard_progress, progress->call.reply)->bytes_fetched);
+        progress->left = bytes_told(MESSAGE_BODY(shard_progress, progress->call.reply)->bytes_left);
         count_left(progress->move);
         rpc_call_clear(&progress->call);
         return progress->ready ? op_finish(op, 0) : op_move(op, ASK);

@@ -52,6 +52,8 @@ struct fetch {
     struct chunk_storing storing;
     bool stored;               /* the engine has its pairs */
     bool heals;                /* as of the last LOOK: at the rate of heals, and counted among them */
+    bool told;                 /* a chunk came in, and with it: */
+    uint64_t bytes_left;       /* of the piece, as the source's sample has it */
 };
 
 static struct fetch *fetch_of(struct op *op)
@@ -488,6 +490,8 @@ static enum op_result enter(struct op *op)
     storage->moves.pairs += reply->count;
     rate_of(fetch)->tokens -= (int64_t)reply->pairs.len;
     announce(fetch, "StorageChunkEntered", last);
+    fetch->told = true;
+    fetch->bytes_left = reply->bytes_left;
     fetch->at.len = 0;
     if (bytes_buffer_append(&fetch->at, reply->through) != 0 || last)
         return op_finish(op, 0);
@@ -543,15 +547,16 @@ static const struct op_stage stages[STAGES] = {
 };
 static const struct op_type fetch_type = {"storage_fetch", stages, STAGES, READY_READ, ended};
 
-static bool is_fetched_by_one(const struct storage_server *storage, const struct held_shard *piece)
+/* Who fetches the piece; NULL: nobody yet. What came in of a piece is none of it any more. */
+static const struct fetch *fetch_of_piece(const struct storage_server *storage, const struct held_shard *piece)
 {
     list_each(node, after, &storage->moves.fetches) {
-        struct bytes at = at_of(list_entry(node, struct fetch, link));
+        const struct fetch *fetch = list_entry(node, struct fetch, link);
 
-        if (bytes_compare(piece->begin, at) <= 0 && bytes_compare(at, piece->end) < 0)
-            return true;
+        if (bytes_compare(piece->begin, at_of(fetch)) <= 0 && bytes_compare(at_of(fetch), piece->end) < 0)
+            return fetch;
     }
-    return false;
+    return NULL;
 }
 
 static bool start(struct storage_server *storage, const struct held_shard *piece, bool heals)
@@ -574,7 +579,7 @@ static bool start(struct storage_server *storage, const struct held_shard *piece
 
 static bool wants_start(const struct storage_server *storage, const struct held_shard *piece)
 {
-    return piece->state == SERVER_KEYS_FETCH && !is_fetched_by_one(storage, piece);
+    return piece->state == SERVER_KEYS_FETCH && fetch_of_piece(storage, piece) == NULL;
 }
 
 /* In turn: the next piece behind the one that was started last. `heals`: only of those that do. */
@@ -641,6 +646,25 @@ version_t storage_fetch_oldest(const struct storage_server *storage)
             oldest = fetch->version;
     }
     return oldest;
+}
+
+uint64_t storage_fetch_bytes_left(const struct storage_server *storage, struct bytes begin, struct bytes end)
+{
+    const struct ownership *owned = storage->owned;
+    uint64_t left = 0;
+
+    for (uint32_t i = 0; i < owned->count; i++) {
+        const struct held_shard *piece = &owned->shards[i];
+        const struct fetch *fetch;
+
+        if (piece->state != SERVER_KEYS_FETCH || bytes_compare(piece->end, begin) <= 0 || bytes_compare(end, piece->begin) <= 0)
+            continue;
+        fetch = fetch_of_piece(storage, piece);
+        if (fetch == NULL || !fetch->told)
+            return 0;
+        left += fetch->bytes_left;
+    }
+    return left;
 }
 
 void storage_moves_init(struct storage_server *storage)

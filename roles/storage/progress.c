@@ -50,6 +50,7 @@ static enum op_result answer(struct progress *progress, bool ready)
     reply->ready = ready;
     reply->version = storage_version(progress->storage);
     reply->bytes_fetched = byte_sample_bytes(&progress->storage->sample, body_of(progress)->begin, body_of(progress)->end);
+    reply->bytes_left = storage_fetch_bytes_left(progress->storage, body_of(progress)->begin, body_of(progress)->end);
     if (ready)
         TRACE(progress->op.env, SEVERITY_DEBUG, "StorageShardWhole", {"Id", trace_id(progress->storage->id)},
               {"Durable", trace_int(progress->storage->durable)}, {"Begin", trace_bytes(body_of(progress)->begin)});

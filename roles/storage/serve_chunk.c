@@ -65,6 +65,7 @@ static int read_chunk(struct storage_server *storage, const struct fetch_range *
     if (error != 0)
         return error;
     reply->version = m->version;
+    reply->bytes_left = more ? byte_sample_bytes(&storage->sample, reply->through, m->end) : 0;
     reply->digest = fetch_digest(m->begin, reply);
     assert(!more || reply->count > 0);
     return 0;

@@ -271,6 +271,8 @@ void storage_buffer_prune(struct storage_server *storage);
 void storage_buffer_roll_back(struct storage_server *storage, version_t end);
 /* The least version of the chunks that were asked for; VERSION_MAX: none. */
 version_t storage_fetch_oldest(const struct storage_server *storage);
+/* What is still to be fetched of [begin, end), as the sources said with their last chunks; 0: not known, or nothing. */
+uint64_t storage_fetch_bytes_left(const struct storage_server *storage, struct bytes begin, struct bytes end);
 void storage_moves_done(struct storage_server *storage);
 
 /* ---- store_chunks.c ---- */

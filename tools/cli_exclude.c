@@ -1,10 +1,13 @@
 /* exclude and include: taking processes out of service, and when it is safe to remove them.
  *
  * An exclusion is a key; the controller gives the process no role any more and the distributor moves its data away. It is safe to
- * remove it when no shard names a storage server on it, no living generation has a log on it, and it is no coordinator; that the
- * remaining zones satisfy the replication is checked before the exclusion. The wait only looks: to interrupt it changes nothing. */
+ * remove it when no shard names a storage server on it, no living generation has a log on it, it is no coordinator, and the remaining
+ * zones satisfy the replication: checked before the exclusion, and again at each look, for other processes may have gone since. What
+ * cannot be seen is never taken for empty: without a word of the generations or of the coordinators nothing is safe. The wait only looks: to
+ * interrupt it changes nothing. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "net/error.h"
 #include "tools/cli_processes.h"
@@ -16,9 +19,12 @@ enum { LOOK_INTERVAL_US = 1000000 };
 /* What still stands on what an exclusion names. */
 struct leaving {
     struct address address; /* port 0: a whole IP */
+    bool failed;            /* it counts as lost for good */
     uint32_t servers;       /* storage servers of the database */
     uint64_t shards;        /* that name one of them */
+    int64_t bytes;          /* that they still store, as they said last; 0 without shards */
     uint32_t logs;          /* of living generations */
+    uint32_t others;        /* roles of other kinds, but coordinators: recruited elsewhere as soon as it dies, if not before */
     bool coordinator;
 };
 
@@ -32,6 +38,7 @@ struct exclude {
     struct operator_server *servers;
     size_t server_count, server_space;
     uint64_t last_copies; /* shards all copies of which are on what is to count as failed, or dead */
+    char unsafe[256];     /* why nothing may be removed, whatever it holds; "": it may */
 };
 
 /* ---- words ---- */
@@ -50,7 +57,7 @@ static bool add_address(struct cli *cli, struct exclude *exclude, struct bytes w
                  "that is not running: `exclude FORCE %s'", exclusion_print(address, text), text);
         return false;
     }
-    exclude->list[exclude->count++] = (struct leaving){.address = address};
+    exclude->list[exclude->count++] = (struct leaving){.address = address, .failed = exclude->failed};
     return true;
 }
 
@@ -257,24 +264,72 @@ static void count_addresses(const json_t *list, struct leaving *leaving, uint32_
     }
 }
 
+static const json_t *generations_of(const struct exclude *exclude)
+{
+    return json_object_get(json_object_get(exclude->document, "cluster"), "logs");
+}
+
+static const json_t *coordinators_of(const struct exclude *exclude)
+{
+    return json_object_get(json_object_get(json_object_get(exclude->document, "client"), "coordinators"), "coordinators");
+}
+
+/* What the processes that are meant host, by their own words. */
+static void count_hosted(const struct exclude *exclude, struct leaving *leaving)
+{
+    leaving->bytes = 0;
+    leaving->others = 0;
+    for (size_t i = 0; i < exclude->processes.count; i++) {
+        const struct operator_process *process = &exclude->processes.list[i];
+        json_t *role;
+        size_t index;
+
+        json_array_foreach(exclusion_means(leaving->address, process->address) ? json_object_get(process->source, "roles") : NULL, index, role)
+        {
+            const char *kind = json_string_value(json_object_get(role, "role"));
+
+            if (kind != NULL && strcmp(kind, "storage") == 0)
+                leaving->bytes += leaving->shards == 0 ? 0 : json_integer_value(json_object_get(role, "stored_bytes"));
+            else if (kind != NULL && strcmp(kind, "log") != 0 && strcmp(kind, "coordinator") != 0)
+                leaving->others++;
+        }
+    }
+}
+
 /* Logs of living generations and coordinators, as the status has them. */
 static void count_roles(const struct exclude *exclude, struct leaving *leaving)
 {
-    const json_t *cluster = json_object_get(exclude->document, "cluster"), *client = json_object_get(exclude->document, "client");
     uint32_t coordinators = 0;
     json_t *generation;
     size_t index;
 
     leaving->logs = 0;
-    json_array_foreach(json_object_get(cluster, "logs"), index, generation)
+    json_array_foreach((json_t *)generations_of(exclude), index, generation)
         count_addresses(json_object_get(generation, "log_interfaces"), leaving, &leaving->logs);
-    count_addresses(json_object_get(json_object_get(client, "coordinators"), "coordinators"), leaving, &coordinators);
+    count_addresses(coordinators_of(exclude), leaving, &coordinators);
     leaving->coordinator = coordinators > 0;
+    count_hosted(exclude, leaving);
 }
 
 static bool is_empty(const struct leaving *leaving)
 {
     return leaving->shards == 0 && leaving->logs == 0;
+}
+
+/* What holds for all of them. A document without generations comes from a controller that has not read the coordinated state. */
+static void judge(struct exclude *exclude)
+{
+    const char *unknown = json_array_size(generations_of(exclude)) == 0     ? "which logs are in use"
+                          : json_array_size(coordinators_of(exclude)) == 0 ? "who the coordinators are"
+                                                                          : NULL;
+
+    exclude->unsafe[0] = '\0';
+    for (size_t i = 0; i < exclude->count; i++)
+        operator_processes_exclude(&exclude->processes, exclude->list[i].address);
+    if (unknown != NULL)
+        snprintf(exclude->unsafe, sizeof(exclude->unsafe), "nobody can tell now %s", unknown);
+    else
+        (void)operator_processes_suffice(&exclude->processes, exclude->processes.replication, exclude->unsafe, sizeof(exclude->unsafe));
 }
 
 /* One look; false: the command has failed. */
@@ -292,23 +347,31 @@ static bool look(struct cli *cli, struct exclude *exclude, json_t **document)
     cli_fail_with(cli, cli_transact_system(cli, shards_body, NULL));
     for (size_t i = 0; i < exclude->count; i++)
         count_roles(exclude, &exclude->list[i]);
+    judge(exclude);
     return cli->error == 0;
+}
+
+/* "3 shards (1.5 MB) and 1 log in use" */
+static const char *holdings(const struct leaving *leaving, char *text, size_t size)
+{
+    snprintf(text, size, "%" PRIu64 " shards (%.1f MB) and %u logs in use", leaving->shards, (double)leaving->bytes / 1e6, leaving->logs);
+    return text;
 }
 
 static void say_progress(struct cli *cli, const struct exclude *exclude, uint64_t *last)
 {
     uint64_t now = 0;
-    char text[ADDRESS_TEXT_MAX];
+    char text[ADDRESS_TEXT_MAX], held[96];
 
     for (size_t i = 0; i < exclude->count; i++)
-        now = now * 31 + exclude->list[i].shards * 1009 + exclude->list[i].logs + 1;
+        now = now * 31 + exclude->list[i].shards * 1009 + (uint64_t)exclude->list[i].bytes + exclude->list[i].logs + 1;
     if (now == *last)
         return;
     *last = now;
     for (size_t i = 0; i < exclude->count; i++)
         if (!is_empty(&exclude->list[i]))
-            cli_say(cli, "  %s  holds %" PRIu64 " shards and %u logs in use\n", exclusion_print(exclude->list[i].address, text),
-                    exclude->list[i].shards, exclude->list[i].logs);
+            cli_say(cli, "  %s  holds %s\n", exclusion_print(exclude->list[i].address, text),
+                    holdings(&exclude->list[i], held, sizeof(held)));
     fflush(stdout);
 }
 
@@ -334,32 +397,60 @@ static bool pause(struct cli *cli)
     return cli->error == 0;
 }
 
-static void show_result(struct cli *cli, const struct exclude *exclude)
+static bool is_safe(const struct exclude *exclude, const struct leaving *leaving)
+{
+    return is_empty(leaving) && !leaving->coordinator && exclude->unsafe[0] == '\0';
+}
+
+static json_t *state_of(const struct exclude *exclude, const struct leaving *leaving)
+{
+    char text[ADDRESS_TEXT_MAX];
+
+    return json_pack("{s:s, s:b, s:b, s:I, s:I, s:i, s:b, s:i}", "address", exclusion_print(leaving->address, text), "failed",
+                     leaving->failed, "safe_to_remove", is_safe(exclude, leaving), "shards", (json_int_t)leaving->shards, "bytes",
+                     (json_int_t)leaving->bytes, "logs", (int)leaving->logs, "coordinator", leaving->coordinator, "other_roles",
+                     (int)leaving->others);
+}
+
+static void say_state(struct cli *cli, const struct exclude *exclude, const struct leaving *leaving)
+{
+    char text[ADDRESS_TEXT_MAX], held[96];
+
+    cli_say(cli, "  %s%s  ---- ", exclusion_print(leaving->address, text), leaving->failed ? " (failed)" : "");
+    if (!is_empty(leaving))
+        cli_say(cli, "still holds %s; it is not safe to remove it yet.\n", holdings(leaving, held, sizeof(held)));
+    else if (leaving->coordinator)
+        cli_say(cli, "WARNING: it is a coordinator! Change the coordinators before it is removed.\n");
+    else if (exclude->unsafe[0] != '\0')
+        cli_say(cli, "holds nothing, but it is not safe to remove it: %s.\n", exclude->unsafe);
+    else
+        cli_say(cli, "Successfully excluded. It is now safe to remove this process from the cluster.\n");
+}
+
+static void show_states(struct cli *cli, const struct exclude *exclude)
 {
     json_t *list = json_array();
-    char text[ADDRESS_TEXT_MAX];
-    bool coordinators = false;
 
     for (size_t i = 0; i < exclude->count; i++) {
-        const struct leaving *leaving = &exclude->list[i];
-        bool safe = is_empty(leaving) && !leaving->coordinator;
-
-        exclusion_print(leaving->address, text);
-        coordinators |= leaving->coordinator;
-        (void)json_array_append_new(list, json_pack("{s:s, s:b, s:I, s:i, s:b}", "address", text, "safe_to_remove", safe, "shards",
-                                                    (json_int_t)leaving->shards, "logs", (int)leaving->logs, "coordinator",
-                                                    leaving->coordinator));
-        if (safe)
-            cli_say(cli, "  %s  ---- Successfully excluded. It is now safe to remove this process from the cluster.\n", text);
-        else if (leaving->coordinator)
-            cli_say(cli, "  %s  ---- WARNING: it is a coordinator! Change the coordinators before it is removed.\n", text);
-        else
-            cli_say(cli, "  %s  ---- still holds %" PRIu64 " shards and %u logs in use; it is not safe to remove it yet.\n", text,
-                    leaving->shards, leaving->logs);
+        (void)json_array_append_new(list, state_of(exclude, &exclude->list[i]));
+        say_state(cli, exclude, &exclude->list[i]);
     }
     cli_result(cli, "excluded", list);
-    if (cli->error == 0 && coordinators && !exclude->no_wait)
+}
+
+static void show_result(struct cli *cli, const struct exclude *exclude)
+{
+    bool coordinators = false;
+
+    show_states(cli, exclude);
+    for (size_t i = 0; i < exclude->count; i++)
+        coordinators |= exclude->list[i].coordinator;
+    if (cli->error != 0 || exclude->no_wait)
+        return;
+    if (coordinators)
         cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "excluded, but a coordinator is among them: it is not safe to remove all of them");
+    else if (exclude->unsafe[0] != '\0')
+        cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "excluded, but it is not safe to remove them: %s", exclude->unsafe);
 }
 
 /* ---- exclude ---- */
@@ -385,25 +476,44 @@ static int list_body(struct cli *cli, struct transaction *txn)
     return error != 0 ? error : cli_read_range(cli, txn, KEY_FAILED_PREFIX, KEY_FAILED_END, list_one, cli->ctx);
 }
 
+/* What is excluded, and how far each has come. */
+static void show_list(struct cli *cli, const json_t *excluded)
+{
+    struct exclude exclude = {.list = arena_zalloc(&cli->arena, json_array_size(excluded) * sizeof(*exclude.list))};
+    json_t *document = NULL, *one;
+    size_t index;
+
+    if (exclude.list == NULL) {
+        cli_fail_with(cli, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    json_array_foreach((json_t *)excluded, index, one)
+    {
+        struct leaving *leaving = &exclude.list[exclude.count++];
+
+        (void)exclusion_parse(bytes_of_string(json_string_value(json_object_get(one, "address"))), &leaving->address);
+        leaving->failed = json_is_true(json_object_get(one, "failed"));
+    }
+    if (look(cli, &exclude, &document)) {
+        cli_say(cli, "There are currently %zu servers or processes being excluded from the database:\n", exclude.count);
+        show_states(cli, &exclude);
+        cli_say(cli, "To wait until all of some are safe to remove, type `exclude <addresses>'. To return one of these servers to the\n"
+                "cluster, type `include <addresses>'.\n");
+    }
+    json_decref(document);
+}
+
 static void list(struct cli *cli)
 {
-    json_t *excluded = json_array(), *one;
-    size_t index;
+    json_t *excluded = json_array();
 
     cli->ctx = excluded;
     cli_fail_with(cli, cli_transact_system(cli, list_body, NULL));
-    if (cli->error == 0) {
-        if (json_array_size(excluded) == 0)
-            cli_say(cli, "There are currently no servers excluded from the database.\n"
-                    "To learn how to exclude a server, type `help exclude'.\n");
-        else
-            cli_say(cli, "There are currently %zu servers or processes being excluded from the database:\n", json_array_size(excluded));
-        json_array_foreach(excluded, index, one)
-            cli_say(cli, "  %s%s\n", json_string_value(json_object_get(one, "address")),
-                    json_is_true(json_object_get(one, "failed")) ? " (failed)" : "");
-        if (json_array_size(excluded) > 0)
-            cli_say(cli, "To find out whether it is safe to remove one or more of these servers from the cluster, type\n"
-                    "`exclude <addresses>'. To return one of these servers to the cluster, type `include <addresses>'.\n");
+    if (cli->error == 0 && json_array_size(excluded) > 0) {
+        show_list(cli, excluded);
+    } else if (cli->error == 0) {
+        cli_say(cli, "There are currently no servers excluded from the database.\n"
+                "To learn how to exclude a server, type `help exclude'.\n");
         cli_result(cli, "excluded", json_incref(excluded));
     }
     json_decref(excluded);

@@ -2,6 +2,7 @@
 #include "tools/cli_processes.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "txn/system_keys.h"
 
@@ -17,6 +18,17 @@ static const char *text_of(const json_t *object, const char *key)
     const char *text = json_string_value(json_object_get(object, key));
 
     return text == NULL ? "" : text;
+}
+
+static bool stores(const json_t *process)
+{
+    json_t *role;
+    size_t index;
+
+    json_array_foreach(json_object_get(process, "roles"), index, role)
+        if (strcmp(text_of(role, "role"), "storage") == 0)
+            return true;
+    return false;
 }
 
 bool cli_processes_read(const json_t *document, struct arena *arena, struct operator_processes *ret)
@@ -46,6 +58,7 @@ bool cli_processes_read(const json_t *document, struct arena *arena, struct oper
             found->process_class = CLASS_UNSET;
         found->zone = text_of(process, "fault_domain");
         found->excluded = json_is_true(json_object_get(process, "excluded"));
+        found->stores = stores(process);
         found->source = process;
         read.count++;
     }

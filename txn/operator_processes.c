@@ -23,7 +23,9 @@ void operator_processes_exclude(const struct operator_processes *processes, stru
 
 static bool hosts(const struct operator_process *process, enum role_kind kind)
 {
-    return !process->excluded && process_class_may_host(process->process_class, kind);
+    bool keeps_data = process->stores || process->process_class == CLASS_STORAGE || process->process_class == CLASS_UNSET;
+
+    return !process->excluded && (kind == ROLE_STORAGE ? keeps_data : process_class_may_host(process->process_class, kind));
 }
 
 size_t operator_processes_hosts(const struct operator_processes *processes, enum role_kind kind)

@@ -14,6 +14,7 @@ struct operator_process {
     enum process_class process_class;
     const char *zone;   /* borrowed, as long as the list */
     bool excluded;
+    bool stores;        /* hosts a storage server of the database, whatever its class is */
     const void *source; /* borrowed; the caller's: where it was read from */
 };
 
@@ -28,7 +29,8 @@ struct operator_processes {
 struct operator_process *operator_processes_at(const struct operator_processes *processes, struct address address);
 /* Marks those that the exclusion means. */
 void operator_processes_exclude(const struct operator_processes *processes, struct address exclusion);
-/* Those that may host roles of the kind and are not excluded: how many, and in how many zones. */
+/* Those that may host roles of the kind and are not excluded: how many, and in how many zones. Data goes to those of class storage or
+ * unset; to others only as far as the database was made on them, for the distributor recruits no storage server there. */
 size_t operator_processes_hosts(const struct operator_processes *processes, enum role_kind kind);
 size_t operator_processes_zones(const struct operator_processes *processes, enum role_kind kind);
 /* How many roles of the kind the controller would give to different processes: for logs those of class log or unset (others only for

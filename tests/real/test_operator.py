@@ -1,5 +1,6 @@
 """What an operator does to a running cluster: other numbers of roles, processes taken out of service, other classes."""
 import json
+import shutil
 import subprocess
 
 from checking import Checker
@@ -84,6 +85,31 @@ def test_an_excluded_process_gives_its_roles_up(scratch, _):
     checker.goes_on("the inclusion")
     checker.end()
     checker.verify()
+
+
+def test_what_is_said_to_be_safe_to_remove_is_not_missed(scratch, _):
+    shell = Shell(scratch.start_cluster(), 60)
+    checker = Checker(scratch, shell.command[2])
+    checker.goes_on("the start", 20)
+    log, storage, coordinator = (addresses(shell, kind)[0] for kind in ("log", "storage", "coordinator"))
+    shell.refused(f"exclude {' '.join(addresses(shell, 'storage')[:2])}", "for storage in 2 zones", "and 1;", "--locality-zoneid")
+    wait_until("the storage servers have shards", lambda: shell.cluster()["data"]["partitions_count"] > 0, 20, 0.2)
+    first = {one["address"]: one for one in shell.good(f"exclude no_wait {storage} {log}")["excluded"]}
+    assert not first[storage]["safe_to_remove"] and first[storage]["shards"] > 0, first
+    on_its_way = {one["address"]: one for one in shell.good("exclude")["excluded"]}
+    assert on_its_way[storage]["shards"] > 0 and not on_its_way[storage]["safe_to_remove"], on_its_way
+    said = shell.good(f"exclude {storage} {log}")["excluded"]
+    assert all(one["safe_to_remove"] and one["shards"] == one["bytes"] == one["logs"] == 0 for one in said), said
+    for address in (storage, log):
+        scratch.local_cluster("kill", address, "--for-good", "--dir", scratch.path("cluster"))
+        shutil.rmtree(scratch.path("cluster", "data", address.rsplit(":", 1)[1]))
+    checker.goes_on("the end of both, with their disks")
+    assert shell.cluster()["data"]["state"]["min_replicas_remaining"] == 2
+    assert all(one["safe_to_remove"] for one in shell.good("exclude")["excluded"])
+    shell.refused(f"exclude {coordinator}", "coordinator is among them")
+    assert [one["coordinator"] for one in shell.good("exclude")["excluded"] if not one["safe_to_remove"]] == [True]
+    checker.end()
+    print(f"      {checker.verify()}")
 
 
 def test_a_class_that_is_set_stays_when_the_process_starts_again(scratch, _):

@@ -13,7 +13,23 @@
 
 /* ---- the processes ---- */
 
-/* In the arena. Exclusions of the processes are those that were fetched. */
+/* Those that the database's list of servers names, whatever their class is. */
+static void mark_stores(const struct transaction_range *servers, struct arena *arena, const struct operator_processes *processes)
+{
+    struct server_value value;
+
+    for (uint32_t i = 0; i < servers->pair_count; i++) {
+        struct operator_process *process;
+
+        if (message_decode(&schema_server_value, servers->pairs[i].value, arena, &value) != 0)
+            continue;
+        process = operator_processes_at(processes, (struct address){value.endpoint.address.ip, value.endpoint.address.port});
+        if (process != NULL)
+            process->stores = true;
+    }
+}
+
+/* In the arena. Exclusions of the processes, and who stores data, are those that were fetched. */
 static int take_processes(const struct special_fetch *fetch, struct arena *arena, struct operator_processes *ret)
 {
     const struct get_workers_reply *workers = special_fetched_workers(fetch);
@@ -43,6 +59,7 @@ static int take_processes(const struct special_fetch *fetch, struct arena *arena
     for (uint32_t i = 0; i < fetch->ranges[0].pair_count; i++)
         if (exclusion_key_parse(fetch->ranges[0].pairs[i].key, &exclusion))
             operator_processes_exclude(&taken, exclusion.address);
+    mark_stores(&fetch->ranges[1], arena, &taken);
     *ret = taken;
     return 0;
 }

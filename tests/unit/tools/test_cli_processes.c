@@ -65,6 +65,10 @@ Test(cli_processes, copies_need_zones_that_are_not_excluded)
     READ(document, p, arena, "log a 0", "log a 0", "storage b 0", "storage c 1", "stateless d 0");
 
     cr_assert_eq(operator_processes_zones(&p, ROLE_LOG), 2);
+    cr_assert_eq(operator_processes_hosts(&p, ROLE_STORAGE), 1, "the distributor recruits none on the logs' processes");
+    cr_assert_not(operator_processes_suffice(&p, 2, why, sizeof(why)));
+    cr_assert_not_null(strstr(why, "those that are left are in 2 and 1"));
+    p.list[0].stores = p.list[1].stores = true; /* the database was made on them */
     cr_assert_eq(operator_processes_hosts(&p, ROLE_STORAGE), 3);
     cr_assert(operator_processes_suffice(&p, 2, why, sizeof(why)));
     cr_assert_not(operator_processes_suffice(&p, 3, why, sizeof(why)));

@@ -11,7 +11,9 @@
  *   \xff/moveKeysLock             8 bytes big-endian: the id of the data distributor, whose changes of shards alone count
  *   \xff/nextTag                    decimal text: tags below it have been used and never will be again
  *   \xff/removedTags/<tag BE 8>     server id (8 bytes BE): that server was removed, in the same transaction that cleared it from serverList.
- *                                   Kept for ever: it is how a server that returns years later learns of it
+ *                                   It is how a server that returns later learns of it
+ *   \xff/removedTagsBelow           8 bytes BE: below it every tag that serverList does not name is that of a removed server, or of one that
+ *                                   never will be listed. What removedTags had is cleared where this is raised: so little is kept for ever
  *   \xff/dbLocked                   present: the database is locked; 16 bytes of the locker's id
  *   \xff/metadataVersion            10 bytes, a versionstamp
  *   \xff/lastEpoch                  decimal text: written by each recovery transaction
@@ -45,6 +47,8 @@ SCHEMA_DECLARE(server_value)
 #define KEY_MOVE_KEYS_LOCK BYTES_LITERAL("\xff/moveKeysLock")
 #define KEY_NEXT_TAG BYTES_LITERAL("\xff/nextTag")
 #define KEY_REMOVED_TAGS_PREFIX BYTES_LITERAL("\xff/removedTags/")
+#define KEY_REMOVED_TAGS_END BYTES_LITERAL("\xff/removedTags0")
+#define KEY_REMOVED_TAGS_BELOW BYTES_LITERAL("\xff/removedTagsBelow")
 #define KEY_DB_LOCKED BYTES_LITERAL("\xff/dbLocked")
 #define KEY_COORDINATORS BYTES_LITERAL("\xff/coordinators")
 #define KEY_LAST_EPOCH BYTES_LITERAL("\xff/lastEpoch")

@@ -13,10 +13,12 @@
  * Removing: a server that failed or is to be emptied, and that serverKeys has no entry of. The controller is told the whole list
  * (storage_servers), so that old log generations wait for nobody who is gone.
  *
- * The record of a removed tag is never cleared: it costs 30 bytes of metadata, and nothing tells when it may go. A disk that comes back
- * after years, in another machine perhaps, still holds a server of that tag; to a log that knows nothing of the tag it would look
- * like a server without mutations, which is up to date: it would answer clients whose locations are as old as it is. No worker's word that
- * its files are deleted would do, for there may be an older image of that disk. */
+ * A removed tag is never forgotten: a disk that comes back after years, in another machine perhaps, still holds a server of that tag; to a
+ * log that knows nothing of the tag it would look like a server without mutations, which is up to date: it would answer clients
+ * whose locations are as old as it is. But it takes no record of each: tags are never reused, and only the distributor lists servers. So a
+ * removal, if nobody is being recruited, says at once that below nextTag whoever is not listed is removed, and clears the records of
+ * single tags (`removedTagsBelow`). That is sound since the transaction reads nextTag and the lock: a tag taken meanwhile makes it try
+ * again, and what an earlier distributor bore can't be listed any more, for its transaction read another lock. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -347,7 +349,7 @@ struct removal {
     struct distributor *distributor;
     uint64_t server_id;
     struct change change;
-    const struct transaction_range *listed, *entries; /* of the change's present try */
+    const struct transaction_range *listed, *entries, *next_tag; /* of the change's present try */
 };
 
 static void ask_removal(struct change *change)
@@ -362,14 +364,40 @@ static void ask_removal(struct change *change)
     must(system_key_server_keys(&key, removal->server_id, bytes_none()));
     must(key_strinc(&change->arena, bytes_buffer_bytes(&key), &end));
     removal->entries = change_read(change, bytes_buffer_bytes(&key), end);
+    removal->next_tag = change_read_key(change, KEY_NEXT_TAG);
     bytes_buffer_done(&key);
+}
+
+/* A tag is taken and its server not listed yet, as far as we know. */
+static bool recruits(const struct distributor *self)
+{
+    const struct op *op = self->recruiter;
+
+    return op != NULL && !(op->waiting && (op->next_stage == WORKERS || op->next_stage == CHOOSE));
+}
+
+/* The tag is dead: no log keeps anything for it, and its server hears of it when it returns. */
+static void bury_tag(struct removal *removal, tag_t tag, struct bytes_buffer *writes)
+{
+    int64_t next = removal->next_tag->pair_count == 1 ? tag_of(removal->next_tag->pairs[0].value) : -1;
+    uint8_t tag_key[SYSTEM_KEY_REMOVED_TAG_BYTES], number[8];
+
+    if (next <= (int64_t)tag || recruits(removal->distributor) ||
+        BUGGIFY_ONE_IN(removal->op.env, 4, "a removed tag has a record of its own")) {
+        put_be64(number, removal->server_id);
+        must(mutation_append(writes, MUTATION_SET, system_key_removed_tag(tag, tag_key), bytes_of(number, sizeof(number))));
+        return;
+    }
+    PROBE(removal->op.env, "below a tag whoever is not listed is removed");
+    put_be64(number, (uint64_t)next);
+    must(mutation_append(writes, MUTATION_SET, KEY_REMOVED_TAGS_BELOW, bytes_of(number, sizeof(number))));
+    must(mutation_append(writes, MUTATION_CLEAR_RANGE, KEY_REMOVED_TAGS_PREFIX, KEY_REMOVED_TAGS_END));
 }
 
 static int decide_removal(struct change *change)
 {
     struct removal *removal = change->parent;
     struct bytes_buffer key = {0};
-    uint8_t tag_key[SYSTEM_KEY_REMOVED_TAG_BYTES], id[8];
     struct server_value server;
     struct bytes after;
 
@@ -379,8 +407,7 @@ static int decide_removal(struct change *change)
         return 0;
     if (message_decode(&schema_server_value, removal->listed->pairs[0].value, &change->arena, &server) != 0)
         return ERROR_SERIALIZATION_FAILED;
-    put_be64(id, removal->server_id); /* its tag is dead: no log keeps anything for it, and it hears of it when it returns */
-    must(mutation_append(&change->writes, MUTATION_SET, system_key_removed_tag(server.tag, tag_key), bytes_of(id, sizeof(id))));
+    bury_tag(removal, server.tag, &change->writes);
     must(system_key_server_list(&key, removal->server_id));
     must(key_after(&change->arena, bytes_buffer_bytes(&key), &after));
     must(mutation_append(&change->writes, MUTATION_CLEAR_RANGE, bytes_buffer_bytes(&key), after));

@@ -217,6 +217,8 @@ int log_server_create(const struct role_context *context, struct rpc_request *re
     if (error == 0)
         error = kv_map_apply(log->metadata, m->metadata);
     if (error == 0)
+        log_metadata_look_at_tags(log);
+    if (error == 0)
         error = log_disk_open(log);
     if (error != 0) {
         log_server_destroy(log);

@@ -206,6 +206,7 @@ static int replay_metadata(struct log_server *log, version_t version, version_t 
     log->snapshot_committed = known_committed;
     if (known_committed > log->known_committed)
         log->known_committed = known_committed;
+    log_metadata_look_at_tags(log);
     log_metadata_fold(log);
     return error == 0 ? 0 : ERROR_FILE_CORRUPT;
 }

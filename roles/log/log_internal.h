@@ -82,6 +82,9 @@ struct log_server {
     uint32_t tag_count, tag_capacity;
     struct kv_map *metadata;     /* folded through metadata_version */
     version_t metadata_version;
+    tag_t *listed;               /* owned, sorted: tags that the folded serverList names; empty while removed_below is 0 */
+    uint32_t listed_count, listed_capacity;
+    uint64_t removed_below;      /* \xff/removedTagsBelow, as folded */
     struct log_tail *tail;
     size_t tail_count, tail_capacity;
     version_t snapshot_committed; /* known committed as of the newest durable snapshot */
@@ -150,7 +153,8 @@ void log_memory_done(struct log_server *log);
 bool log_metadata_is_valid(struct bytes mutations);
 int log_metadata_add(struct log_server *log, version_t version, struct bytes mutations);
 void log_metadata_fold(struct log_server *log);
-/* Tags of servers that were removed, as far as that is known committed. look_at_tags: brings the table of tags in step. */
+/* Tags of servers that were removed, as far as that is known committed. look_at_tags: brings what is
+ * known of tags in step with the folded metadata. */
 bool log_metadata_tag_removed(const struct log_server *log, tag_t tag);
 void log_metadata_look_at_tags(struct log_server *log);
 void log_metadata_done(struct log_server *log);

@@ -2,6 +2,8 @@
  *
  * Recovery asks for it as of the recovery version, which is never below any known committed version: so what is folded is
  * always part of the answer, and the tail is cut where it must be. */
+#include <stdlib.h>
+
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "net/planted_bug.h"
@@ -44,28 +46,67 @@ int log_metadata_add(struct log_server *log, version_t version, struct bytes mut
 
 /* ---- removed servers ---- */
 
+static int by_tag(const void *a, const void *b)
+{
+    tag_t left = *(const tag_t *)a, right = *(const tag_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
 bool log_metadata_tag_removed(const struct log_server *log, tag_t tag)
 {
     uint8_t text[SYSTEM_KEY_REMOVED_TAG_BYTES];
     struct bytes value;
 
+    if (tag < log->removed_below && (log->listed_count == 0 || bsearch(&tag, log->listed, log->listed_count, sizeof(tag), by_tag) == NULL))
+        return true;
     return kv_map_get(log->metadata, system_key_removed_tag(tag, text), &value);
+}
+
+static void take_listed(void *ctx, struct bytes key, struct bytes value)
+{
+    struct log_server *log = ctx;
+    struct server_value server;
+    struct arena arena = {0};
+
+    (void)key;
+    if (message_decode(&schema_server_value, value, &arena, &server) == 0) {
+        if (log->listed_count == log->listed_capacity) {
+            log->listed_capacity = log->listed_capacity == 0 ? 16 : log->listed_capacity * 2;
+            log->listed = mem_realloc(log->listed, log->listed_capacity * sizeof(*log->listed));
+        }
+        log->listed[log->listed_count++] = server.tag;
+    }
+    arena_done(&arena);
 }
 
 void log_metadata_look_at_tags(struct log_server *log)
 {
+    struct bytes end = BYTES_LITERAL("\xff/serverList0"), below;
+
+    log->listed_count = 0;
+    log->removed_below = kv_map_get(log->metadata, KEY_REMOVED_TAGS_BELOW, &below) && below.len == 8 ? get_be64(below.ptr) : 0;
+    if (log->removed_below > 0)
+        kv_map_walk(log->metadata, KEY_SERVER_LIST_PREFIX, end, take_listed, log);
+    if (log->listed_count > 0)
+        qsort(log->listed, log->listed_count, sizeof(*log->listed), by_tag);
     for (uint32_t i = 0; i < log->tag_capacity; i++)
         log->tags[i].removed = log->tags[i].used && log_metadata_tag_removed(log, log->tags[i].tag);
 }
 
-static bool touches_removed_tags(struct bytes mutations)
+static bool touches(const struct mutation *m, struct bytes prefix)
+{
+    return bytes_starts_with(m->param1, prefix) || (m->type == MUTATION_CLEAR_RANGE && bytes_compare(m->param1, prefix) < 0 &&
+                                                    bytes_compare(m->param2, prefix) > 0);
+}
+
+/* removedTags/, removedTagsBelow, and who is listed. */
+static bool touches_tags(struct bytes mutations)
 {
     struct mutation m;
 
     while (mutation_next(&mutations, &m) == 0)
-        if (bytes_starts_with(m.param1, KEY_REMOVED_TAGS_PREFIX) ||
-            (m.type == MUTATION_CLEAR_RANGE && bytes_compare(m.param1, KEY_REMOVED_TAGS_PREFIX) < 0 &&
-             bytes_compare(m.param2, KEY_REMOVED_TAGS_PREFIX) > 0))
+        if (touches(&m, BYTES_LITERAL("\xff/removedTags")) || touches(&m, KEY_SERVER_LIST_PREFIX))
             return true;
     return false;
 }
@@ -86,7 +127,7 @@ void log_metadata_fold(struct log_server *log)
 
             assert(error == 0); /* log_metadata_is_valid was asked before it came here */
             log->metadata_version = tail->version;
-            tags_changed = tags_changed || touches_removed_tags(tail->mutations);
+            tags_changed = tags_changed || touches_tags(tail->mutations);
         }
         mem_free((void *)(uintptr_t)tail->mutations.ptr);
     }
@@ -95,7 +136,7 @@ void log_metadata_fold(struct log_server *log)
         log->tail_count -= folded;
     }
     if (tags_changed) {
-        PROBE(log->env, "a log hears that a storage server was removed");
+        PROBE(log->env, "a log hears that a storage server was listed or removed");
         log_metadata_look_at_tags(log);
     }
 }
@@ -105,6 +146,7 @@ void log_metadata_done(struct log_server *log)
     for (size_t i = 0; i < log->tail_count; i++)
         mem_free((void *)(uintptr_t)log->tail[i].mutations.ptr);
     mem_free(log->tail);
+    mem_free(log->listed);
     kv_map_destroy(log->metadata);
 }
 

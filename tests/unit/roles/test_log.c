@@ -595,6 +595,52 @@ Test(log, the_tag_of_a_removed_server_holds_nothing_up_and_says_so)
     bytes_buffer_done(&table);
 }
 
+static void list_server(struct bytes_buffer *table, uint64_t id, uint32_t tag)
+{
+    struct server_value value = {.tag = tag};
+    struct bytes_buffer key = {0}, packed = {0};
+
+    cr_assert_eq(system_key_server_list(&key, id), 0);
+    cr_assert_eq(message_encode(&schema_server_value, &value, &packed), 0);
+    cr_assert_eq(mutation_append(table, MUTATION_SET, bytes_buffer_bytes(&key), bytes_buffer_bytes(&packed)), 0);
+    bytes_buffer_done(&key);
+    bytes_buffer_done(&packed);
+}
+
+static version_t popped_of(tag_t tag)
+{
+    struct message *message = peek(tag, BEGIN);
+    version_t popped = MESSAGE_BODY(peek_reply, message)->popped;
+
+    message_unref(message);
+    return popped;
+}
+
+Test(log, below_removed_tags_below_whoever_is_not_listed_is_removed)
+{
+    struct bytes_buffer table = {0};
+    uint8_t below[8];
+
+    put_be64(below, 4);
+    list_server(&table, 91, 3);
+    list_server(&table, 90, 1);
+    cr_assert_eq(mutation_append(&table, MUTATION_SET, KEY_REMOVED_TAGS_BELOW, bytes_of(below, 8)), 0);
+    cr_assert_eq(answer_of(&bench, ask(&bench, push_message(110, BEGIN, BEGIN, 1, bytes_none(), bytes_buffer_bytes(&table))), NULL), 0);
+    cr_assert_eq(popped_of(2), 0, "that is not known to be committed");
+    say_committed(&bench, 110);
+    for (int again = 0; again < 2; again++) {
+        cr_assert(popped_of(1) != VERSION_MAX && popped_of(3) != VERSION_MAX, "they are listed");
+        cr_assert_eq(popped_of(2), VERSION_MAX);
+        cr_assert_eq(popped_of(0), VERSION_MAX);
+        cr_assert_neq(popped_of(4), VERSION_MAX, "it may be listed yet");
+        if (again == 1)
+            break;
+        push_many(1, 1, 1); /* says that it is committed */
+        cr_assert_eq(restart(&bench, FAKE_KEEP_ALL, NULL), 0);
+    }
+    bytes_buffer_done(&table);
+}
+
 Test(log, what_a_tag_popped_is_known_after_a_restart_that_lost_the_versions)
 {
     struct message *message;

@@ -36,6 +36,12 @@ void status_health(const struct status_input *input, struct arena *arena, struct
 
 /* A number of all roles of a kind that answered, added up. */
 int64_t status_sum(const struct status_input *input, enum role_kind kind, const char *name);
+/* As registered, and not ended; NULL: nobody hosts it. */
+const struct hosted_role *status_hosted(const struct status_input *input, enum role_kind kind, uint64_t id);
+/* Members of the coordinators' set, and how many of them are registered. */
+uint32_t status_coordinator_count(const struct status_input *input);
+uint32_t status_coordinators_here(const struct status_input *input);
+json_t *status_fault_tolerance(const struct status_input *input);
 /* Storage servers of the database that are not registered. */
 uint32_t status_missing_servers(const struct status_input *input);
 /* True when there is a data distributor that knows the shards. */

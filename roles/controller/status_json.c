@@ -86,7 +86,7 @@ int64_t status_sum(const struct status_input *input, enum role_kind kind, const 
     return sum;
 }
 
-static const struct hosted_role *hosted(const struct status_input *input, enum role_kind kind, uint64_t id)
+const struct hosted_role *status_hosted(const struct status_input *input, enum role_kind kind, uint64_t id)
 {
     for (uint32_t p = 0; p < input->process_count; p++)
         for (uint32_t r = 0; r < input->processes[p].role_count; r++)
@@ -369,7 +369,7 @@ static json_t *recovery_state_of(const struct controller *controller)
     return state;
 }
 
-/* ---- logs, data, fault tolerance ---- */
+/* ---- logs, data ---- */
 
 static json_t *generation_of(const struct status_input *input, const struct generation *generation, bool current)
 {
@@ -388,7 +388,7 @@ static json_t *generation_of(const struct status_input *input, const struct gene
 
         put(interface, "id", id_of(log->endpoint.id));
         put(interface, "address", address_of(endpoint_of(&log->endpoint).address));
-        put(interface, "healthy", json_boolean(hosted(input, ROLE_LOG, log->endpoint.id) != NULL));
+        put(interface, "healthy", json_boolean(status_hosted(input, ROLE_LOG, log->endpoint.id) != NULL));
         (void)json_array_append_new(interfaces, interface);
     }
     put(object, "log_interfaces", interfaces);
@@ -410,85 +410,8 @@ uint32_t status_missing_servers(const struct status_input *input)
     uint32_t missing = 0;
 
     for (uint32_t i = 0; i < input->controller->server_count; i++)
-        missing += hosted(input, ROLE_STORAGE, input->controller->servers[i].id) == NULL;
+        missing += status_hosted(input, ROLE_STORAGE, input->controller->servers[i].id) == NULL;
     return missing;
-}
-
-/* The most zones that a living generation lacks logs in. */
-static unsigned missing_log_zones(const struct status_input *input)
-{
-    const struct coordinated_state *state = &input->controller->state;
-    unsigned most = 0;
-
-    for (uint32_t g = 0; g < state->generations_count; g++) {
-        const struct generation *generation = &state->generations[g];
-        uint64_t mask = 0;
-        unsigned zones;
-
-        for (uint32_t i = 0; i < generation->logs_count && i < LOGS_MAX; i++)
-            if (hosted(input, ROLE_LOG, generation->logs[i].endpoint.id) == NULL)
-                mask |= UINT64_C(1) << i;
-        zones = log_system_zone_count(generation, mask);
-        most = zones > most ? zones : most;
-    }
-    return most;
-}
-
-static bool may_host_logs(const struct status_process *process)
-{
-    return !process->excluded && recruitment_fitness(process->process_class, ROLE_LOG) < RECRUIT_NEVER;
-}
-
-static unsigned zones_for_logs(const struct status_input *input)
-{
-    unsigned zones = 0;
-
-    for (uint32_t i = 0; i < input->process_count; i++) {
-        bool first = may_host_logs(&input->processes[i]);
-
-        for (uint32_t j = 0; j < i && first; j++)
-            first = !may_host_logs(&input->processes[j]) || !bytes_equal(input->processes[i].zone, input->processes[j].zone);
-        zones += first;
-    }
-    return zones;
-}
-
-static uint32_t coordinator_count(const struct status_input *input)
-{
-    return input->coordinators == NULL ? 1 : input->coordinators->members_count;
-}
-
-static uint32_t coordinators_here(const struct status_input *input)
-{
-    uint32_t here = 0;
-
-    for (uint32_t i = 0; i < coordinator_count(input) && input->coordinators != NULL; i++)
-        for (uint32_t p = 0; p < input->process_count; p++)
-            here += input->coordinators->members[i].address.ip == input->processes[p].address.ip &&
-                    input->coordinators->members[i].address.port == input->processes[p].address.port;
-    return input->coordinators == NULL ? 1 : here;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* What the data distributor knows of the copies, or, without one, as if each storage server that is not there were a zone. -1: some data
- * may be out of reach. */
-static json_t *fault_tolerance_of(const struct status_input *input)
-{
-    const struct controller *controller = input->controller;
-    int64_t replication = controller->configuration.replication;
-    int64_t here = coordinators_here(input), majority = coordinator_count(input) / 2 + 1;
-    int64_t log_zones = missing_log_zones(input), data, availability;
-    json_t *object = json_object();
-
-    data = least(status_replicas_min(input), replication - least(log_zones, replication)) - 1;
-    availability = least(data, least((int64_t)zones_for_logs(input) - replication, here - majority));
-    put_int(object, "max_zone_failures_without_losing_data", data);
-    put_int(object, "max_zone_failures_without_losing_availability", availability < -1 ? -1 : availability);
-    return object;
 }
 
 /* ---- workload ---- */
@@ -624,7 +547,7 @@ static json_t *configuration_of(const struct status_input *input)
     const struct configuration *c = &input->controller->configuration;
     json_t *configuration = json_object();
 
-    put_int(configuration, "coordinators_count", coordinator_count(input));
+    put_int(configuration, "coordinators_count", status_coordinator_count(input));
     put(configuration, "excluded_servers", excluded_of(input->controller));
     if (input->controller->state.written_epoch == 0)
         return configuration;
@@ -670,8 +593,8 @@ static json_t *messages_of(const struct status_input *input)
     if (missing > 0)
         (void)json_array_append_new(messages, message_of("storage_servers_error", text));
     snprintf(text, sizeof(text), "%u of %u coordinators are not there.",
-             coordinator_count(input) - coordinators_here(input), coordinator_count(input));
-    if (coordinators_here(input) < coordinator_count(input))
+             status_coordinator_count(input) - status_coordinators_here(input), status_coordinator_count(input));
+    if (status_coordinators_here(input) < status_coordinator_count(input))
         (void)json_array_append_new(messages, message_of("unreachable_coordinators", text));
     add_missing_singletons(messages, input->controller);
     status_qos_messages(input, messages);
@@ -706,7 +629,7 @@ static json_t *cluster_of(const struct status_input *input)
     put(cluster, "database_lock_state", lock_state_of(input));
     put(cluster, "configuration", configuration_of(input));
     if (controller->state.written_epoch > 0) {
-        put(cluster, "fault_tolerance", fault_tolerance_of(input));
+        put(cluster, "fault_tolerance", status_fault_tolerance(input));
         put(cluster, "data", status_data(input));
         if ((scan = status_scan(input)) != NULL)
             put(cluster, "consistency_scan", scan);

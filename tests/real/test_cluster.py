@@ -1,9 +1,10 @@
 """A cluster of real processes under kill -9, pauses and a restart of all, with a client that checks."""
+import json
 import os
 import signal
 import subprocess
 
-from checking import Checker, act, running, where
+from checking import Checker, act, running, stands_still, where
 from harness import program, wait_until
 
 KILL_CYCLES = 30
@@ -95,6 +96,66 @@ def test_after_the_death_of_any_one_for_good_the_rest_go_on(scratch, _):
     for role in ("sequencer", "log", "coordinator"):
         killed = act(scratch, "kill", role, "--for-good")
         checker.goes_on(f"kill --for-good {killed}")
+    checker.end()
+    print(f"      {checker.verify()}")
+
+
+def cluster_of(file):
+    run = subprocess.run([program("quoincli"), "-C", file, "--timeout", "10", "--exec", "status json"], stdin=subprocess.DEVNULL,
+                         capture_output=True, text=True)
+    try:
+        return {"processes": {}, "fault_tolerance": {}} | json.loads(run.stdout)["cluster"]
+    except (ValueError, KeyError):
+        return {"processes": {}, "fault_tolerance": {}}
+
+
+def edit_conf(scratch, change):
+    """The supervisor sees the new one at once, and starts anew what it changes."""
+    conf = scratch.path("cluster", "quoin.conf")
+    text = change(open(conf).read())
+    with open(conf + ".new", "w") as new:
+        new.write(text)
+    os.rename(conf + ".new", conf)
+
+
+def share_zones(scratch, file, pairs):
+    """A zone for each pair of ports; the processes start again in it."""
+    def change(text):
+        for zone, ports in pairs.items():
+            for port in ports:
+                text = text.replace(f"[quoind.{port}]\n", f"[quoind.{port}]\nlocality_zoneid = {zone}\n")
+        return text
+    edit_conf(scratch, change)
+    wait_until("the zones are shared", lambda: all(
+        sum(process["fault_domain"] == zone for process in cluster_of(file)["processes"].values()) == 2 for zone in pairs), 30, 0.3)
+
+
+def test_as_many_zones_may_fail_as_status_says_and_no_more(scratch, _):
+    checker = Checker(scratch, scratch.start_cluster())
+
+    def of_class(name):
+        return sorted(int(p["address"].rsplit(":", 1)[1]) for p in cluster_of(checker.file)["processes"].values() if p["class_type"] == name)
+
+    def may_fail(zones):
+        tolerance = cluster_of(checker.file)["fault_tolerance"]
+        return [tolerance.get(f"max_zone_failures_without_losing_{what}") for what in ("data", "availability")] == [zones, zones]
+
+    def lose(zone):
+        for port in pairs[zone]:
+            scratch.local_cluster("kill", f"127.0.0.1:{port}", "--for-good", *where(scratch))
+
+    checker.goes_on("the start", 20)
+    pairs = dict(zip("ABC", zip(of_class("coordinator"), of_class("log"))))  # a coordinator and a log fail together
+    share_zones(scratch, checker.file, pairs)
+    checker.goes_on("the new zones", 20)
+    wait_until("one zone may fail", lambda: may_fail(1), 30, 0.3)
+    lose("A")
+    checker.goes_on("the end of zone A")
+    wait_until("none may fail", lambda: may_fail(0), 30, 0.3)
+    lose("B")
+    wait_until("commits stand still without zone B", lambda: stands_still(checker), 20)
+    edit_conf(scratch, lambda text: text.replace(f"#[quoind.{pairs['B'][0]}]\n#locality_zoneid = B\n#class", f"[quoind.{pairs['B'][0]}]\nclass"))
+    checker.goes_on("the return of one coordinator", 30)
     checker.end()
     print(f"      {checker.verify()}")
 

@@ -8,6 +8,10 @@
  * when memory presses, or when an ended generation waits for us to pass its end. A version that moved with nothing to write is progress too
  * (it pops the logs), but an idle cluster must cost nothing: that is written every STORAGE_EMPTY_COMMIT_INTERVAL_US.
  *
+ * With what priority: a commit gives way to everything else, since nobody waits for it. But where the processors are always busy that leaves
+ * it a tenth of one: history and the logs' queues grow, and the ratekeeper slows everybody down for a disk that has time. So one that
+ * takes longer than the interval makes those of the next seconds run like all other work; then one is tried again, ever more seldom.
+ *
  * Afterwards the window forgets what the engine holds, a share at a time, so that no turn gets long. */
 #include "net/buggify.h"
 #include "net/error.h"
@@ -16,6 +20,7 @@
 #include "roles/storage/storage_internal.h"
 
 enum { COLLECT_ENTRIES = 400 };
+enum { HURRY_US = 10000000, HURRY_MAX_US = 640000000 };
 
 struct storage_commit {
     struct engine_commit commit;
@@ -120,6 +125,30 @@ static int fill_meta(struct storage_server *storage, struct storage_commit *bloc
     return add_sample(storage, block);
 }
 
+/* ---- how fast ---- */
+
+bool storage_engine_hurries(const struct storage_server *storage)
+{
+    return env_now_us(storage->env) < storage->hurry_until_us;
+}
+
+static void judge_pace(struct storage_server *storage, const struct storage_commit *block)
+{
+    int64_t now_us = env_now_us(storage->env);
+
+    if (block->commit.urgent)
+        return;
+    if (now_us - block->started_us <= storage->env->knobs.storage_commit_interval_us) {
+        storage->hurry_us = 0;
+        return;
+    }
+    PROBE(storage->env, "the engine's commits give way no more");
+    storage->hurry_us = storage->hurry_us == 0 ? HURRY_US : storage->hurry_us * 2;
+    if (storage->hurry_us > HURRY_MAX_US)
+        storage->hurry_us = HURRY_MAX_US;
+    storage->hurry_until_us = now_us + storage->hurry_us;
+}
+
 /* ---- after it ---- */
 
 static void answer_init(struct storage_server *storage, int error)
@@ -193,6 +222,7 @@ static void commit_done(struct engine_commit *commit, int error)
     }
     first = !storage->recorded;
     storage_load_committed(storage, block->bytes, storage->committed_us - block->started_us);
+    judge_pace(storage, block);
     committed(storage, block);
     free_commit(block);
     if (first) {
@@ -295,7 +325,7 @@ static void start_commit(struct storage_server *storage, version_t version, bool
     block->bytes = shares_bytes_through(storage, version);
     block->collection = (struct window_collection){.window = storage->window, .version = version};
     block->collect.run = collect;
-    block->commit.urgent = urgent;
+    block->commit.urgent = urgent || storage_engine_hurries(storage);
     block->commit.done = commit_done;
     if (!storage->recorded || (oldest != NULL && oldest->version <= version))
         error = storage_owned_at(storage, version, &block->owned);

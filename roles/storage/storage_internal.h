@@ -153,6 +153,7 @@ struct storage_server {
 
     struct storage_commit *commit; /* under way; NULL: none */
     int64_t committed_us;          /* when the last one ended */
+    int64_t hurry_us, hurry_until_us; /* commits do not give way to other work; for how long the last time */
     struct env_timer commit_timer;
     struct ready forget;
     version_t forget_to;
@@ -320,6 +321,8 @@ void storage_consider_commit(struct storage_server *storage);
 int storage_commit_record(struct storage_server *storage);
 bool storage_memory_presses(const struct storage_server *storage);
 /* Sends what is durable to the logs that hold the tag, and to the controller where it waits for it. */
+/* The engine's commits run like all other work: those that gave way took too long. */
+bool storage_engine_hurries(const struct storage_server *storage);
 void storage_report_durable(struct storage_server *storage, bool pops);
 version_t storage_commit_version(const struct storage_server *storage); /* VERSION_NONE: none under way */
 void storage_forget(struct ready *ready);

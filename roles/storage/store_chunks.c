@@ -178,7 +178,7 @@ void storage_store_chunks(struct ready *ready)
     }
     fill(block);
     block->server = storage;
-    block->commit.urgent = late; /* behind all other work a move would never end on a busy machine */
+    block->commit.urgent = late || storage_engine_hurries(storage); /* behind all other work a move would never end on a busy machine */
     block->commit.done = store_done;
     storage->moves.block = block;
     PROBE(storage->env, "chunks go straight into the engine");

@@ -724,6 +724,33 @@ Test(storage, memory_that_nothing_can_free_does_not_stop_the_pull)
     lab_done(&lab);
 }
 
+/* A version a second, each with something to write. */
+static void seconds_of_writes(struct lab *lab, int seconds)
+{
+    for (int i = 0; i < seconds; i++) {
+        lab_push_random(lab, VERSIONS_PER_SECOND);
+        lab_commit(lab, lab->newest);
+        lab_run(lab, SIM_SECOND_US);
+    }
+}
+
+Test(storage, commits_of_the_engine_give_way_unless_that_starves_them)
+{
+    struct lab lab;
+
+    lab_init(&lab, 21, ENGINE_LMDB, false);
+    own_everything(&lab);
+    seconds_of_writes(&lab, 20);
+    cr_assert_eq(lab_server(&lab)->hurry_us, 0);
+    lab.world->settings.job_us = SIM_SECOND_US / 2; /* ten times that for one that gives way */
+    seconds_of_writes(&lab, 60);
+    cr_assert_gt(lab_server(&lab)->hurry_us, 10 * SIM_SECOND_US, "tried again, and given up for longer");
+    lab.world->settings.job_us = 100;
+    seconds_of_writes(&lab, 60);
+    cr_assert(lab_server(&lab)->hurry_us == 0 && !storage_engine_hurries(lab_server(&lab)));
+    lab_done(&lab);
+}
+
 Test(storage, one_message_is_answered_get_by_get)
 {
     struct lab lab;

@@ -74,9 +74,26 @@ bool log_system_are_sound(const struct generation *generations, uint32_t count)
     return true;
 }
 
+/* What an epoch can't be without; its GRV proxies may all be lost for a moment. */
+static bool roles_are_sound(const struct coordinated_state *state)
+{
+    uint32_t sequencers = 0, commit_proxies = 0, resolvers = 0;
+
+    for (uint32_t i = 0; i < state->roles_count; i++) {
+        const enum role_kind kind = state->roles[i].kind;
+
+        sequencers += kind == ROLE_SEQUENCER;
+        commit_proxies += kind == ROLE_COMMIT_PROXY;
+        resolvers += kind == ROLE_RESOLVER;
+    }
+    return sequencers == 1 && commit_proxies >= 1 && resolvers >= 1;
+}
+
 bool log_system_state_is_sound(const struct coordinated_state *state)
 {
     if (state->written_epoch > state->locked_epoch || (state->written_epoch == 0) != (state->generations_count == 0))
+        return false;
+    if (state->written_epoch > 0 && !roles_are_sound(state))
         return false;
     return log_system_are_sound(state->generations, state->generations_count);
 }

@@ -20,5 +20,6 @@ unsigned log_system_zone_count(const struct generation *generation, uint64_t mas
 bool log_system_is_sound(const struct generation *generation);
 /* All of them are, and their epochs ascend. */
 bool log_system_are_sound(const struct generation *generations, uint32_t count);
-/* Of the coordinated state: none before a database exists, then at least one, up to the written epoch. */
+/* Of the coordinated state: no generation before a database exists, then at least one, up to the written epoch, which has one
+ * sequencer, commit proxies and resolvers. */
 bool log_system_state_is_sound(const struct coordinated_state *state);

@@ -274,7 +274,7 @@ static int decide(struct change *change)
     servers_hurry(self);
     if (loader->shards != NULL) {
         take_shards(loader, version);
-        self->shards_stale = false;
+        self->shards_stale = !picture_begins(self->picture); /* a replica lies, or its first record is damaged: it is read again */
     }
     return 0;
 }

@@ -139,6 +139,11 @@ int64_t picture_find_shard(const struct picture *picture, struct bytes begin)
     return (int64_t)at;
 }
 
+bool picture_begins(const struct picture *picture)
+{
+    return picture->shard_count > 0 && picture->shards[0]->begin_len == 0;
+}
+
 int64_t picture_shard_of(const struct picture *picture, struct bytes key)
 {
     size_t at = lower_bound(picture, key);

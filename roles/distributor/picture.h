@@ -85,6 +85,8 @@ static inline struct bytes picture_shard_begin(const struct picture_shard *shard
 }
 /* The index of the shard that begins at `begin`, or -1. */
 int64_t picture_find_shard(const struct picture *picture, struct bytes begin);
+/* Is the shard of the first key known? Then each key has one. */
+bool picture_begins(const struct picture *picture);
 /* The index of the shard that holds `key`; -1: none is known. */
 int64_t picture_shard_of(const struct picture *picture, struct bytes key);
 /* The end of shard i; the last one ends at \xff\xff. Valid until shards change. */

@@ -199,10 +199,12 @@ static void examine(struct scan *scan, struct bytes key, bool by_round)
 {
     struct picture *picture = scan->distributor->picture;
     int64_t at = picture_shard_of(picture, key);
-    const struct picture_shard *shard = picture->shards[at];
-    const struct team *team = teams_at(&picture->teams, shard->source);
+    const struct picture_shard *shard;
+    const struct team *team;
 
-    assert(at >= 0);
+    assert(at >= 0); /* a picture that does not begin is stale, and the scan waits */
+    shard = picture->shards[at];
+    team = teams_at(&picture->teams, shard->source);
     set_key(&scan->begin, picture_shard_begin(shard));
     set_key(&scan->end, picture_shard_end(picture, (size_t)at));
     scan->examining = true;

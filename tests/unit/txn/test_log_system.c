@@ -74,3 +74,22 @@ Test(log_system, fewer_than_r_missing_zones_never_hide_a_tag)
         cr_assert_neq(mask & ~missing, 0);
     }
 }
+
+Test(log_system, a_state_names_the_roles_of_its_epoch)
+{
+    struct log_ref logs[1];
+    struct generation generation = generation_of(logs, "a", 1);
+    struct role_ref roles[4] = {{.kind = ROLE_SEQUENCER}, {.kind = ROLE_COMMIT_PROXY}, {.kind = ROLE_RESOLVER}, {.kind = ROLE_SEQUENCER}};
+    struct coordinated_state state = {.locked_epoch = 1, .written_epoch = 1, .generations = &generation, .generations_count = 1,
+                                      .roles = roles, .roles_count = 3};
+
+    cr_assert(log_system_state_is_sound(&state));
+    state.roles_count = 4;
+    cr_assert_not(log_system_state_is_sound(&state), "two sequencers");
+    state.roles_count = 2;
+    cr_assert_not(log_system_state_is_sound(&state), "no resolver");
+    state.roles = roles + 1;
+    cr_assert_not(log_system_state_is_sound(&state), "no sequencer");
+    state = (struct coordinated_state){.locked_epoch = 1};
+    cr_assert(log_system_state_is_sound(&state), "no database yet");
+}

@@ -8,8 +8,12 @@
  * smaller pages find the first key that differs (for who reads the report). Before the bad replica gives the shard up, the good ones are
  * read to the end of the shard: a copy that is damaged elsewhere is no copy to fetch from.
  *
- * The repair is one transaction (move_keys_refetch: the bad server leaves the source, hears NONE and then FETCH) and an ordinary move
- * to the same team. From the transaction on the database knows that a move is under way, so whoever plans next carries it on. */
+ * Mended is a replica that names its own damage by a move of the shard to another server, if there is one: it stays a copy until then
+ * (move_away). Else, and where the majority is against a silent one (whose copy nobody may fetch from any more), the repair is one
+ * transaction (move_keys_refetch: the bad server leaves the source, hears NONE and then FETCH) and an ordinary move to the same team. From the
+ * transaction on the database knows that a move is under way, so whoever plans next carries it on.
+ *
+ * A finding is written down before anything is done about it: the next distributor looks at it again at once. */
 #include "roles/distributor/scan.h"
 
 #include <assert.h>
@@ -22,6 +26,9 @@
 #include "roles/role_client.h"
 #include "txn/mutation.h"
 
+#define SELF struct scan_record
+SCHEMA_DEFINE(scan_record, scan_record_fields)
+#undef SELF
 #define SELF struct scan_state
 SCHEMA_DEFINE(scan_state, scan_state_fields)
 #undef SELF
@@ -35,7 +42,6 @@ enum {
     ANSWER_TIMEOUT_US = 5000000,
     PAGE_COST_BYTES = 4096, /* of a page, whatever it holds: messages, a read version */
     PAGE_BYTES_MIN = 1000,
-    SAVE_INTERVAL_US = 10000000,
 };
 
 static struct scan *scan_of(struct op *op)
@@ -78,8 +84,11 @@ static int decide_restore(struct change *change)
     if (scan->stored->pair_count == 1 && message_decode(&schema_scan_state, scan->stored->pairs[0].value, &arena, &state) == 0) {
         scan->state = state;
         set_key(&scan->at, state.at);
+        scan_findings_restore(scan, &state);
     }
     scan->state.at = bytes_none();
+    scan->state.findings = NULL; /* the arena's; see `findings` */
+    scan->state.findings_count = 0;
     arena_done(&arena);
     return 0;
 }
@@ -91,6 +100,7 @@ static int decide_save(struct change *change)
     struct bytes_buffer packed = {0};
 
     state.at = bytes_buffer_bytes(&scan->at);
+    must(scan_findings_keep(scan, &change->arena, &state));
     must(message_encode(&schema_scan_state, &state, &packed));
     must(mutation_append(&change->writes, MUTATION_SET, KEY_SCAN_STATE, bytes_buffer_bytes(&packed)));
     bytes_buffer_done(&packed);
@@ -238,9 +248,27 @@ static void end_round(struct scan *scan)
           {"Bytes", trace_int((int64_t)state->last_bytes)});
 }
 
+static struct scan_finding *to_look_at_again(struct scan *scan)
+{
+    for (uint32_t i = 0; i < SCAN_FINDINGS_MAX && env_now_us(scan->op.env) >= scan->again_us; i++)
+        if (scan->findings[i].again)
+            return &scan->findings[i];
+    return NULL;
+}
+
 /* False: nothing is to be looked at now. */
 static bool choose(struct scan *scan)
 {
+    struct scan_finding *known = to_look_at_again(scan);
+
+    if (known != NULL) {
+        PROBE(scan->op.env, "what was found before is looked at again at once");
+        TRACE(scan->op.env, SEVERITY_INFO, "ScanLooksAgain", {"Shard", trace_bytes(known->shard)});
+        scan->again_us = env_now_us(scan->op.env) + PAUSED_LOOK_US;
+        examine(scan, known->shard, false);
+        known->again = !scan->examining; /* passed over: later */
+        return true;
+    }
     if (scan->is_urgent) {
         scan->is_urgent = false;
         examine(scan, bytes_buffer_bytes(&scan->urgent), false);
@@ -280,7 +308,7 @@ static enum op_result run_look(struct op *op)
     int64_t wait_us;
 
     scan_look(scan);
-    if (scan->changed && env_now_us(op->env) - scan->saved_us >= SAVE_INTERVAL_US)
+    if (scan->changed && env_now_us(op->env) - scan->saved_us >= SCAN_SAVE_INTERVAL_US)
         return op_move(op, SAVE);
     scan->paused = self->settings.scan_off || op->env->knobs.dd_scan_bytes_per_second == 0 || self->shards_stale;
     if (scan->paused || self->picture->shard_count == 0)
@@ -502,6 +530,7 @@ static enum op_result page_done(struct scan *scan)
     if (scan->mode == SCAN_PROVE)
         return op_move(&scan->op, REPAIR);
     scan->state.shards += scan->by_round;
+    scan_is_equal(scan);
     leave(scan);
     return op_move(&scan->op, LOOK);
 }
@@ -592,11 +621,53 @@ static struct picture_shard *shard_to_repair(const struct scan *scan, int64_t *r
     return is_team(scan, ids, team->count) && is_whole_team(scan, team) ? picture->shards[at] : NULL;
 }
 
+/* A server that may be given the shard in place of the one that is repaired, in a zone of its own; UINT32_MAX: there is none. */
+static uint32_t spare_for(const struct scan *scan)
+{
+    const struct picture *picture = scan->distributor->picture;
+    uint32_t found = UINT32_MAX;
+
+    for (uint32_t i = 0; i < picture->server_count; i++) {
+        const struct picture_server *server = &picture->servers[i];
+        bool fits = server->known && server->may_take;
+
+        for (uint32_t k = 0; k < scan->count && fits; k++) {
+            uint32_t slot = picture_find_server(picture, scan->ids[k]);
+
+            fits = slot != i && (scan->ids[k] == scan->repairing || slot == UINT32_MAX || picture->servers[slot].zone != server->zone);
+        }
+        if (fits && (found == UINT32_MAX || server->bytes < picture->servers[found].bytes))
+            found = i;
+    }
+    return found;
+}
+
+/* A replica that names its damage itself gives none of it away (each record has its checksum): so it may stay a copy, and be read from,
+ * until another server has the shard. No word that is false, its own or a forged one, then makes the copies fewer. */
+static enum op_result move_away(struct scan *scan, size_t at, uint32_t spare)
+{
+    struct picture *picture = scan->distributor->picture;
+    struct plan_action action = {.kind = PLAN_MOVE, .reason = PLAN_REPAIR, .shard = at};
+
+    PROBE(scan->op.env, "a shard moves away from a damaged replica");
+    for (uint32_t i = 0; i < scan->count; i++)
+        action.team[action.team_count++] = scan->ids[i] == scan->repairing ? spare : picture_server(picture, scan->ids[i]);
+    TRACE(scan->op.env, SEVERITY_WARN_ALWAYS, "ShardLeavesDamagedReplica", {"Shard", trace_bytes(bytes_buffer_bytes(&scan->begin))},
+          {"Server", trace_id(scan->repairing)}, {"To", trace_id(picture->servers[spare].id)});
+    scan->finding->away = true;
+    scan->finding->bad = UINT32_C(1) << (uint32_t)__builtin_ctz(scan->finding->bad);
+    scan_outcome(scan, scan->finding, SCAN_REPAIRING);
+    move_start(scan->distributor, &action);
+    leave(scan);
+    return op_move(&scan->op, LOOK);
+}
+
 static enum op_result run_repair(struct op *op)
 {
     struct scan *scan = scan_of(op);
     int64_t at;
     struct picture_shard *shard = shard_to_repair(scan, &at);
+    uint32_t spare;
 
     assert(scan->finding != NULL && scan->finding->bad != 0);
     if (shard == NULL || scan->distributor->settings.off) {
@@ -605,6 +676,13 @@ static enum op_result run_repair(struct op *op)
         return op_move(op, LOOK);
     }
     scan->repairing = scan->ids[__builtin_ctz(scan->finding->bad)]; /* others in their turn */
+    if (BUGGIFY_DEATH(op->env, 4, "the distributor dies between a finding and its repair")) {
+        distributor_end(scan->distributor, ERROR_PLEASE_REBOOT);
+        return op_finish(op, ERROR_PLEASE_REBOOT);
+    }
+    spare = scan->finding->content ? UINT32_MAX : spare_for(scan);
+    if (spare != UINT32_MAX)
+        return move_away(scan, (size_t)at, spare);
     shard->busy = true;
     return start_change(scan, ask_repair, decide_repair, REPAIRED);
 }

@@ -5,18 +5,25 @@
 #include "roles/distributor/scan.h"
 #include "roles/distributor/scan_judge.h"
 
-enum { SCAN_FINDINGS_MAX = 16 };
+enum { SCAN_FINDINGS_MAX = 16, SCAN_SAVE_INTERVAL_US = 10000000 /* of what is not news of a finding */ };
 
 /* What stands in the database. Totals count since the database began; times are of the wall clock, for people. */
+#define FIELDS_scan_record(F, S, A, L)                                                                                       \
+    F(bytes, shard) F(bytes, begin) F(bytes, end) L(u64, servers) F(u32, bad) F(boolean, content) F(i64, wall_us) F(u32, outcome) \
+    F(boolean, away)
+SCHEMA_DECLARE(scan_record)
 #define FIELDS_scan_state(F, S, A, L)                                                                                        \
     F(u64, round) F(i64, began_us) F(bytes, at) F(u64, shards) F(u64, skipped) F(u64, bytes) F(i64, last_began_us)          \
-    F(i64, last_ended_us) F(u64, last_shards) F(u64, last_skipped) F(u64, last_bytes) F(u64, found) F(u64, repaired)
+    F(i64, last_ended_us) F(u64, last_shards) F(u64, last_skipped) F(u64, last_bytes) F(u64, found) F(u64, repaired) \
+    A(scan_record, findings)
 SCHEMA_DECLARE(scan_state)
 
 enum scan_outcome {
     SCAN_REPAIRING, /* the bad replica fetches it again */
     SCAN_REPAIRED,
-    SCAN_OPEN,      /* nobody can tell which replica is right, or no good copy was proven */
+    SCAN_OPEN,      /* nobody can tell which replica is right, or no good copy was proven, or it is not mended yet */
+    SCAN_GONE,      /* all of the shard was equal when it was read again */
+    SCAN_OUTCOMES,
 };
 
 struct scan_finding {
@@ -27,6 +34,8 @@ struct scan_finding {
     bool content;
     int64_t wall_us;
     enum scan_outcome outcome;
+    bool away;  /* the shard moves from the bad server to another */
+    bool again; /* to be looked at before the round goes on: what was known of it was another distributor's, or its repair failed */
 };
 
 enum scan_mode {
@@ -78,6 +87,7 @@ struct scan {
     struct scan_finding *finding;    /* what PROVE is for; borrowed from `findings` */
     uint64_t repairing;              /* the server */
 
+    int64_t again_us;                /* no finding is looked at again before */
     struct scan_finding findings[SCAN_FINDINGS_MAX];
     uint32_t finding_count; /* since it began; the newest are kept */
 };
@@ -88,4 +98,9 @@ struct scan_finding *scan_found(struct scan *scan);
 void scan_outcome(struct scan *scan, struct scan_finding *finding, enum scan_outcome outcome);
 /* Repairs that have come to their end since. */
 void scan_look(struct scan *scan);
+/* All of the shard under examination is equal. */
+void scan_is_equal(struct scan *scan);
+/* The newest ones as records, in the arena, as many as a value of the database should hold; and back. */
+int scan_findings_keep(const struct scan *scan, struct arena *arena, struct scan_state *state);
+void scan_findings_restore(struct scan *scan, const struct scan_state *state);
 void scan_findings_done(struct scan *scan);

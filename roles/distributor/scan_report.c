@@ -3,9 +3,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "net/buggify.h"
 #include "net/mem.h"
 #include "net/trace.h"
 #include "roles/distributor/scan_internal.h"
+
+enum { KEPT_BYTES_MAX = 50000 }; /* of findings, in a value of the database */
 
 static void must(int error)
 {
@@ -15,12 +18,20 @@ static void must(int error)
 static const char *outcome_name(enum scan_outcome outcome)
 {
     static const char *const names[] = {
-        [SCAN_REPAIRING] = "is fetched again", [SCAN_REPAIRED] = "was fetched again", [SCAN_OPEN] = "nothing was changed"};
+        [SCAN_REPAIRING] = "is fetched again", [SCAN_REPAIRED] = "was fetched again", [SCAN_OPEN] = "nothing was changed",
+        [SCAN_GONE] = "it is equal by now"};
 
     return names[outcome];
 }
 
 /* ---- found ---- */
+
+/* Before anything is done about it: whoever comes after us must know. */
+static void save_soon(struct scan *scan)
+{
+    scan->changed = true;
+    scan->saved_us = env_now_us(scan->op.env) - 2 * SCAN_SAVE_INTERVAL_US;
+}
 
 /* Content that differs is what no disk of its own excuses. Damage that a replica has noticed itself is a disk's. */
 static void trace_finding(const struct scan *scan, const struct scan_finding *finding)
@@ -61,7 +72,7 @@ struct scan_finding *scan_found(struct scan *scan)
     must(arena_copy(&finding->arena, end, &finding->end));
     memcpy(finding->servers, scan->ids, sizeof(finding->servers));
     finding->wall_us = since_us;
-    scan->changed = true;
+    save_soon(scan);
     trace_finding(scan, finding);
     return finding;
 }
@@ -72,12 +83,25 @@ void scan_outcome(struct scan *scan, struct scan_finding *finding, enum scan_out
         return;
     finding->outcome = outcome;
     scan->state.repaired += outcome == SCAN_REPAIRED;
-    scan->changed = true;
-    TRACE(scan->op.env, SEVERITY_WARN_ALWAYS, outcome == SCAN_REPAIRED ? "ShardReplicaRepaired" : "ShardReplicaRepair",
+    save_soon(scan);
+    TRACE(scan->op.env, SEVERITY_WARN_ALWAYS, outcome == SCAN_REPAIRED || (outcome == SCAN_GONE && finding->bad != 0) ? "ShardReplicaRepaired" : "ShardReplicaRepair",
           {"Shard", trace_bytes(finding->shard)}, {"Outcome", trace_str(outcome_name(outcome))});
 }
 
-/* Whoever carried the move on: it is mended when the shard is at rest again, in however many pieces. */
+static bool still_has_it(const struct scan *scan, const struct scan_finding *finding, const struct picture_shard *shard)
+{
+    const struct picture *picture = scan->distributor->picture;
+    const struct team *team = teams_at(&picture->teams, shard->source);
+
+    for (uint32_t i = 0; i < finding->count; i++)
+        for (uint32_t k = 0; (finding->bad >> i & 1) != 0 && k < team->count; k++)
+            if (picture->servers[team->servers[k]].id == finding->servers[i])
+                return true;
+    return false;
+}
+
+/* Whoever carried the move on: it is mended when the shard is at rest again, in however many pieces; one that was to move away, if
+ * it did. */
 void scan_look(struct scan *scan)
 {
     const struct picture *picture = scan->distributor->picture;
@@ -86,8 +110,90 @@ void scan_look(struct scan *scan)
         struct scan_finding *finding = &scan->findings[i];
         int64_t at = finding->outcome == SCAN_REPAIRING && finding->count > 0 ? picture_shard_of(picture, finding->shard) : -1;
 
-        if (at >= 0 && !picture->shards[at]->busy && picture->shards[at]->destination == TEAM_NONE)
+        if (at < 0 || picture->shards[at]->busy || picture->shards[at]->destination != TEAM_NONE)
+            continue;
+        if (finding->away && still_has_it(scan, finding, picture->shards[at])) {
+            PROBE(scan->op.env, "a shard did not get away from a damaged replica");
+            finding->again = true;
+            scan_outcome(scan, finding, SCAN_OPEN);
+        } else {
             scan_outcome(scan, finding, SCAN_REPAIRED);
+        }
+    }
+}
+
+void scan_is_equal(struct scan *scan)
+{
+    for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
+        struct scan_finding *finding = &scan->findings[i];
+
+        if (finding->count > 0 && finding->outcome == SCAN_OPEN && bytes_equal(finding->shard, bytes_buffer_bytes(&scan->begin))) {
+            finding->again = false;
+            scan_outcome(scan, finding, SCAN_GONE);
+        }
+    }
+}
+
+/* ---- kept ---- */
+
+/* The i-th newest; NULL: there are not so many. */
+static const struct scan_finding *newest(const struct scan *scan, uint32_t i)
+{
+    const struct scan_finding *finding = &scan->findings[(scan->finding_count + SCAN_FINDINGS_MAX - 1 - i) % SCAN_FINDINGS_MAX];
+
+    return i < SCAN_FINDINGS_MAX && finding->count > 0 ? finding : NULL;
+}
+
+int scan_findings_keep(const struct scan *scan, struct arena *arena, struct scan_state *state)
+{
+    size_t bytes = 0;
+
+    state->findings = arena_zalloc(arena, SCAN_FINDINGS_MAX * sizeof(*state->findings));
+    state->findings_count = 0;
+    if (state->findings == NULL)
+        return ERROR_OUT_OF_MEMORY;
+    for (uint32_t i = 0; newest(scan, i) != NULL; i++) {
+        const struct scan_finding *finding = newest(scan, i);
+
+        bytes += finding->shard.len + finding->begin.len + finding->end.len + sizeof(*finding);
+        if (bytes > KEPT_BYTES_MAX)
+            break;
+        state->findings[state->findings_count++] = (struct scan_record){
+            .shard = finding->shard,
+            .begin = finding->begin,
+            .end = finding->end,
+            .servers = (uint64_t *)(uintptr_t)finding->servers, /* only read */
+            .servers_count = finding->count,
+            .bad = finding->bad,
+            .content = finding->content,
+            .wall_us = finding->wall_us,
+            .outcome = finding->outcome,
+            .away = finding->away,
+        };
+    }
+    return 0;
+}
+
+/* As old as it is known to be: the oldest goes in first. What is open is looked at again at once. */
+void scan_findings_restore(struct scan *scan, const struct scan_state *state)
+{
+    scan_findings_done(scan); /* of an earlier try */
+    memset(scan->findings, 0, sizeof(scan->findings));
+    scan->finding_count = 0;
+    for (uint32_t i = state->findings_count < SCAN_FINDINGS_MAX ? state->findings_count : SCAN_FINDINGS_MAX; i-- > 0;) {
+        const struct scan_record *record = &state->findings[i];
+        struct scan_finding *finding = &scan->findings[scan->finding_count % SCAN_FINDINGS_MAX];
+
+        if (record->servers_count == 0 || record->servers_count > TEAM_SERVERS_MAX || record->outcome >= SCAN_OUTCOMES)
+            continue;
+        *finding = (struct scan_finding){.count = record->servers_count, .bad = record->bad, .content = record->content,
+                                         .wall_us = record->wall_us, .outcome = (enum scan_outcome)record->outcome, .away = record->away,
+                                         .again = record->outcome == SCAN_OPEN};
+        must(arena_copy(&finding->arena, record->shard, &finding->shard));
+        must(arena_copy(&finding->arena, record->begin, &finding->begin));
+        must(arena_copy(&finding->arena, record->end, &finding->end));
+        memcpy(finding->servers, record->servers, record->servers_count * sizeof(*record->servers));
+        scan->finding_count++;
     }
 }
 

@@ -60,6 +60,7 @@
     X(TAG_LIMITS_ALL, "tag-limit-applied-to-all", "who has not a limited tag waits for its limit as well")                       \
     X(DIGEST_OF_NOW, "digest-at-wrong-version", "a replica gives the consistency scan a digest of now, not of the version asked for") \
     X(SCAN_SHORT_PAGE, "scan-ignores-short-page", "the consistency scan compares pages that end at different keys")             \
+    X(BAD_RECORD, "bad-record-returned", "a stored value whose checksum is wrong is served as it is")                          \
     X(CHUNK_OF_NOW, "chunk-at-wrong-version", "a source gives a chunk as it is now, not as it was asked for")                   \
     X(READY_BEFORE_DURABLE, "ready-before-durable", "a destination says that it is ready with what a crash would take")         \
     X(TWO_OWNERS, "two-owners-after-move", "a source goes on serving what it gave up")                                          \

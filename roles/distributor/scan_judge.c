@@ -45,6 +45,8 @@ static void find_bad(const struct scan_answer *answers, uint32_t count, uint32_t
 {
     uint32_t all = (UINT32_C(1) << count) - 1, read = all & ~damaged, most = 0;
 
+    for (uint32_t i = 0; i < count; i++)
+        assert(answers[i].error != 0 || bytes_equal(answers[i].through, judgement->through)); /* pages of one range */
     for (uint32_t i = 0; i < count; i++) {
         uint32_t agree = damaged >> i & 1 ? 0 : who_agrees(answers, count, i);
 

@@ -1,10 +1,10 @@
 /* Still: data that is written once and then left alone, as most data is.
  *
- * Nobody reads it before the end: what happens to one of its replicas meanwhile, only a scan of the replicas can notice. The check
- * then reads every key from the client's side. */
+ * Nobody reads it before the end, unless pause-ms says so: what happens to one of its replicas meanwhile, only a scan of the replicas
+ * can notice. The check then reads every key from the client's side. */
 #include "sim/workloads/values.h"
 
-enum option { KEYS, VALUE_BYTES };
+enum option { ACTORS, KEYS, VALUE_BYTES, PAUSE_MS };
 
 enum { KEYS_MAX = 480, VALUE_MAX = 1000, KEYS_AT_ONCE = 20 };
 
@@ -40,10 +40,31 @@ static void still_setup(struct sim_actor *actor, struct sim_workload_run *run)
         write_some(actor, run, first);
 }
 
+static void read_one(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    uint64_t index = sim_actor_random(actor, (uint64_t)run->options[KEYS]);
+    uint8_t expected[VALUE_MAX];
+    struct workload_key key;
+    struct bytes value;
+    bool present = false;
+    int error;
+
+    while ((error = sim_get(transaction, workload_key(&key, "still", index), &present, &value)) != 0 && sim_retry(transaction, error))
+        ;
+    if (error != 0)
+        sim_world_fail(workload_world(actor), "Still: %s", error_name(error));
+    else if (!present || !bytes_equal(value, value_of(index, (size_t)run->options[VALUE_BYTES], expected)))
+        sim_world_fail(workload_world(actor), "Still: key %d reads what nobody wrote", (int)index);
+    sim_transaction_destroy(transaction);
+}
+
 static void still_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
-    (void)actor;
-    (void)run;
+    while (run->options[PAUSE_MS] != 0 && !sim_actor_stopping(actor)) {
+        read_one(actor, run);
+        sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS]));
+    }
 }
 
 static void compare(struct sim_actor *actor, struct sim_workload_run *run, const struct sim_pair *pairs, size_t count)
@@ -83,7 +104,7 @@ static void still_check(struct sim_actor *actor, struct sim_workload_run *run)
 const struct sim_workload sim_workload_still = {
     .name = "Still",
     .what = "data that nobody touches is what it was in the end, whatever has become of a replica",
-    .options = {{"keys", 200, 1, KEYS_MAX}, {"value-bytes", 100, 1, VALUE_MAX}},
+    .options = {{"actors", 2, 1, 100}, {"keys", 200, 1, KEYS_MAX}, {"value-bytes", 100, 1, VALUE_MAX}, {"pause-ms", 0, 0, 10000}},
     .setup = still_setup,
     .run = still_run,
     .check = still_check,

@@ -84,12 +84,12 @@ class Moving:
         self.checker.goes_on(what)
 
     def stored(self):
-        """Address -> bytes of keys and values, of the storage servers."""
+        """Address -> bytes of keys and values, of the storage servers; 0 of one that has not told yet."""
         found = {}
         for process in self.shell.cluster()["processes"].values():
             for role in process["roles"]:
                 if role["role"] == "storage":
-                    found[process["address"]] = role["stored_bytes"]
+                    found[process["address"]] = role.get("stored_bytes", 0)
         return found
 
     def add_storage(self, count):

@@ -18,6 +18,7 @@ typedef uint32_t tag_t;
 #define KEY_BYTES_MAX 10000u
 #define SYSTEM_KEY_BYTES_MAX 30000u /* keys that begin with \xff */
 #define VALUE_BYTES_MAX 100000u
+#define PAIR_HEADER_BYTES 8u            /* of a pair in a list of them (get_range): two lengths */
 #define TRANSACTION_BYTES_MAX 10000000u /* keys and values written, plus conflict ranges */
 #define TRANSACTION_SIZE_LIMIT_MIN 32u  /* least value of the size_limit option */
 

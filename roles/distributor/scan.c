@@ -292,11 +292,12 @@ static bool choose(struct scan *scan)
 static int64_t wait_for_tokens(struct scan *scan)
 {
     int64_t rate = scan->op.env->knobs.dd_scan_bytes_per_second, now_us = env_now_us(scan->op.env);
-    int64_t more = (now_us - scan->tokens_us) * rate / 1000000;
+    double more = (double)(now_us - scan->tokens_us) * (double)rate / 1000000; /* it may have been paused for years */
 
-    if (scan->tokens_us == 0 || scan->tokens + more > rate)
-        more = rate - scan->tokens;
-    scan->tokens += more;
+    if (scan->tokens_us == 0 || (double)scan->tokens + more > (double)rate)
+        scan->tokens = rate;
+    else
+        scan->tokens += (int64_t)more;
     scan->tokens_us = now_us;
     return scan->tokens >= 0 ? 0 : -scan->tokens * 1000000 / rate + 1;
 }
@@ -338,12 +339,19 @@ static enum op_result run_version(struct op *op)
     return op_wait(op, ASK);
 }
 
+/* A page ends with the pair that reaches it. */
+static uint32_t page_bytes(const struct env *env)
+{
+    int64_t quarter = env->knobs.dd_scan_bytes_per_second / 4;
+
+    return (uint32_t)(quarter < PAGE_BYTES_MIN ? PAGE_BYTES_MIN : quarter > INT32_MAX ? INT32_MAX : quarter);
+}
+
 static enum op_result ask_replica(struct op *op)
 {
     struct scan_ask *ask = container_of(op, struct scan_ask, op);
     struct scan *scan = ask->scan;
     const struct tracker *tracker = tracker_of(scan->distributor, ask->id);
-    int64_t rate = op->env->knobs.dd_scan_bytes_per_second;
     struct message *message;
     struct get_range_digest *m;
 
@@ -353,7 +361,7 @@ static enum op_result ask_replica(struct op *op)
     must(arena_copy(&message->arena, bytes_buffer_bytes(&scan->from), &m->begin));
     must(arena_copy(&message->arena, bytes_buffer_bytes(scan->until.len > 0 ? &scan->until : &scan->end), &m->end));
     m->version = scan->read_version.version;
-    m->bytes_limit = (uint32_t)(rate / 4 < PAGE_BYTES_MIN ? PAGE_BYTES_MIN : rate / 4 > INT32_MAX ? INT32_MAX : rate / 4);
+    m->bytes_limit = page_bytes(op->env);
     m->pairs_limit = scan->pairs_limit;
     m->check_store = scan->suspected && scan->mode == SCAN_WALK;
     rpc_call_start(&ask->call, op, scan->distributor->context.rpc, &tracker->endpoint, message, ANSWER_TIMEOUT_US);
@@ -369,6 +377,8 @@ static const char *judge_answer(const struct scan *scan, const struct range_dige
         return "another version";
     if (bytes_compare(reply->through, bytes_buffer_bytes(&scan->from)) <= 0 || bytes_compare(reply->through, end) > 0)
         return "another range";
+    if (reply->bytes >= (uint64_t)page_bytes(scan->op.env) + PAIR_HEADER_BYTES + SYSTEM_KEY_BYTES_MAX + VALUE_BYTES_MAX)
+        return "more than a page";
     return NULL;
 }
 

@@ -31,7 +31,6 @@ enum {
     LOOK_AGAIN_US = 50000,    /* for what nobody tells */
     PAUSE_US = 20000,         /* after every source failed; doubles */
     PAUSE_MAX_US = 1000000,
-    PAIR_HEADER_BYTES = 8,
     FAILURES_BEFORE_OTHERS = 4, /* a piece that nobody gives must not keep others waiting for ever */
 };
 

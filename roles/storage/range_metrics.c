@@ -4,7 +4,7 @@
 #include "net/error.h"
 #include "roles/storage/storage_internal.h"
 
-enum { SPLITS_MAX = 4096, PAIR_HEADER_BYTES = 8 };
+enum { SPLITS_MAX = 4096 };
 
 struct count {
     struct arena *arena;

@@ -7,8 +7,6 @@
 #include "net/error.h"
 #include "roles/storage/storage_internal.h"
 
-enum { PAIR_HEADER_BYTES = 8 };
-
 struct merge {
     struct storage_server *storage;
     struct bytes begin, end;

@@ -8,8 +8,6 @@
 #include "roles/storage/storage_internal.h"
 #include "txn/digest.h"
 
-enum { PAIR_HEADER_BYTES = 8 };
-
 int storage_check_chunk(struct storage_server *storage, struct bytes begin, struct bytes end, version_t version, int late)
 {
     int error = storage_check_version(storage, version, late);

@@ -19,7 +19,7 @@
 #include "net/mem.h"
 #include "roles/storage/storage_internal.h"
 
-enum { CHUNKS_MAX = 16, PAIR_HEADER_BYTES = 8, LATE_US = 200000 };
+enum { CHUNKS_MAX = 16, LATE_US = 200000 };
 
 struct chunk_block {
     struct engine_commit commit;

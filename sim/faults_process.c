@@ -1,6 +1,8 @@
 /* Faults of processes and their clocks. */
 #include "sim/faults_internal.h"
 
+enum { NEWS_LOOK_US = 500, NEWS_US_MAX = 3000000 };
+
 bool strike_kill(struct sim_faults *faults)
 {
     int64_t count = fault_one_in(faults, 8) ? fault_range(faults, 2, 5) : 1;
@@ -36,19 +38,34 @@ static void power_off_end(struct sim_active *active)
     stop_servers(active->faults, SIM_POWER_OFF);
 }
 
+/* Looks again and again for a commit that was not known at the last look; for as long as the disks are slow. */
+static void power_off_wait(struct sim_active *active)
+{
+    struct sim_faults *faults = active->faults;
+    const struct sim_world *world = faults->world;
+
+    if (active->commits != 0 && active->commits != world->commits)
+        power_off_end(active);
+    else if (world->now_us < world->processes[0]->disk->slow_until_us)
+        fault_lasts(faults, NULL, power_off_wait, NEWS_LOOK_US, 0)->commits = world->commits;
+    else
+        power_off_end(active);
+}
+
 /* On quick disks next to nothing is under way at any moment. So mostly they lag behind first: then every log has frames
- * that are written and not synced. */
+ * that are written and not synced; and the power may go
+ * just when a client has heard of a commit: what it was told had better be on the disks. */
 bool strike_power_off(struct sim_faults *faults)
 {
-    int64_t lag_us = fault_range(faults, 20000, SIM_SECOND_US);
+    int64_t lag_us = fault_range(faults, 20000, SIM_SECOND_US), more_us = fault_coin(faults) ? NEWS_US_MAX : 0;
 
     if (fault_one_in(faults, 4)) {
         stop_servers(faults, fault_coin(faults) ? SIM_KILL : SIM_POWER_OFF);
         return true;
     }
     for (size_t i = 0; i < faults->world->process_count; i++)
-        sim_disk_slow(faults->world->processes[i], lag_us);
-    fault_lasts(faults, NULL, power_off_end, lag_us, 0);
+        sim_disk_slow(faults->world->processes[i], lag_us + more_us);
+    fault_lasts(faults, NULL, more_us != 0 ? power_off_wait : power_off_end, lag_us, 0);
     return true;
 }
 

@@ -9,6 +9,7 @@
  * unless the `emptied` flag, which op_cancel_all sets, still says that the owner is there. */
 #include "net/op.h"
 
+#include <limits.h>
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -340,6 +341,8 @@ static void completed(struct wait *wait, bool ok, bool may_delay)
     list_remove(&wait->link);
     wait->gather = NULL;
     if (gather != NULL) {
+        if (!ok && !gather->fired && gather->gives_up != NULL && gather->gives_up(gather, wait))
+            gather->needed = UINT_MAX; /* not to be had any more */
         gather_count(gather, ok);
         return;
     }

@@ -132,6 +132,8 @@ static inline bool wait_under_way(const struct wait *wait)
  * completed well, or when that many no longer can. With needed == 0 the op is resumed at once. Add at least `needed` waits: a
  * gather cannot know that no more will come. */
 struct gather {
+    /* NULL, or: does this wait's failure alone decide that the gather is over, whoever else is still waited for? */
+    bool (*gives_up)(const struct gather *gather, const struct wait *failed);
     struct op *op;
     unsigned needed, ok, failed, total;
     bool fired;

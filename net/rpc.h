@@ -66,6 +66,7 @@ struct rpc_options {
 struct rpc_counters {
     uint64_t frames_in, frames_out, bytes_in, bytes_out, calls, local;
     uint64_t bad_frames, bad_hash, bad_length, bad_type, bad_body, bad_sender, wrong_version, wrong_cluster, no_endpoint;
+    uint64_t unknown_type; /* requests that only a newer peer knows */
     uint64_t accepted, dialled, dial_failures, ping_timeouts, closed_overfull;
     uint64_t foreign_version; /* no count: what the last peer of another protocol version said; 0: there was none */
 };

@@ -403,6 +403,21 @@ static int unpack(const struct message_type *type, const struct frame *frame, st
     return message_from_packed(type, frame->body, ret_message);
 }
 
+/* A newer peer asks for what we do not know (a rolling upgrade): it hears so, and does without. The connection goes on, for its
+ * death would be taken for that of our roles. What is one-way is skipped, as unknown fields are. */
+static bool take_unknown(struct rpc_conn *conn, const struct frame *frame)
+{
+    struct frame head = {.type = RPC_TYPE_ERROR, .what = FRAME_ERROR, .request_id = frame->request_id};
+    struct rpc_error body = {.code = ERROR_UNSUPPORTED_OPERATION};
+
+    conn->rpc->counters.unknown_type++;
+    PROBE(conn->rpc->env, "a request that only a newer peer knows");
+    if (frame->request_id == 0 || conn_frame(conn, &head, &schema_rpc_error, &body) == 0)
+        return true;
+    conn_close(conn, ERROR_CONNECTION_FAILED);
+    return false;
+}
+
 static bool take_request(struct rpc_conn *conn, const struct frame *frame)
 {
     struct rpc_counters *counters = &conn->rpc->counters;
@@ -410,12 +425,14 @@ static bool take_request(struct rpc_conn *conn, const struct frame *frame)
     struct message *message;
     int error;
 
-    if (type == NULL || (type->reply == NULL && frame->request_id != 0))
+    if (type != NULL && type->reply == NULL && frame->request_id != 0)
         return reject(conn, &counters->bad_type, "type");
-    if (conn->peer != NULL || !(type->senders & (conn->from_client ? SENDER_CLIENT : SENDER_SERVER)))
+    if (conn->peer != NULL || (type != NULL && !(type->senders & (conn->from_client ? SENDER_CLIENT : SENDER_SERVER))))
         return reject(conn, &counters->bad_sender, "sender");
     if (came_before(conn, frame->request_id))
         return reject(conn, &counters->bad_type, "a request that came before");
+    if (type == NULL)
+        return take_unknown(conn, frame);
     error = unpack(type, frame, &message);
     if (error == ERROR_SERIALIZATION_FAILED)
         return reject(conn, &counters->bad_body, type->name);

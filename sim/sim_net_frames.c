@@ -12,7 +12,7 @@
 #include "sim/sim_net_internal.h"
 #include "txn/messages.h"
 
-enum { AT_HASH = 4, AT_TYPE = 12, RECORDS_MAX = 256, RECORD_ONE_IN = 8, COPY_BYTES_MAX = 1 << 16 };
+enum { AT_HASH = 4, AT_TYPE = 12, AT_WHAT = 14, RECORDS_MAX = 256, RECORD_ONE_IN = 8, COPY_BYTES_MAX = 1 << 16 };
 enum { ARRAY_16 = 0xdc, FIXED_ARRAY = 0x90, FIXED_ARRAY_MAX = 15, NIL = 0xc0, UNSIGNED_64 = 0xcf };
 
 struct record {
@@ -174,6 +174,15 @@ static void hash_frame(uint8_t *frame, size_t len)
     put_le64(frame + AT_HASH, XXH3_64bits(frame + AT_TYPE, len - AT_TYPE));
 }
 
+/* Requests that came with a later version, and that whoever asks them does without: from a newer process they come as what nobody here
+ * knows, as they would come to an older one. */
+static bool is_addition(struct bytes frame)
+{
+    uint16_t type = get_le16(frame.ptr + AT_TYPE);
+
+    return get_le16(frame.ptr + AT_WHAT) == 0 && (type == MESSAGE_get_resolver_load || type == MESSAGE_get_range_digest);
+}
+
 /* The frame with one value more at the end of its body's array: what a later minor version may add. */
 static void append_newer(struct bytes_buffer *out, struct bytes frame)
 {
@@ -194,6 +203,8 @@ static void append_newer(struct bytes_buffer *out, struct bytes frame)
     }
     append(out, bytes_of(frame.ptr + RPC_FRAME_HEADER_BYTES + 1, frame.len - RPC_FRAME_HEADER_BYTES - 1));
     append(out, bytes_of(&nil, 1));
+    if (is_addition(frame))
+        put_le16(out->ptr + start + AT_TYPE, UINT16_MAX);
     hash_frame(out->ptr + start, out->len - start);
 }
 

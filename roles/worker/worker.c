@@ -299,6 +299,7 @@ void worker_status(struct worker *worker, struct arena *arena, struct get_worker
     role_metric(&process, arena, "bad_hash", (int64_t)c->bad_hash);
     role_metric(&process, arena, "bad_length", (int64_t)c->bad_length);
     role_metric(&process, arena, "bad_type", (int64_t)c->bad_type);
+    role_metric(&process, arena, "unknown_type", (int64_t)c->unknown_type);
     role_metric(&process, arena, "bad_body", (int64_t)c->bad_body);
     role_metric(&process, arena, "bad_sender", (int64_t)c->bad_sender);
     role_metric(&process, arena, "wrong_version", (int64_t)c->wrong_version);

@@ -291,6 +291,13 @@ static int cut_piece(struct transaction_range *range, const struct client_locati
     return 0;
 }
 
+/* Of two replicas, one that lost the shard sends us to who has it now: the other may stand still for seconds. */
+static bool is_elsewhere(const struct gather *gather, const struct wait *failed)
+{
+    (void)gather;
+    return container_of(failed, const struct rpc_call, wait)->error == ERROR_WRONG_SHARD_SERVER;
+}
+
 static enum op_result located_stage(struct op *op)
 {
     struct transaction_range *range = range_of(op);
@@ -315,6 +322,7 @@ static enum op_result located_stage(struct op *op)
     if (server == NULL)
         return pause_then_locate(range);
     gather_init(&range->answer, op, 1);
+    range->answer.gives_up = is_elsewhere;
     if (ask(range, &range->asks[0], server, replica) != 0)
         return op_finish(op, ERROR_OUT_OF_MEMORY);
     second_start(&range->second, client, server, 1, late);

@@ -76,8 +76,6 @@ Test(rpc_hostile, frames_that_are_not_valid_after_a_hello)
     world_init(&world);
     counters = rpc_counters(world.server);
     hello = hello_frame(bytes, QUOIN_PROTOCOL_VERSION, cluster_a, true);
-    len = hello + question_frame(bytes + hello, 77, 0, "\x90", 1);
-    check_refused(&world, bytes, len, &counters->bad_type);
     len = hello + question_frame(bytes + hello, 10, 9, "\x90", 1);
     check_refused(&world, bytes, len, &counters->bad_type);
     len = hello + question_frame(bytes + hello, 13, 0, "\x90", 1); /* one way with a request id */
@@ -91,6 +89,38 @@ Test(rpc_hostile, frames_that_are_not_valid_after_a_hello)
     check_refused(&world, bytes, len, &counters->bad_length);
     put_le32(bytes + hello, 27);
     check_refused(&world, bytes, len, &counters->bad_length);
+    world_done(&world);
+}
+
+Test(rpc_hostile, what_only_a_newer_peer_knows_is_answered_so_and_the_connection_lives)
+{
+    struct world world;
+    uint8_t bytes[512], heard[512];
+    uint32_t hello = hello_frame(bytes, QUOIN_PROTOCOL_VERSION, cluster_a, true), len = hello;
+    bool said = false;
+    ssize_t got;
+    int fd;
+
+    world_init(&world);
+    fd = dial(world.at);
+    for (uint64_t number = 5; number <= 6; number++) {
+        uint32_t more = question_frame(bytes + len, number == 5 ? 77 : 10, 0, "\x90", 1);
+
+        put_le64(bytes + len + 24, number << 24 | 1);
+        put_le64(bytes + len + 4, XXH3_64bits(bytes + len + 12, more - 12));
+        len += more;
+    }
+    cr_assert_eq(send(fd, bytes, len, MSG_NOSIGNAL), (ssize_t)len);
+    for (int i = 0; i < 250 && world.handled == 0; i++)
+        run_for(&world.fixture, 2000);
+    cr_assert_eq(world.handled, 1, "the request behind it is handled");
+    cr_assert_eq(rpc_counters(world.server)->unknown_type, 1);
+    cr_assert_eq(rpc_counters(world.server)->bad_frames, 0);
+    got = recv(fd, heard, sizeof(heard), MSG_DONTWAIT);
+    for (ssize_t i = 0; i + 2 < got; i++)
+        said |= memcmp(heard + i, "\xcd\x08\x3c", 3) == 0; /* 2108, as msgpack has it */
+    cr_assert(said);
+    close(fd);
     world_done(&world);
 }
 

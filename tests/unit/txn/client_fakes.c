@@ -148,6 +148,12 @@ static void answer_range(struct fakes *fakes, struct rpc_request *request)
                                 : kv_map_at_or_after(fakes->map, asked->begin, &key, &value);
 
     fakes->ranges++;
+    if (fakes->wrong_shard_left > 0) {
+        fakes->wrong_shard_left--;
+        message_unref(message);
+        rpc_fail(request, ERROR_WRONG_SHARD_SERVER);
+        return;
+    }
     fakes->keys_only += asked->keys_only;
     cr_assert(bytes_compare(asked->end, BYTES_LITERAL("m")) <= 0 || bytes_compare(asked->begin, BYTES_LITERAL("m")) >= 0);
     while (there && (asked->reverse ? bytes_compare(key, asked->begin) >= 0 : bytes_compare(key, asked->end) < 0)) {

@@ -145,6 +145,25 @@ Test(second_request, ranges_and_selectors_are_answered_by_another, .timeout = 20
     end(&fakes, txn);
 }
 
+Test(second_request, a_range_is_looked_up_anew_when_the_second_replica_lost_it, .timeout = 40)
+{
+    for (int i = 0; i < 8; i++) { /* whoever is asked first */
+        struct transaction_range read = {0};
+        struct fakes fakes;
+        struct transaction *txn = begin_warm(&fakes);
+        int64_t began_us = env_now_us(fakes.env);
+
+        fakes.hold_a = true;
+        fakes.wrong_shard_left = 1;
+        cr_assert_eq(read_range(&fakes, txn, &read), 0);
+        cr_assert_eq(read.pair_count, 1u);
+        cr_assert_lt(env_now_us(fakes.env) - began_us, SOON_US, "the first one is silent");
+        cr_assert_eq(fakes.wrong_shard_left, 0);
+        transaction_range_done(&read);
+        end(&fakes, txn);
+    }
+}
+
 static void start_gets(struct transaction *txn, struct transaction_get *reads, int count)
 {
     for (int i = 0; i < count; i++) {

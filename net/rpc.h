@@ -110,7 +110,8 @@ typedef void rpc_handler(void *ctx, struct rpc_request *request);
 
 /* Ids below 100 are well known (txn/messages.h); others are random. Registering an id twice asserts. */
 void rpc_register(struct rpc *rpc, uint64_t endpoint_id, rpc_handler *handler, void *ctx);
-/* Requests to an unknown id are answered with ERROR_BROKEN_PROMISE. */
+/* Requests to an unknown id are answered with ERROR_BROKEN_PROMISE; those of an unknown type with ERROR_UNSUPPORTED_OPERATION: whoever asks
+ * for what came with a later version takes that for "not there" and does without. */
 void rpc_unregister(struct rpc *rpc, uint64_t endpoint_id);
 
 /* Takes one reference on `reply` (a message of the request type's reply type). */

@@ -100,7 +100,7 @@ struct sim_process {
     bool coordinator, keeps_data; /* set by who makes the cluster: what a loss of its disk takes away */
     bool excluded;   /* an operator may have excluded it: it is not counted on for new roles */
     bool damaged;    /* its disk was harmed: what it held may be gone, lawfully */
-    bool newer;      /* its frames carry a field that nobody knows yet */
+    bool newer;      /* its frames carry a field, and some of its requests a type, that nobody knows yet */
     bool foreign;    /* it speaks another protocol version */
     bool out_of_memory; /* an allocation of one of its next turns fails, which kills it */
     bool exiting;

@@ -60,6 +60,7 @@ struct engine_commit {
     size_t change_count;
     const struct engine_meta *meta;
     size_t meta_count;
+    size_t clear_bytes_max; /* each CLEAR_RANGE may end after the pair that reaches this, and must have cleared one if there is one; 0: no bound */
     bool urgent; /* memory presses: run at normal priority, not idle */
     void (*done)(struct engine_commit *commit, int error);
     struct env_job job; /* the engine's */

@@ -535,7 +535,8 @@ static int write_changes(struct writing *writing, const struct engine_commit *co
 
 static int write_all(struct engine_lmdb *engine, MDB_txn *txn)
 {
-    struct writing writing = {.txn = txn, .tables = &engine->tables, .tally = &engine->job_tally};
+    struct writing writing = {.txn = txn, .tables = &engine->tables, .tally = &engine->job_tally,
+                              .clear_bytes_max = engine->commit->clear_bytes_max};
     const struct engine_commit *commit = engine->commit;
     int rc = mdb_cursor_open(txn, engine->tables.keys, &writing.keys);
 

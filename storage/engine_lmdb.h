@@ -109,6 +109,7 @@ struct writing {
     const struct lmdb_tables *tables;
     MDB_cursor *keys, *chunks;
     struct tally *tally;
+    size_t clear_bytes_max, cleared_bytes; /* of the range that is being cleared; 0: no bound */
 };
 int writing_set(struct writing *writing, struct bytes key, struct bytes value);
 int writing_clear(struct writing *writing, struct bytes key);

@@ -323,6 +323,12 @@ static int seek_behind(const struct clearing *clearing, MDB_cursor *cursor, cons
     return rc;
 }
 
+/* Long keys below one marker go together. */
+static bool is_enough(const struct writing *writing)
+{
+    return writing->clear_bytes_max > 0 && writing->cleared_bytes >= writing->clear_bytes_max;
+}
+
 static int clear_level(struct writing *writing, const struct clearing *clearing)
 {
     MDB_cursor *cursor = clearing->child == 0 ? writing->keys : writing->chunks;
@@ -331,6 +337,8 @@ static int clear_level(struct writing *writing, const struct clearing *clearing)
     int rc = seek_level(writing, clearing, cursor, &key, &stored);
 
     while (rc == 0 && entry_rest(clearing, key, &rest) && !beyond(clearing, rest)) {
+        if (clearing->child == 0 && is_enough(writing))
+            return 0;
         if (is_marker(rest.len)) {
             uint8_t marker[MARKER_BYTES];
 
@@ -342,6 +350,7 @@ static int clear_level(struct writing *writing, const struct clearing *clearing)
         }
         if (stored.mv_size < CHECKSUM_BYTES)
             return ERROR_FILE_CORRUPT;
+        writing->cleared_bytes += key.mv_size + stored.mv_size;
         tally_remove(&writing->tally->buckets[clearing->first < 0 ? rest.ptr[0] : clearing->first],
                      clearing->above + rest.len, stored);
         rc = mdb_cursor_del(cursor, 0);
@@ -371,6 +380,7 @@ int writing_clear_range(struct writing *writing, struct bytes begin, struct byte
 {
     struct clearing clearing = {.first = -1, .begin = begin, .end = end};
 
+    writing->cleared_bytes = 0;
     if (bytes_compare(begin, end) >= 0)
         return 0;
     if (begin.len == 0) {

@@ -190,7 +190,7 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
     if (value.state == SERVER_KEYS_READY)
         error = check_ready(storage, mutation.param1, value.end);
     else if (value.state == SERVER_KEYS_NONE && ownership_holds_some(storage->owned, mutation.param1, value.end))
-        error = clear_range(storage, version, mutation.param1, value.end);
+        byte_sample_clear(&storage->sample, mutation.param1, value.end); /* the data itself: sweep.c */
     if (error == 0)
         error = storage_assign(storage, version, mutation.param1, value.end, value.state);
     if (error == 0 && !ownership_state_is_readable(value.state))

@@ -183,6 +183,7 @@ static void committed(struct storage_server *storage, struct storage_commit *blo
         storage->base = block->owned;
         block->owned = NULL;
         storage_drop_assignments(storage, VERSION_NONE, block->version);
+        storage_sweep(storage);
     }
     storage_discard(storage);
     storage_eras_prune(storage);
@@ -233,6 +234,7 @@ static void commit_done(struct engine_commit *commit, int error)
     if (storage->removed)
         storage_end(storage, ERROR_WORKER_REMOVED);
     storage_store_look(storage);
+    storage_sweep_look(storage);
     storage_pull_look(storage);
     if (storage->ops.invariant != NULL)
         storage->ops.invariant(storage->ops.owner);

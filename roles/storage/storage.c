@@ -165,6 +165,7 @@ static struct storage_server *allocate(const struct role_context *context, uint6
     storage->cluster_id = rpc_cluster_id(context->rpc);
     list_init(&storage->assignments);
     storage_moves_init(storage);
+    storage_sweep_init(storage);
     storage->release.run = release_engine;
     storage->forget.run = storage_forget;
     storage->commit_timer.fire = storage_commit_timer;
@@ -201,6 +202,7 @@ static void serve(struct storage_server *storage)
     storage->registered = true;
     rpc_register(storage->rpc, storage->id, on_request, storage);
     storage_load_start(storage);
+    storage_sweep(storage);
 }
 
 static int read_record(struct storage_server *storage, bool *ret_found, struct server_record *ret_record)
@@ -389,6 +391,7 @@ void storage_server_destroy(struct storage_server *storage)
         rpc_fail(storage->init_request, ERROR_BROKEN_PROMISE);
     storage_commit_detach(storage);
     storage_store_detach(storage);
+    storage_sweep_done(storage);
     if (storage->engine != NULL) {
         engine_release(storage->engine);
         engine_close(storage->engine, NULL, NULL);

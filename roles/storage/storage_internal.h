@@ -65,6 +65,7 @@ struct assignment {
 
 struct storage_commit;
 struct chunk_block;
+struct sweep_block;
 struct watches;
 struct read_op;
 
@@ -101,6 +102,16 @@ struct moves {
     struct list waiting_progress;
     uint32_t waiting_progress_count, waiting_heal_count;
     uint64_t chunks, stored_chunks, bytes, pairs, failures, refused, damaged, served_chunks, served_bytes;
+};
+
+/* What the engine still holds of ranges that are not ours (sweep.c). */
+struct sweep {
+    bool wanted;             /* a round is to be gone, or under way */
+    struct bytes_buffer at;  /* how far it is */
+    struct sweep_block *block; /* a slice under way; NULL: none */
+    struct ready look;
+    struct env_timer rest;   /* after a slice */
+    uint64_t slices;
 };
 
 struct pull {
@@ -165,6 +176,7 @@ struct storage_server {
 
     struct watches *watches; /* owned */
     struct moves moves;
+    struct sweep sweep;
     struct byte_sample sample; /* as of version; what a roll-back takes back stays in it */
     struct load_sample writes_load, reads_load;
 
@@ -196,7 +208,7 @@ static inline version_t storage_version(const struct storage_server *storage)
 /* It takes one commit at a time. */
 static inline bool storage_engine_is_busy(const struct storage_server *storage)
 {
-    return storage->commit != NULL || storage->moves.block != NULL;
+    return storage->commit != NULL || storage->moves.block != NULL || storage->sweep.block != NULL;
 }
 
 /* ---- storage.c ---- */
@@ -248,6 +260,15 @@ int storage_assign(struct storage_server *storage, version_t version, struct byt
 /* `base` with what was assigned through `version`. */
 int storage_owned_at(const struct storage_server *storage, version_t version, struct ownership **ret_ownership);
 void storage_drop_assignments(struct storage_server *storage, version_t above, version_t through);
+
+/* ---- sweep.c ---- */
+void storage_sweep_init(struct storage_server *storage);
+/* The durable map is another one: a new round. */
+void storage_sweep(struct storage_server *storage);
+/* The engine is free. */
+void storage_sweep_look(struct storage_server *storage);
+/* A slice under way is left to the engine. */
+void storage_sweep_done(struct storage_server *storage);
 
 /* ---- pull.c ---- */
 /* Starts when the server exists and has been described. */

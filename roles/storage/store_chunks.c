@@ -8,8 +8,8 @@
  *
  *   chunk comes -> waits for the engine -> written and durable -> enters at W: what was written above F follows, FETCHED since W
  *
- * What would break it: a mutation of before the assignment that is still in the window and would be written over the pairs later (the
- * clear of a range that we gave up a moment ago, say). Such a chunk is not stored; it goes through the window, which keeps the order.
+ * What would break it: a mutation of before the assignment that is still in the window and would be written over the pairs later (of
+ * a range that we gave up a moment ago, say). Such a chunk is not stored; it goes through the window, which keeps the order.
  * Whether it still fits is asked again when it enters.
  *
  * One block at a time, and never beside a commit of the window: the engine takes one. The block borrows from the chunks, which it
@@ -144,6 +144,7 @@ static void store_done(struct engine_commit *commit, int error)
     } else {
         storage_consider_commit(storage);
         storage_store_look(storage);
+        storage_sweep_look(storage);
     }
 }
 

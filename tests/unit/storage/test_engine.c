@@ -161,6 +161,48 @@ Test(engine, what_was_committed_is_there_after_opening_again)
     on_both(run_survives);
 }
 
+/* A bounded clear does some of it each time, never more than the range, and comes to an end. */
+static void run_bounded_clear(struct bench *bench)
+{
+    static uint8_t long_key[1200];
+    struct engine_change clear = {ENGINE_CLEAR_RANGE, BYTES_LITERAL("k10"), BYTES_LITERAL("k90")};
+    struct engine_status status;
+    uint64_t keys, commits = 0;
+    char key[8];
+
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof(key), "k%02d", i);
+        set_one(bench, bytes_of_string(key), BYTES_LITERAL("0123456789"));
+    }
+    memset(long_key, 'k', sizeof(long_key));
+    memcpy(long_key, "k50", 3);
+    set_one(bench, bytes_of(long_key, sizeof(long_key)), BYTES_LITERAL("long"));
+    set_one(bench, bytes_of(long_key, sizeof(long_key) - 1), BYTES_LITERAL("long as well"));
+    engine_status(bench->engine, &status);
+    do {
+        struct one_commit one = {.commit = {.changes = &clear, .change_count = 1, .clear_bytes_max = 60, .done = note_done}, .bench = bench};
+
+        keys = status.keys;
+        engine_release(bench->engine);
+        engine_commit_start(bench->engine, &one.commit);
+        while (!one.done)
+            env_posix_run(bench->env);
+        cr_assert_eq(one.error, 0);
+        engine_status(bench->engine, &status);
+        commits++;
+        cr_assert(bench->kind == ENGINE_MEMORY || keys - status.keys <= 6, "%llu", (unsigned long long)(keys - status.keys));
+    } while (status.keys != keys);
+    cr_assert_eq(status.keys, 20);
+    cr_assert(bench->kind == ENGINE_MEMORY ? commits == 2 : commits > 20);
+    cr_assert(get_is(bench, BYTES_LITERAL("k09"), BYTES_LITERAL("0123456789")) && get_is(bench, BYTES_LITERAL("k90"), BYTES_LITERAL("0123456789")));
+    cr_assert_eq(engine_check(bench->engine, NULL, NULL), 0);
+}
+
+Test(engine, a_bounded_clear_does_a_part_each_time)
+{
+    on_both(run_bounded_clear);
+}
+
 static void run_empty_and_large(struct bench *bench)
 {
     static uint8_t key[SYSTEM_KEY_BYTES_MAX], value[VALUE_BYTES_MAX];

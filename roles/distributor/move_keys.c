@@ -3,6 +3,7 @@
 
 #include "net/error.h"
 #include "net/planted_bug.h"
+#include "roles/distributor/teams.h"
 #include "txn/keys.h"
 #include "txn/key_servers.h"
 #include "txn/mutation.h"
@@ -26,6 +27,14 @@ static bool same(const uint64_t *a, uint32_t a_count, const uint64_t *b, uint32_
 
 /* ---- reading ---- */
 
+static bool is_sound(const uint64_t *team, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (team[i] == 0)
+            return false;
+    return count <= TEAM_SERVERS_MAX;
+}
+
 int move_keys_read(const struct shard_record *records, uint32_t count, struct bytes begin, struct bytes end, struct arena *arena,
                    struct shard_now *ret)
 {
@@ -37,6 +46,8 @@ int move_keys_read(const struct shard_record *records, uint32_t count, struct by
         !system_key_parse_key_servers(records[1].key, &second) || !bytes_equal(first, begin) || !bytes_equal(second, end))
         return ERROR_OPERATION_OBSOLETE;
     error = key_servers_decode(records[0].value, arena, &value);
+    if (error == 0 && (!is_sound(value.source, value.source_count) || !is_sound(value.destination, value.destination_count)))
+        error = ERROR_SERIALIZATION_FAILED; /* a replica lies */
     if (error != 0)
         return error;
     *ret = (struct shard_now){begin, end, value.source, value.destination, value.source_count, value.destination_count};

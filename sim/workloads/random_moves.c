@@ -376,13 +376,38 @@ static struct shard *same_move(struct map *map, const struct move *move)
                : NULL;
 }
 
+/* True when this destination says that all of it is fetched and durable there. */
+static bool is_ready(struct sim_actor *actor, const struct move *move, uint32_t i)
+{
+    struct message *message, *reply;
+    struct get_shard_progress *m = MESSAGE_NEW(get_shard_progress, &message);
+    bool ready;
+
+    m->version = move->version;
+    m->wait_us = PROGRESS_WAIT_US;
+    if (arena_copy(&message->arena, bytes_buffer_bytes(&move->begin), &m->begin) != 0 ||
+        arena_copy(&message->arena, bytes_buffer_bytes(&move->end), &m->end) != 0 ||
+        sim_actor_call(actor, &move->endpoints[i], message, PROGRESS_TIMEOUT_US, &reply) != 0)
+        return false;
+    ready = MESSAGE_BODY(shard_progress, reply)->ready;
+    message_unref(reply);
+    return ready;
+}
+
+/* That of another may look the same, to the same team: they are asked once more, as of what is read here. The distributor needs no such
+ * question: nobody else moves anything while it has its lock. */
 static int decide_finish(struct map *map, struct random_moves *moves, void *ctx)
 {
     struct shard *shard = same_move(map, ctx);
+    struct move *move = ctx;
 
     (void)moves;
     if (shard == NULL)
         return ERROR_OPERATION_CANCELLED;
+    move->version = map->version;
+    for (uint32_t i = 0; i < move->destination.count; i++)
+        if (!is_ready(map->actor, move, i))
+            return ERROR_OPERATION_CANCELLED;
     write_finish(map, shard);
     return 0;
 }
@@ -456,24 +481,6 @@ static int decide_merge(struct map *map, struct random_moves *moves, void *ctx)
 }
 
 /* ---- a move ---- */
-
-/* True when this destination says that all of it is fetched and durable there. */
-static bool is_ready(struct sim_actor *actor, const struct move *move, uint32_t i)
-{
-    struct message *message, *reply;
-    struct get_shard_progress *m = MESSAGE_NEW(get_shard_progress, &message);
-    bool ready;
-
-    m->version = move->version;
-    m->wait_us = PROGRESS_WAIT_US;
-    if (arena_copy(&message->arena, bytes_buffer_bytes(&move->begin), &m->begin) != 0 ||
-        arena_copy(&message->arena, bytes_buffer_bytes(&move->end), &m->end) != 0 ||
-        sim_actor_call(actor, &move->endpoints[i], message, PROGRESS_TIMEOUT_US, &reply) != 0)
-        return false;
-    ready = MESSAGE_BODY(shard_progress, reply)->ready;
-    message_unref(reply);
-    return ready;
-}
 
 static bool wait_until_ready(struct sim_actor *actor, const struct move *move, int64_t deadline_us)
 {

@@ -43,7 +43,7 @@ struct move {
     uint64_t ids[TEAM_SERVERS_MAX]; /* the team that it goes to */
     uint32_t count;
     struct change change;
-    const struct transaction_range *shard, *servers; /* of the change's present try */
+    const struct transaction_range *shard, *servers, *conf; /* of the change's present try */
     uint64_t source[TEAM_SERVERS_MAX];               /* as START read it */
     uint32_t source_count;
     int64_t left;      /* bytes that are still to be fetched, counted in distributor->bytes_left */
@@ -81,14 +81,16 @@ static void ask(struct change *change)
 {
     struct move *move = change->parent;
     struct bytes_buffer begin = {0}, end = {0};
-    struct bytes after, prefix_end;
+    struct bytes after, prefix_end, conf_end;
 
     must(system_key_key_servers(&begin, bytes_buffer_bytes(&move->begin)));
     must(system_key_key_servers(&end, bytes_buffer_bytes(&move->end)));
     must(key_after(&change->arena, bytes_buffer_bytes(&end), &after));
     must(key_strinc(&change->arena, KEY_SERVER_LIST_PREFIX, &prefix_end));
+    must(key_strinc(&change->arena, KEY_CONF_PREFIX, &conf_end));
     move->shard = change_read(change, bytes_buffer_bytes(&begin), after);
     move->servers = change_read(change, KEY_SERVER_LIST_PREFIX, prefix_end);
+    move->conf = change_read(change, KEY_CONF_PREFIX, conf_end);
     bytes_buffer_done(&begin);
     bytes_buffer_done(&end);
 }
@@ -104,22 +106,46 @@ static int read_shard(struct move *move, struct shard_now *ret)
     return move_keys_read(records, 2, bytes_buffer_bytes(&move->begin), bytes_buffer_bytes(&move->end), &move->change.arena, ret);
 }
 
-/* The digest of a server's zone as serverList has it; 0: it is not there. */
-static uint64_t zone_of(const struct move *move, uint64_t id)
+/* As serverList has it. False: it is not there. */
+static bool server_of(const struct move *move, uint64_t id, struct arena *arena, struct server_value *ret)
 {
     for (uint32_t i = 0; i < move->servers->pair_count; i++) {
-        struct arena arena = {0};
-        struct server_value value;
-        uint64_t listed, zone = 0;
+        uint64_t listed;
 
-        if (!system_key_parse_server_list(move->servers->pairs[i].key, &listed) || listed != id)
-            continue;
-        if (message_decode(&schema_server_value, move->servers->pairs[i].value, &arena, &value) == 0)
-            zone = picture_digest_name(value.zone);
-        arena_done(&arena);
-        return zone;
+        if (system_key_parse_server_list(move->servers->pairs[i].key, &listed) && listed == id)
+            return message_decode(&schema_server_value, move->servers->pairs[i].value, arena, ret) == 0;
     }
-    return 0;
+    return false;
+}
+
+/* The digest of its zone; 0: it is not there. */
+static uint64_t zone_of(const struct move *move, uint64_t id)
+{
+    struct arena arena = {0};
+    struct server_value value;
+    uint64_t zone = server_of(move, id, &arena, &value) ? picture_digest_name(value.zone) : 0;
+
+    arena_done(&arena);
+    return zone;
+}
+
+/* Read with the shard: whoever excludes a process and then sees no shard that names it can rely on that. What the distributor has heard of
+ * exclusions may be seconds old. */
+static bool is_excluded(const struct move *move, uint64_t id)
+{
+    struct arena arena = {0};
+    struct server_value value;
+    bool found = false;
+
+    if (server_of(move, id, &arena, &value))
+        for (uint32_t i = 0; i < move->conf->pair_count && !found; i++) {
+            struct exclusion exclusion;
+
+            found = exclusion_key_parse(move->conf->pairs[i].key, &exclusion) &&
+                    exclusion_means(exclusion.address, endpoint_of(&value.endpoint).address);
+        }
+    arena_done(&arena);
+    return found;
 }
 
 static uint32_t zones_of(const struct move *move, const uint64_t *ids, uint32_t count)
@@ -139,7 +165,7 @@ static uint32_t zones_of(const struct move *move, const uint64_t *ids, uint32_t 
     return found;
 }
 
-/* All listed; in no fewer zones than the servers that have it now, but for more than the replication asks. */
+/* All listed, none new that is excluded; in no fewer zones than the servers that have it now, but for more than the replication asks. */
 static int check_team(const struct move *move, const struct shard_now *shard)
 {
     uint32_t replication = move->distributor->settings.configuration.replication, zones = zones_of(move, move->ids, move->count);
@@ -148,6 +174,11 @@ static int check_team(const struct move *move, const struct shard_now *shard)
     for (uint32_t i = 0; i < move->count; i++)
         if (zone_of(move, move->ids[i]) == 0)
             return ERROR_OPERATION_OBSOLETE;
+    for (uint32_t i = 0; i < move->count; i++)
+        if (!names(shard->source, shard->source_count, move->ids[i]) && is_excluded(move, move->ids[i])) {
+            PROBE(move->op.env, "a move to a process that was just excluded does not start");
+            return ERROR_OPERATION_OBSOLETE;
+        }
     return zones < (now < replication ? now : replication) ? ERROR_OPERATION_OBSOLETE : 0;
 }
 

@@ -168,7 +168,7 @@ static void run_bounded_clear(struct bench *bench)
     struct engine_change clear = {ENGINE_CLEAR_RANGE, BYTES_LITERAL("k10"), BYTES_LITERAL("k90")};
     struct engine_status status;
     uint64_t keys, commits = 0;
-    char key[8];
+    char key[16];
 
     for (int i = 0; i < 100; i++) {
         snprintf(key, sizeof(key), "k%02d", i);

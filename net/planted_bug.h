@@ -67,7 +67,6 @@
     X(SOURCE_DROPS_EARLY, "source-drops-too-early", "a source gets no more writes once its shard moves")                        \
     X(OLD_RESOLVER_NOT_ASKED, "old-resolver-not-asked", "a read goes only to the resolver that holds its keys now")             \
     X(PARTITION_ONE_BATCH_LATE, "partition-one-batch-late", "a proxy cuts by new resolver ranges from its next batch on")       \
-    X(SWEEP_TOO_EARLY, "sweep-too-early", "what a storage server gave up is cleared before that is durable")                    \
     X(LOCATION_KEPT, "location-never-invalidated", "a client asks the old place of a shard for ever")                           \
     X(CHUNK_KEPT, "chunk-survives-roll-back", "what came in above an epoch's end still counts as fetched")                      \
     X(MERGE_OVER_SYSTEM, "merge-across-system-boundary", "a shard of users' keys and one of system keys become one")            \

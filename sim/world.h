@@ -171,7 +171,7 @@ struct sim_world {
     char scratch[SIM_PATH_MAX];  /* made by the first env_real_path */
     struct sim_ballot ballots[SIM_BALLOTS_MAX];
     size_t ballot_count;
-    int64_t moved_above_us; /* when a chunk of a moving shard last came in above what was known committed there (workloads/attacks.c) */
+    int64_t moved_above_us; /* when a chunk of a moving shard last came in, or one was given up, above what was known committed there (workloads/attacks.c) */
     struct sim_process *current; /* whose turn it is, for crash reports */
     /* What a whole frame says, for the trace. May be NULL. */
     void (*describe)(struct bytes frame, bool with_body, char *out, size_t out_size);

@@ -184,7 +184,8 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
     if (error != 0)
         goto out;
     TRACE(storage->env, SEVERITY_DEBUG, "StorageShard", {"Id", trace_id(storage->id)}, {"Version", trace_int(version)},
-          {"State", trace_int(value.state)}, {"Begin", trace_bytes(mutation.param1)}, {"End", trace_bytes(value.end)});
+          {"State", trace_int(value.state)}, {"Begin", trace_bytes(mutation.param1)}, {"End", trace_bytes(value.end)},
+          {"Above", trace_int(version > storage->known_committed ? version - storage->known_committed : 0)});
     if (value.state == SERVER_KEYS_NONE && PLANTED_BUG(TWO_OWNERS))
         goto out;
     if (value.state == SERVER_KEYS_READY)
@@ -195,6 +196,8 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
         error = storage_assign(storage, version, mutation.param1, value.end, value.state);
     if (error == 0 && !ownership_state_is_readable(value.state))
         watches_moved(storage->watches, mutation.param1, value.end);
+    if (error == 0 && value.state == SERVER_KEYS_NONE && BUGGIFY(storage->env, "what was just given up is looked for by the sweep at once"))
+        storage_sweep(storage);
     if (error == 0 && value.state == SERVER_KEYS_NONE)
         forget_damage(storage, mutation.param1, value.end);
     if (error == 0)

@@ -550,6 +550,7 @@ void storage_server_status(const struct storage_server *storage, struct role_sta
     engine_status(storage->engine, &engine);
     status_of_versions(storage, status, arena);
     status_of_tags(storage, status, arena);
+    role_metric(status, arena, "swept_slices", (int64_t)storage->sweep.slices);
     role_metric(status, arena, "stored_bytes", (int64_t)engine.bytes);
     role_metric(status, arena, "keys", (int64_t)engine.keys);
     role_metric(status, arena, "kvstore_used_bytes", (int64_t)engine.file_bytes);

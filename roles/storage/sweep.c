@@ -14,7 +14,6 @@
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
-#include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 
 enum { GAPS_A_TURN = 64 };
@@ -79,8 +78,6 @@ static bool step_over_assignments(const struct storage_server *storage, struct b
 /* Moves *at or *end so that nothing in between can be ours again. */
 static bool step_over_what_may_be_ours(const struct storage_server *storage, struct bytes *at, struct bytes *end)
 {
-    if (PLANTED_BUG(SWEEP_TOO_EARLY))
-        return step_over(storage->owned, at, end);
     return step_over(storage->owned, at, end) || step_over(storage->base, at, end) || step_over_assignments(storage, at, end);
 }
 
@@ -139,6 +136,8 @@ static void clear_slice(struct storage_server *storage, struct bytes begin, stru
         error = arena_copy(&block->arena, end, &block->change.value);
     assert(error == 0);
     PROBE(storage->env, "what was given up is cleared in slices");
+    TRACE(storage->env, SEVERITY_DEBUG, "StorageSweeps", {"Id", trace_id(storage->id)}, {"Durable", trace_int(storage->durable)},
+          {"Begin", trace_bytes(begin)}, {"End", trace_bytes(end)});
     block->server = storage;
     block->started_us = env_now_us(storage->env);
     block->change.type = ENGINE_CLEAR_RANGE;

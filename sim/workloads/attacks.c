@@ -39,13 +39,14 @@ static void attack_fire(struct sim_event *event)
     attack->hits += attack->hit(attack);
 }
 
-/* A chunk of a moving shard that may have to be taken back. */
-static void hear_chunk(struct sim_listener *listener, struct sim_process *process, struct bytes line)
+/* A chunk of a moving shard that may have to be taken back, or a shard that was given up and may have to be given back. */
+static void hear_move(struct sim_listener *listener, struct sim_process *process, struct bytes line)
 {
-    uint64_t above = 0;
+    uint64_t above = 0, state = 1;
+    bool given_up = sim_line_is(line, "StorageShard") && sim_line_number(line, "State", 10, &state) && state == 0;
 
     (void)listener;
-    if (sim_line_is(line, "StorageChunkEntered") && sim_line_number(line, "Above", 10, &above) && above != 0)
+    if ((given_up || sim_line_is(line, "StorageChunkEntered")) && sim_line_number(line, "Above", 10, &above) && above != 0)
         process->world->moved_above_us = process->world->now_us;
 }
 
@@ -57,7 +58,7 @@ static void attack_setup(struct sim_actor *actor, struct sim_workload_run *run, 
     attack->options = run->options;
     attack->hit = hit;
     attack->event.fire = attack_fire;
-    attack->listener.heard = hear_chunk;
+    attack->listener.heard = hear_move;
     list_push_back(&workload_world(actor)->listeners, &attack->listener.link);
 }
 
@@ -155,7 +156,7 @@ ATTACK(targeted_kill, "TargetedKill", "the host of each kind of role in turn, or
 /* ---- Rollback ---- */
 
 /* A log that a proxy can't reach has not what the others have; then the proxy dies: what it pushed was never acknowledged, and
- * must be nowhere in the end, or everywhere. An aimed one waits for a chunk that comes in meanwhile, above what nobody has
+ * must be nowhere in the end, or everywhere. An aimed one waits for a chunk that comes in meanwhile, or a shard that is given up, above what nobody has
  * acknowledged, and strikes then. */
 enum { AIM_US = 3 * SIM_SECOND_US, AIM_LOOK_US = 2000, AIM_SETTLE_US = 100000 };
 

@@ -425,7 +425,7 @@ static bool take_request(struct rpc_conn *conn, const struct frame *frame)
     struct message *message;
     int error;
 
-    if (type != NULL && type->reply == NULL && frame->request_id != 0)
+    if (type == NULL ? frame->type < RPC_TYPE_FIRST : type->reply == NULL && frame->request_id != 0)
         return reject(conn, &counters->bad_type, "type");
     if (conn->peer != NULL || (type != NULL && !(type->senders & (conn->from_client ? SENDER_CLIENT : SENDER_SERVER))))
         return reject(conn, &counters->bad_sender, "sender");

@@ -97,7 +97,7 @@ def test_garbage_on_the_port_is_counted_and_harms_nobody(scratch, _):
     draw = random.Random(4)
     cases = [(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",), (b"\0" * 64,), (b"\xff" * 64,), (b"\xff\xff\xff\x7f" + b"a" * 100,),
              (damaged,), (forge("frame", "77", "8"),), (hello, hello), (hello, b"\xff\xff\xff\x7f" + b"a" * 100),
-             (hello, b"\x01\0\0\0"), (hello, forge("frame", "9999", "100000")), (hello, forge("frame", "10", "0")),
+             (hello, b"\x01\0\0\0"), (hello, forge("frame", "10", "0")),
              (hello, forge("frame", "12", "500000")), (hello, forge("frame", "2", "70000") + b"z" * 40)]
     cases += [(draw.randbytes(4) + b"\1" + draw.randbytes(draw.randrange(40, 5000)),) for _ in range(40)]
     for parts in cases:

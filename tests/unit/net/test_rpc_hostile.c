@@ -76,6 +76,8 @@ Test(rpc_hostile, frames_that_are_not_valid_after_a_hello)
     world_init(&world);
     counters = rpc_counters(world.server);
     hello = hello_frame(bytes, QUOIN_PROTOCOL_VERSION, cluster_a, true);
+    len = hello + question_frame(bytes + hello, 1, 0, "\x90", 1); /* a second hello */
+    check_refused(&world, bytes, len, &counters->bad_type);
     len = hello + question_frame(bytes + hello, 10, 9, "\x90", 1);
     check_refused(&world, bytes, len, &counters->bad_type);
     len = hello + question_frame(bytes + hello, 13, 0, "\x90", 1); /* one way with a request id */

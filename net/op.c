@@ -9,9 +9,9 @@
  * unless the `emptied` flag, which op_cancel_all sets, still says that the owner is there. */
 #include "net/op.h"
 
-#include <limits.h>
 #include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "net/buggify.h"

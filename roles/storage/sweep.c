@@ -35,14 +35,12 @@ static void free_block(struct sweep_block *block)
 
 /* ---- gaps ---- */
 
+/* `key` does not lie in `at`. */
 static void go_to(struct sweep *sweep, struct bytes key)
 {
-    struct bytes_buffer fresh = {0}; /* key may lie in `at` */
-    int error = bytes_buffer_append(&fresh, key);
+    int error = bytes_buffer_set(&sweep->at, key);
 
     assert(error == 0); /* a server dies of a failed allocation before it gets here */
-    bytes_buffer_done(&sweep->at);
-    sweep->at = fresh;
 }
 
 /* Moves *at behind what the map holds there, and *end before what it holds next. */

@@ -40,6 +40,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RUNS = os.path.join(TOP, "tests/fuzz/RUNS")
 FOLDER = "build/fuzz/tests/fuzz"
+INTERRUPTED = 72  # libFuzzer's own status after a signal to it: what it ran until then counts
 INPUT_SECONDS_MAX, GRACE_S = 20, 120
 # Inputs as long as they may be, in bytes: what a format needs, for every byte costs time. The corpus is replayed whole.
 INPUT_BYTES_MAX = 512
@@ -117,8 +118,8 @@ def run_one(name, options):
 
 
 def finding_of(status, text):
-    if status == 0:
-        return "nothing found"
+    if status in (0, INTERRUPTED):
+        return "nothing found" + (", ended early by a signal" if status == INTERRUPTED else "")
     found = re.search(r"Assertion .* failed|runtime error: .*|ERROR: \S+: \S+.*", text)
     return f"FOUND {found.group(0)[:150] if found else f'exit status {status}'}"
 

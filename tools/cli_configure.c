@@ -59,8 +59,8 @@ static bool read_count(struct cli *cli, struct bytes word, struct wanted *wanted
                  cli_show(cli, number));
         return false;
     }
-    cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "configure: `%s' can't be set; logs, commit_proxies, grv_proxies and resolvers can",
-             cli_show(cli, name));
+    cli_fail(cli, ERROR_CLIENT_INVALID_OPERATION, "configure: `%s' can't be set; logs, commit_proxies, grv_proxies and resolvers can; copies and engine "
+             "are words alone: `configure double lmdb'", cli_show(cli, name));
     return false;
 }
 

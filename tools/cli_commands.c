@@ -233,24 +233,20 @@ void cli_reset(struct cli *cli)
 
 static int get_body(struct cli *cli, struct transaction *txn)
 {
-    struct bytes key = cli->words[1];
-    struct transaction_get get = {0};
-    int error;
+    struct bytes key = cli->words[1], value;
+    bool present;
+    int error = cli_read(cli, txn, key, &present, &value);
 
-    cli_session_begin(&cli->session, &get.call);
-    transaction_get_start(&get, NULL, txn, key, false);
-    error = cli_session_wait(&cli->session, &get.call, true);
-    if (error == 0) {
-        cli_result(cli, "key", cli_json_bytes(cli, key));
-        cli_result(cli, "present", json_boolean(get.present));
-        cli_result(cli, "value", get.present ? cli_json_bytes(cli, bytes_buffer_bytes(&get.value)) : json_null());
-        if (get.present)
-            cli_say(cli, "`%s' is `%s'\n", cli_show(cli, key), cli_show(cli, bytes_buffer_bytes(&get.value)));
-        else
-            cli_say(cli, "`%s': not found\n", cli_show(cli, key));
-    }
-    transaction_get_done(&get);
-    return error;
+    if (error != 0)
+        return error;
+    cli_result(cli, "key", cli_json_bytes(cli, key));
+    cli_result(cli, "present", json_boolean(present));
+    cli_result(cli, "value", present ? cli_json_bytes(cli, value) : json_null());
+    if (present)
+        cli_say(cli, "`%s' is `%s'\n", cli_show(cli, key), cli_show(cli, value));
+    else
+        cli_say(cli, "`%s': not found\n", cli_show(cli, key));
+    return 0;
 }
 
 void cli_get(struct cli *cli)

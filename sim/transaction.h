@@ -45,9 +45,9 @@ void sim_clear_range(struct sim_transaction *transaction, struct bytes begin, st
 void sim_add(struct sim_transaction *transaction, struct bytes key, uint64_t number);
 /* Options of FoundationDB's numbers, without a value; kept over retries. */
 void sim_option(struct sim_transaction *transaction, int option);
-/* `type`: a mutation_type that applications know. */
 /* A tag that the cluster may also limit by itself (a literal); kept over retries. */
 void sim_tag(struct sim_transaction *transaction, const char *tag);
+/* `type`: a mutation_type that applications know. */
 void sim_atomic(struct sim_transaction *transaction, unsigned type, struct bytes key, struct bytes param);
 void sim_conflict_range(struct sim_transaction *transaction, bool write, struct bytes begin, struct bytes end);
 /* A watch of what the transaction sees; it goes on when that commits, and outlives it. The caller destroys it (NULL is fine). */

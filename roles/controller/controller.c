@@ -279,6 +279,15 @@ static void note_durable(struct controller *controller, uint64_t server_id, vers
             controller->servers[i].durable = version;
 }
 
+/* A worker registered a storage server: where it is, and how far. */
+static void note_storage(struct controller *controller, const struct worker_info *worker, const struct hosted_role *role)
+{
+    for (uint32_t i = 0; i < controller->server_count; i++)
+        if (controller->servers[i].id == role->id)
+            controller->servers[i].address = worker->address;
+    note_durable(controller, role->id, role->version);
+}
+
 /* Copies a registration into the worker's arena. */
 static void worker_fill(struct worker_info *worker, const struct register_worker *r)
 {
@@ -329,7 +338,7 @@ static void look_at_roles(struct controller *controller, struct worker_info *wor
         const struct hosted_role *role = &worker->roles[i];
 
         if (role->kind == ROLE_STORAGE)
-            note_durable(controller, role->id, role->version);
+            note_storage(controller, worker, role);
         if (role->error.len > 0)
             recovery_roles_lost(controller, worker->address, role->id);
         if (role->error.len > 0)
@@ -408,7 +417,7 @@ static void note_hosted(struct controller *controller)
 
         for (uint32_t i = 0; i < worker->role_count; i++)
             if (worker->roles[i].kind == ROLE_STORAGE)
-                note_durable(controller, worker->roles[i].id, worker->roles[i].version);
+                note_storage(controller, worker, &worker->roles[i]);
     }
 }
 
@@ -536,7 +545,7 @@ void controller_read_metadata(struct controller *controller, const struct kv_map
             break;
         if (system_key_parse_server_list(at, &id) && controller->server_count < STORAGE_SERVERS_MAX &&
             message_decode(&schema_server_value, value, &arena, &server) == 0)
-            controller->servers[controller->server_count++] = (struct known_server){id, server.tag, 0};
+            controller->servers[controller->server_count++] = (struct known_server){id, endpoint_of(&server.endpoint).address, 0};
         if (key_after(&arena, at, &key) != 0)
             break;
     }

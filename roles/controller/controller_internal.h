@@ -38,7 +38,7 @@ struct worker_info {
 /* A storage server of the database and how far it is known durable. */
 struct known_server {
     uint64_t id;
-    tag_t tag;
+    struct address address; /* where it was last heard of, or listed; all zero: not known */
     version_t durable;
 };
 

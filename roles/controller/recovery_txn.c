@@ -130,7 +130,7 @@ static void create(struct recovery *recovery, struct bytes_buffer *out)
 
         set_server(out, server->role_id, &value);
         if (controller->server_count < STORAGE_SERVERS_MAX)
-            controller->servers[controller->server_count++] = (struct known_server){server->role_id, server->tag, 0};
+            controller->servers[controller->server_count++] = (struct known_server){server->role_id, server->address, 0};
         next_tag = server->tag + 1;
         servers++;
     }

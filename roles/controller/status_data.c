@@ -67,12 +67,16 @@ static void judge_by_distributor(const struct status_input *input, struct state 
 
     if (told(input, "shards_missing") > 0) {
         state->name = "missing_data";
-        snprintf(state->description, sizeof(state->description), "No replicas remain of some data: %" PRId64 " shards.",
+        snprintf(state->description, sizeof(state->description),
+                 "No replicas remain of some data: %" PRId64 " shards. Start the storage servers that had it again, if their disks are whole.",
                  told(input, "shards_missing"));
     } else if (state->replicas < wanted) {
         state->name = "healing";
-        snprintf(state->description, sizeof(state->description), "Only %" PRId64 " of %" PRId64 " replicas remain of some data.",
-                 state->replicas, wanted);
+        if (state->replicas == 0)
+            snprintf(state->description, sizeof(state->description), "No replica of some data answers.");
+        else
+            snprintf(state->description, sizeof(state->description), "Only %" PRId64 " of %" PRId64 " replicas remain of some data.",
+                     state->replicas, wanted);
     } else if (told(input, "shards_waiting") > 0) {
         state->healthy = true;
         state->name = "healthy_removing_server";

@@ -576,6 +576,28 @@ static void add_missing_singletons(json_t *messages, const struct controller *co
     }
 }
 
+enum { MISSING_NAMED_MAX = 10 };
+
+/* "2 storage servers of the database are not there: 10.0.0.1:4500, 10.0.0.2:4500." Of many the first are named. */
+static const char *say_missing_servers(const struct status_input *input, uint32_t missing, char *text, size_t size)
+{
+    const struct controller *controller = input->controller;
+    uint32_t named = 0;
+    size_t at = (size_t)snprintf(text, size, "%u storage server%s of the database %s not there", missing, missing == 1 ? "" : "s",
+                                  missing == 1 ? "is" : "are");
+
+    for (uint32_t i = 0; i < controller->server_count && named < MISSING_NAMED_MAX; i++) {
+        const struct known_server *server = &controller->servers[i];
+        char address[ADDRESS_TEXT_MAX];
+
+        if (server->address.port == 0 || status_hosted(input, ROLE_STORAGE, server->id) != NULL)
+            continue;
+        at += (size_t)snprintf(text + at, size - at, "%s%s", named++ == 0 ? ": " : ", ", address_print(server->address, address));
+    }
+    snprintf(text + at, size - at, "%s.", named > 0 && named < missing ? ", .." : "");
+    return text;
+}
+
 static json_t *messages_of(const struct status_input *input)
 {
     json_t *messages = json_array();
@@ -589,9 +611,8 @@ static json_t *messages_of(const struct status_input *input)
     snprintf(text, sizeof(text), "%u registered processes did not answer in time.", silent);
     if (silent > 0)
         (void)json_array_append_new(messages, message_of("unreachable_processes", text));
-    snprintf(text, sizeof(text), "%u storage servers of the database are not there.", missing);
     if (missing > 0)
-        (void)json_array_append_new(messages, message_of("storage_servers_error", text));
+        (void)json_array_append_new(messages, message_of("storage_servers_error", say_missing_servers(input, missing, text, sizeof(text))));
     snprintf(text, sizeof(text), "%u of %u coordinators are not there.",
              status_coordinator_count(input) - status_coordinators_here(input), status_coordinator_count(input));
     if (status_coordinators_here(input) < status_coordinator_count(input))

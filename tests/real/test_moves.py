@@ -111,6 +111,8 @@ class Moving:
         self.scratch.local_cluster("kill", address, "--for-good", *where(self.scratch))
         shutil.rmtree(self.scratch.path("cluster", "data", address.rsplit(":", 1)[1]))
         wait_until("the missing copies show at once", lambda: self.data()["state"]["min_replicas_remaining"] == 1, 8, 0.2)
+        wait_until("status names who is missing", lambda: [m["description"] for m in self.shell.cluster()["messages"]
+                                                           if m["name"] == "storage_servers_error" and address in m["description"]], 8, 0.2)
 
     def drain(self, address):
         began = time.monotonic()

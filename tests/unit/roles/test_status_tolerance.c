@@ -46,7 +46,7 @@ static void add(struct cluster *c, const char *text)
         add_role(c, at, ROLE_LOG);
     }
     if (strchr(what, 'S') != NULL) {
-        c->controller.servers[c->controller.server_count++] = (struct known_server){100 + at, at, 0};
+        c->controller.servers[c->controller.server_count++] = (struct known_server){.id = 100 + at};
         add_role(c, at, ROLE_STORAGE);
     }
     if (gone) {

@@ -75,6 +75,29 @@ Test(resolver, says_who_conflicts)
     pipeline_done(&p);
 }
 
+Test(resolver, reports_conflicts_of_a_batch_in_which_others_read_nothing)
+{
+    struct judged batch[] = {{.write = "a", .read_version = VERSION_NONE}, {"k", "b", NULL, V1},
+                             {.write = "c", .read_version = VERSION_NONE}};
+    const struct resolve_reply *reply;
+    struct message *message;
+    struct pipeline p;
+    struct ask ask;
+
+    pipeline_init(&p, 1, 0, 1, bytes_none());
+    empty(&p, A, RECOVERY_VERSION, V1, RECOVERY_VERSION);
+    verdict_of(&p, V1, V1 + 5, (struct judged){.write = "k", .read_version = VERSION_NONE});
+    message = resolve_of(A, V1 + 5, V1 + 10, RECOVERY_VERSION, batch, 3);
+    MESSAGE_BODY(resolve, message)->transactions[1].flags = RESOLVE_REPORT_CONFLICTS;
+    reply = ask_now(&p, &ask, ID_RESOLVER, message);
+    cr_assert(reply->verdicts_count == 3 && reply->verdicts[1] == VERDICT_CONFLICT);
+    cr_assert(reply->conflicts_count == 1 && reply->reporters[0] == 1);
+    cr_assert(bytes_equal(reply->conflicts[0].read_begin, BYTES_LITERAL("k")));
+    cr_assert(bytes_equal(reply->conflicts[0].read_end, BYTES_LITERAL("k\0")));
+    ask_clear(&ask);
+    pipeline_done(&p);
+}
+
 Test(resolver, is_born_with_the_first_version_as_its_oldest)
 {
     struct pipeline p;

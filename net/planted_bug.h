@@ -73,7 +73,15 @@
     X(TWO_DISTRIBUTORS, "two-distributors-at-once", "a distributor changes shards though another has the lock")                 \
     X(RATE_KEPT, "ratekeeper-never-lets-go", "a rate that went down stays down")                                                \
     X(TWO_CHANGES, "two-membership-changes", "a coordinator is added or removed before the last change has committed")          \
-    X(GRV_CACHE_KEPT, "cached-read-version-kept", "a read version is taken from the cache however old it is")                  
+    X(GRV_CACHE_KEPT, "cached-read-version-kept", "a read version is taken from the cache however old it is")                   \
+    X(MAPPED_OF_NOW, "mapped-at-newest-version", "a mapped range reads records at the newest version, not at its own")          \
+    X(MAPPED_NO_CONFLICT, "mapped-record-without-conflict", "a mapped range reads the records as a snapshot")                   \
+    X(MAPPED_MORE_LOST, "mapped-more-forgotten", "a mapped range that ends at its byte limit says that there is no more")       \
+    X(MAPPED_OWN_WRITES, "mapped-ignores-own-writes", "a mapped range gives records that its own transaction has changed")      \
+    X(CONFLICT_OF_OTHER, "conflict-of-another-transaction", "a transaction's place among those that a resolver was asked of is taken for its place in the batch") \
+    X(CONFLICT_END, "conflicting-key-end-off-by-one", "a conflicting range ends behind its last key, not before it")            \
+    X(CONFLICTS_KEPT, "conflicting-keys-kept", "a transaction that is tried again keeps the conflicts of its last attempt")     \
+    X(REPORT_NEEDS_READS, "report-needs-reads", "a resolver that reports conflicts fails at a transaction that read nothing")
 
 #define PLANTED_BUG_ID(id, name, breaks) PLANTED_##id,
 enum planted_bug { PLANTED_NONE, PLANTED_BUG_TABLE(PLANTED_BUG_ID) };

@@ -9,6 +9,8 @@
 #include "net/mem.h"
 #include "sim/cluster.h"
 #include "txn/client/client_admin.h"
+#include "txn/client/mapped.h"
+#include "txn/client/special_keys.h"
 #include "txn/client/transaction.h"
 
 struct library {
@@ -23,6 +25,8 @@ struct sim_transaction {
     struct transaction *txn; /* owned */
     struct transaction_get get;
     struct transaction_range range;
+    struct transaction_mapped mapped;
+    struct special_read special;
     struct transaction_version version;
     struct client_call commit;
     struct transaction_retry retry;
@@ -117,8 +121,15 @@ void sim_transaction_destroy(struct sim_transaction *transaction)
     transaction_destroy(transaction->txn);
     transaction_get_done(&transaction->get);
     transaction_range_done(&transaction->range);
+    transaction_mapped_done(&transaction->mapped);
+    special_read_done(&transaction->special);
     arena_done(&transaction->arena);
     mem_free(transaction);
+}
+
+struct arena *sim_transaction_arena(struct sim_transaction *transaction)
+{
+    return &transaction->arena;
 }
 
 static int get_key(struct sim_transaction *transaction, struct bytes key, bool snapshot, bool *ret_present,
@@ -236,6 +247,74 @@ int sim_read_range(struct sim_transaction *transaction, struct bytes begin, stru
         keep_pair(transaction, &call->pairs[i]);
     range->pairs = transaction->pairs;
     range->count = transaction->pair_count;
+    range->more = call->more;
+    return 0;
+}
+
+static const struct sim_pair *copy_pairs(struct sim_transaction *transaction, const struct client_pair *pairs, size_t count)
+{
+    struct sim_pair *copies = arena_alloc(&transaction->arena, (count + 1) * sizeof(copies[0]));
+
+    for (size_t i = 0; i < count; i++) {
+        arena_copy(&transaction->arena, pairs[i].key, &copies[i].key);
+        arena_copy(&transaction->arena, pairs[i].value, &copies[i].value);
+    }
+    return copies;
+}
+
+static void keep_rows(struct sim_transaction *transaction, const struct transaction_mapped *call, struct sim_mapped *mapped)
+{
+    struct sim_mapped_row *rows = arena_alloc(&transaction->arena, (call->row_count + 1) * sizeof(rows[0]));
+
+    for (uint32_t i = 0; i < call->row_count; i++) {
+        const struct mapped_row *row = &call->rows[i];
+
+        arena_copy(&transaction->arena, row->key, &rows[i].key);
+        arena_copy(&transaction->arena, row->value, &rows[i].value);
+        rows[i].pairs = copy_pairs(transaction, row->pairs, row->pair_count);
+        rows[i].count = row->pair_count;
+    }
+    mapped->rows = rows;
+    mapped->count = call->row_count;
+    mapped->more = call->more;
+}
+
+int sim_read_mapped(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct bytes mapper,
+                    struct sim_mapped *mapped)
+{
+    const struct transaction_range_options options = {.limit = mapped->limit, .bytes_limit = mapped->bytes_limit,
+                                                      .reverse = mapped->reverse, .snapshot = mapped->snapshot};
+    struct transaction_mapped *call = &transaction->mapped;
+
+    transaction_mapped_done(call);
+    *call = (struct transaction_mapped){0};
+    belongs_to(&call->call, transaction->actor);
+    if (!transaction_mapped_prepare(call, transaction->txn, SELECT_FIRST_AT_OR_AFTER(begin), SELECT_FIRST_AT_OR_AFTER(end), mapper,
+                                    &options)) {
+        transaction_mapped_submit(call, NULL);
+        sim_actor_wait(transaction->actor);
+    }
+    if (call->call.error == 0)
+        keep_rows(transaction, call, mapped);
+    return call->call.error;
+}
+
+int sim_read_special(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_range *range)
+{
+    const struct transaction_range_options options = {.limit = range->limit, .reverse = range->reverse};
+    struct special_read *call = &transaction->special;
+
+    special_read_done(call);
+    *call = (struct special_read){0};
+    belongs_to(&call->call, transaction->actor);
+    if (!special_read_prepare(call, transaction->txn, SELECT_FIRST_AT_OR_AFTER(begin), SELECT_FIRST_AT_OR_AFTER(end), &options)) {
+        special_read_submit(call);
+        sim_actor_wait(transaction->actor);
+    }
+    if (call->call.error != 0)
+        return call->call.error;
+    range->pairs = copy_pairs(transaction, call->pairs == NULL ? NULL : call->pairs + call->first, call->count);
+    range->count = call->count;
     range->more = call->more;
     return 0;
 }

@@ -21,6 +21,8 @@ struct sim_pair {
 struct sim_transaction *sim_transaction_create(struct sim_actor *actor);
 void sim_transaction_destroy(struct sim_transaction *transaction);
 
+/* Memory until the transaction is retried or destroyed. */
+struct arena *sim_transaction_arena(struct sim_transaction *transaction);
 /* Errors are FoundationDB's. What they give is borrowed until the transaction is retried or destroyed. */
 int sim_get(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value);
 /* All pairs of [begin, end), in pieces of at most `limit` pairs a request. */
@@ -35,6 +37,23 @@ struct sim_range {
     bool more;
 };
 int sim_read_range(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_range *range);
+/* A mapped range (txn/client/mapped.h), as one request. */
+struct sim_mapped_row {
+    struct bytes key, value; /* of the index */
+    const struct sim_pair *pairs;
+    size_t count;
+};
+struct sim_mapped {
+    uint32_t limit, bytes_limit; /* 0: none */
+    bool reverse, snapshot;
+    const struct sim_mapped_row *rows; /* results */
+    size_t count;
+    bool more;
+};
+int sim_read_mapped(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct bytes mapper,
+                    struct sim_mapped *mapped);
+/* Special keys, as one request; `reverse` and `limit` of the range count. Also after a commit that failed, until the retry. */
+int sim_read_special(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_range *range);
 /* The key that a selector means. */
 int sim_get_key(struct sim_transaction *transaction, struct bytes key, bool or_equal, int offset, struct bytes *ret_key);
 int sim_get_snapshot(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value);

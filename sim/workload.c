@@ -39,6 +39,8 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_storage_returns,
     &sim_workload_configure_data,
     &sim_workload_metadata_marks,
+    &sim_workload_mapped_ranges,
+    &sim_workload_special_keys,
     NULL,
 };
 

@@ -47,6 +47,7 @@ extern const struct sim_workload sim_workload_api_correctness, sim_workload_fuzz
     sim_workload_low_latency, sim_workload_steady_reads, sim_workload_still, sim_workload_consistency_check;
 extern const struct sim_workload sim_workload_machine_attrition, sim_workload_random_clogging, sim_workload_targeted_kill,
     sim_workload_rollback, sim_workload_tag_throttle;
+extern const struct sim_workload sim_workload_mapped_ranges, sim_workload_special_keys;
 
 /* All workloads, ended by NULL. */
 extern const struct sim_workload *const sim_workloads[];

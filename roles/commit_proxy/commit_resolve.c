@@ -227,7 +227,7 @@ static int keep_conflicts(struct commit_batch *batch, uint32_t index, const stru
             return ERROR_OPERATION_FAILED;
         if (reported == NULL || copy_conflict(&batch->arena, &reply->conflicts[i], &reported->conflict) != 0)
             return ERROR_OUT_OF_MEMORY;
-        item = &batch->items[batch->asked[index].items[reply->reporters[i]]];
+        item = &batch->items[PLANTED_BUG(CONFLICT_OF_OTHER) ? reply->reporters[i] : batch->asked[index].items[reply->reporters[i]]];
         reported->next = item->conflicts;
         item->conflicts = reported;
         item->conflict_count++;

@@ -8,6 +8,7 @@
  * mapped; an answer that ends at it has `more'. */
 #include "txn/client/mapped.h"
 
+#include "net/planted_bug.h"
 #include "txn/client/client_internal.h"
 #include "txn/client/tuple_element.h"
 
@@ -216,7 +217,8 @@ static int make_row(struct transaction_mapped *mapped, const struct client_pair 
 /* As the library's own: a commit that is called meanwhile waits for it. */
 static int start_read(struct transaction_mapped *mapped, uint32_t n)
 {
-    struct transaction_range_options options = {.limit = ENTRY_PAIRS_MAX, .bytes_limit = ENTRY_BYTES_MAX, .system = true};
+    struct transaction_range_options options = {.limit = ENTRY_PAIRS_MAX, .bytes_limit = ENTRY_BYTES_MAX, .system = true,
+                                                .snapshot = PLANTED_BUG(MAPPED_NO_CONFLICT)};
     struct mapped_row *row = &mapped->rows[mapped->at + n];
     struct transaction_range *read = &mapped->reads[n];
     int error = make_row(mapped, &mapped->index.pairs[mapped->at + n], row);
@@ -254,7 +256,7 @@ static enum op_result map(struct op *op)
 
 static int take_read(struct transaction_mapped *mapped, struct mapped_row *row, const struct transaction_range *read)
 {
-    int error = refuse_own(mapped, row->begin, row->end);
+    int error = PLANTED_BUG(MAPPED_OWN_WRITES) ? 0 : refuse_own(mapped, row->begin, row->end);
 
     if (error != 0)
         return error;
@@ -297,7 +299,7 @@ static enum op_result mapped_some(struct op *op)
     if (!is_full(mapped) || mapped->at == mapped->index.pair_count)
         return op_move(op, MAP);
     mapped->row_count = mapped->at;
-    mapped->more = true;
+    mapped->more = !PLANTED_BUG(MAPPED_MORE_LOST);
     return op_finish(op, 0);
 }
 

@@ -14,6 +14,7 @@
 #include <assert.h>
 
 #include "net/buggify.h"
+#include "net/planted_bug.h"
 #include "txn/client/client_internal.h"
 
 enum { SELECT, VERSION, NEXT, LOCATED, ANSWERED, PAUSED, RANGE_STAGES };
@@ -165,6 +166,8 @@ static enum op_result version_stage(struct op *op)
         return op_finish(op, range->txn->grv_error);
     if (!transaction_version_or_ask(range->txn, &range->version))
         return op_wait(op, VERSION);
+    if (PLANTED_BUG(MAPPED_OF_NOW) && range->options.system && range->version < range->txn->client->newest_told)
+        range->version = range->txn->client->newest_told;
     return op_move(op, NEXT);
 }
 

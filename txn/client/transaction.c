@@ -211,7 +211,7 @@ static void empty(struct transaction *txn)
     txn->tags.count = 0;
     txn->auto_tags = 0;
     txn->idempotency_id.len = 0;
-    txn->conflict_count = 0;
+    txn->conflict_count = PLANTED_BUG(CONFLICTS_KEPT) ? txn->conflict_count : 0;
     txn->grv_class = 0;
     txn->read_version = txn->committed_version = VERSION_NONE;
     txn->stamp_error = ERROR_NO_COMMIT_VERSION;

@@ -463,7 +463,8 @@ SCHEMA_DECLARE(storage_load)
     F(i64, reserve_bytes)
 SCHEMA_DECLARE(log_load)
 /* A GRV proxy or a commit proxy (kind). started: transactions in all that a GRV proxy let start, or commits that came; done: commits that
- * were answered; wait_us: how long what it has taken lately stood in its queue. A GRV proxy tells of its busiest tags how many transactions
+ * were answered; wait_us: how long a commit proxy's batches have waited for their turn lately, at least (commit_load.c), or how long the first of those that
+ * wait at a GRV proxy for their start has waited. A GRV proxy tells of its busiest tags how many transactions
  * came (wanted) and started, in all since it knows them; a commit proxy which tags write most. */
 #define FIELDS_tag_load(F, S, A, L) F(bytes, tag) F(i64, started) F(i64, wanted)
 SCHEMA_DECLARE(tag_load)

@@ -168,6 +168,8 @@ static int take_queue(struct commit_batch *self)
     self->items = arena_alloc(&self->arena, limit * sizeof(*self->items));
     if (self->items == NULL)
         return ERROR_OUT_OF_MEMORY;
+    if (limit > 0)
+        commit_load_taken(proxy, list_entry(proxy->queue.next, struct rpc_request, link));
     while (self->count < limit && (self->count == 0 || self->bytes < bytes_max)) {
         struct rpc_request *request = list_entry(proxy->queue.next, struct rpc_request, link);
         const struct commit *body = MESSAGE_BODY(commit, request->message);
@@ -177,7 +179,6 @@ static int take_queue(struct commit_batch *self)
                                 BUGGIFY_ONE_IN(proxy->context.env, 8, "a batch's push has no room for the next transaction")))
             break;
         list_remove(&request->link);
-        commit_load_taken(proxy, request);
         proxy->queued_count--;
         take_request(self, request, push_bytes);
     }

@@ -3,7 +3,11 @@
  * A GRV proxy can't know what a transaction will write, a commit proxy does: so it is here that transactions which set anything are held
  * back while those that only clear go on, which is how room is made. They are refused with 1042, which every client and
  * layer retries with a back-off: nothing piles up here, and the client's time-out stays in charge. Why is in status. The
- * system's own keys may always be written, or nobody could move or configure anything on a full disk. */
+ * system's own keys may always be written, or nobody could move or configure anything on a full disk.
+ *
+ * What it tells of its queue is the least that the oldest commit of a batch has waited since the last report, not the most: a queue that
+ * empties between two reports is none, however long a sync or a busy processor held one batch up, and fewer starts would not shorten
+ * that. Only what stands there all the time is too much load (CoDel's measure: Nichols and Jacobson, "Controlling Queue Delay", 2012). */
 #include "net/buggify.h"
 #include "roles/commit_proxy/commit_proxy_impl.h"
 #include "txn/system_keys.h"
@@ -11,11 +15,11 @@
 /* A hold lapses with its lease, and a while after: below it lies the reserve, at which logs stop by themselves. */
 enum { HOLD_KEEP_US = 2000000, LEASE_US_MAX = 60000000 };
 
-void commit_load_taken(struct commit_proxy *proxy, const struct rpc_request *request)
+void commit_load_taken(struct commit_proxy *proxy, const struct rpc_request *oldest)
 {
-    int64_t waited_us = env_now_us(proxy->context.env) - (int64_t)(intptr_t)request->owner_data;
+    int64_t waited_us = env_now_us(proxy->context.env) - (int64_t)(intptr_t)oldest->owner_data;
 
-    if (waited_us > proxy->waited_us)
+    if (proxy->waited_us < 0 || waited_us < proxy->waited_us)
         proxy->waited_us = waited_us;
 }
 
@@ -54,19 +58,19 @@ static struct message *make_report(void *ctx, bool *ret_busy)
     struct message *message;
     struct proxy_load *load = MESSAGE_NEW(proxy_load, &message);
 
-    /* Those that stand there now have waited as well. */
-    if (!list_empty(&proxy->queue))
+    /* No batch since the last report: then what stands there has waited for at least so long. */
+    if (proxy->waited_us < 0 && !list_empty(&proxy->queue))
         commit_load_taken(proxy, list_entry(proxy->queue.next, struct rpc_request, link));
     load->id = proxy->id;
     load->kind = ROLE_COMMIT_PROXY;
     load->started = (int64_t)proxy->commits_in;
     load->done = (int64_t)(proxy->commits_in - proxy->queued_count);
-    load->wait_us = proxy->waited_us;
+    load->wait_us = proxy->waited_us < 0 ? 0 : proxy->waited_us;
     tag_counter_decay(&proxy->tag_writes, now_us);
     load->writes_count = tag_counter_report(&proxy->tag_writes, &message->arena, &load->writes);
     *ret_busy = proxy->commits_in != proxy->reported_commits || proxy->hold_sets_until_us > now_us;
     proxy->reported_commits = proxy->commits_in;
-    proxy->waited_us = 0;
+    proxy->waited_us = -1;
     return message;
 }
 
@@ -81,6 +85,7 @@ static void take_lease(void *ctx, const struct rate_lease *lease)
 
 void commit_load_start(struct commit_proxy *proxy)
 {
+    proxy->waited_us = -1;
     proxy->reporter = (struct rate_reporter){.rpc = proxy->context.rpc, .make = make_report, .take = take_lease, .ctx = proxy};
     rate_reporter_start(&proxy->reporter, &proxy->ops);
 }

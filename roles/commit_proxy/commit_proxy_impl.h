@@ -42,7 +42,7 @@ struct commit_proxy {
     struct list queue; /* commit requests that no batch has taken */
     uint32_t queued_count;
     size_t queued_bytes, held_bytes; /* held: queued, and in batches */
-    int64_t waited_us;               /* the longest that a commit stood in the queue since the last report */
+    int64_t waited_us;               /* the least that a batch's oldest has stood in the queue since the last report; -1: no batch */
     struct rate_reporter reporter;
     struct tag_counter tag_writes;
     uint64_t reported_commits, held_back;
@@ -168,7 +168,7 @@ void commit_batch_start(struct commit_proxy *proxy);
 
 void commit_load_start(struct commit_proxy *proxy);
 /* A batch has taken a request that came then. */
-void commit_load_taken(struct commit_proxy *proxy, const struct rpc_request *request);
+void commit_load_taken(struct commit_proxy *proxy, const struct rpc_request *oldest);
 /* A disk is nearly full, and the transaction would set something of the users'. */
 bool commit_is_held_back(struct commit_proxy *proxy, const struct rpc_request *request);
 

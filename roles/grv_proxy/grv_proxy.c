@@ -73,6 +73,13 @@ static double floor_of(const struct grv_proxy *self)
     return (double)self->context.env->knobs.grv_rate_floor;
 }
 
+static void fill_rate(struct grv_proxy *self)
+{
+    for (int i = 0; i < GRV_PRIORITIES; i++)
+        self->rate.buckets[i].waits = self->queued[i] > 0;
+    grv_rate_fill(&self->rate, env_now_us(self->context.env), floor_of(self));
+}
+
 static uint64_t count_of(const struct rpc_request *request)
 {
     uint64_t count = MESSAGE_BODY(get_read_version, request->message)->count;
@@ -93,7 +100,7 @@ static void move_first(struct list *from, uint64_t *queued, struct grv_batch *ba
 void grv_proxy_take(struct grv_proxy *self, struct grv_batch *batch, bool one)
 {
     batch->transaction_count = 0;
-    grv_rate_fill(&self->rate, env_now_us(self->context.env), floor_of(self));
+    fill_rate(self);
     while (!list_empty(&self->immediate) && !(one && batch->transaction_count > 0))
         move_first(&self->immediate, &self->immediate_transactions, batch);
     for (int i = 0; i < GRV_PRIORITIES; i++) {
@@ -200,7 +207,7 @@ void grv_proxy_go(struct grv_proxy *self)
     env_timer_cancel(self->context.env, &self->turn);
     if (self->ended || nobody_waits(self))
         return;
-    grv_rate_fill(&self->rate, now_us, floor_of(self));
+    fill_rate(self);
     for (int i = 0; i < GRV_PRIORITIES; i++)
         refuse_late(self, (enum grv_priority)i, now_us);
     look_at_tags(self, now_us);
@@ -241,7 +248,7 @@ static bool queue_is_full(struct grv_proxy *self, enum grv_priority priority, ui
         return true;
     if (self->queued[priority] == 0)
         return false;
-    grv_rate_fill(&self->rate, env_now_us(self->context.env), floor_of(self));
+    fill_rate(self);
     return grv_rate_takes_us(&self->rate, priority, floor_of(self), self->queued[priority] + count) > bound_us ||
            BUGGIFY_ONE_IN(self->context.env, 32, "a request for a read version meets a full queue");
 }
@@ -312,6 +319,20 @@ static void receive_get_read_version(struct grv_proxy *self, struct rpc_request 
 
 /* ---- the ratekeeper ---- */
 
+/* Of those that wait for their turn, the one that came first. */
+static int64_t oldest_waits_us(const struct grv_proxy *self)
+{
+    int64_t now_us = env_now_us(self->context.env), most_us = 0;
+
+    for (int i = 0; i < GRV_PRIORITIES; i++)
+        if (!list_empty(&self->queues[i])) {
+            int64_t waits_us = now_us - (int64_t)(intptr_t)list_entry(self->queues[i].next, struct rpc_request, link)->owner_data;
+
+            most_us = waits_us > most_us ? waits_us : most_us;
+        }
+    return most_us;
+}
+
 static struct message *make_report(void *ctx, bool *ret_busy)
 {
     struct grv_proxy *self = ctx;
@@ -321,6 +342,7 @@ static struct message *make_report(void *ctx, bool *ret_busy)
     load->id = self->id;
     load->kind = ROLE_GRV_PROXY;
     load->started = (int64_t)self->started;
+    load->wait_us = oldest_waits_us(self);
     grv_tags_report(&self->tags, env_now_us(self->context.env), &message->arena, load);
     *ret_busy = self->started != self->reported || !nobody_waits(self);
     self->reported = self->started;

@@ -68,7 +68,7 @@ static void begin_to_sink(struct grv_rate *rate, double floor)
 
 static void fill(struct grv_bucket *bucket, double effective, int64_t past_us)
 {
-    double most = effective * GRV_BURST_US / 1e6;
+    double most = effective * (bucket->waits ? GRV_WAITING_BURST_US : GRV_BURST_US) / 1e6;
 
     if (effective < 0)
         return;

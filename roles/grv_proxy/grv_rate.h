@@ -1,6 +1,7 @@
 /* Which requests may start now: a bucket of starts a priority, filled at the ratekeeper's rate. No clock, no I/O: time comes in.
  *
- * Buckets hold little (GRV_BURST_US of their rate, at least one start) and may go into debt, so that a request that stands for many
+ * Buckets hold little (GRV_BURST_US of their rate, at least one start; GRV_WAITING_BURST_US while somebody waits who may start, but for a
+ * batch to be free: else a busy proxy, whose batches come seldom, would start fewer than its rate) and may go into debt, so that a request that stands for many
  * transactions is taken whole and paid for afterwards. Starts of default priority are paid from both buckets: batch priority gets what
  * is left of its lower limit.
  *
@@ -11,12 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { GRV_BURST_US = 10000, GRV_KEEP_US = 2000000, GRV_HALVING_US = 5000000, GRV_PACE_US = 500000 };
+enum { GRV_BURST_US = 10000, GRV_WAITING_BURST_US = 100000, GRV_KEEP_US = 2000000, GRV_HALVING_US = 5000000, GRV_PACE_US = 500000 };
 enum grv_priority { GRV_DEFAULT, GRV_BATCH, GRV_PRIORITIES };
 
 struct grv_bucket {
     double rate;  /* a second, as leased; negative: no limit */
     double holds; /* starts; negative: debt */
+    bool waits;   /* somebody of the priority does: the owner's to say, before the next fill */
     bool sinks;
     double sinks_from;
 };

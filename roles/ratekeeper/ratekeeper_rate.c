@@ -7,7 +7,8 @@
  *   meets base at pressure 1, gives way smoothly on both sides, and as it is proportional it settles without swinging. Where no capacity
  *   is known, base is what starts now: then it shrinks for as long as the pressure is above 1.
  * - Commits that wait at a proxy are there within milliseconds of too much load, and gone as quickly; reports come ten times a second. So
- *   the limit is what leaves the proxy, corrected by so little that the queue nears its mark within seconds, not at once.
+ *   the limit is what leaves the proxy, corrected by so little that the queue nears its mark within seconds, not at once. It is let go by
+ *   and by, and not before nobody waits for a start any more: else all who wait would start at once and be the next queue, and so on for ever.
  *
  * Free disk: what is left above the level at which nothing may be set any more is given out over DISK_HORIZON_S, so the rate falls with
  * it and the level is neared ever more slowly.
@@ -38,10 +39,14 @@
 #define COMMIT_PACE_S 1.0   /* long against the time from a rate to its effect in the next report */
 #define COMMIT_GROWTH 0.3  /* below the mark: at most so much above what starts now */
 #define COMMIT_LEAST 0.5
+#define COMMIT_EASING 1.0   /* doublings a second of a limit that is let go */
+#define COMMIT_FREE 2.0     /* times what starts now: such a limit holds nobody back */
+#define STARTS_WAIT_US 50000.0
+#define RAMP 1.5            /* what starts lately is so much more than before: the load has just come */
 #define LAG_SMOOTHING_US 300000
 #define COST_SMOOTHING_US 3000000
 #define SANE_MAX (INT64_C(1) << 56)
-enum { PROBES_MAX = 64, SMALL_DISK_PARTS = 10 };
+enum { PROBES_MAX = 64, SMALL_DISK_PARTS = 10, LATELY_PARTS = 5 };
 
 static const struct {
     const char *name, *text;
@@ -230,6 +235,7 @@ void rate_note_proxy(struct rate_core *core, int64_t now_us, struct address from
     proxy->heard_us = now_us;
     rate_smoother_add(&proxy->started, now_us, sane(load->started), core->limits.smoothing_us);
     rate_smoother_add(&proxy->done, now_us, sane(load->done), core->limits.smoothing_us);
+    rate_smoother_add(&proxy->lately, now_us, sane(load->started), core->limits.smoothing_us / LATELY_PARTS);
 }
 
 /* ---- the laws ---- */
@@ -357,24 +363,43 @@ static void look_at_log(struct rate_core *core, struct rate_source *source, int6
 }
 
 /* What leaves the proxy, and a little more or less, so that the queue nears its mark with a time constant of COMMIT_PACE_S. */
-static void press_commits(struct rate_core *core, struct rate_output *output, double target_us, const struct rate_proxy *worst)
+static double pace_of(const struct rate_core *core, double target_us, const struct rate_proxy *worst)
 {
     double base = started(core), left_us = target_us - worst->wait_us, factor;
 
-    if (worst->wait_us < target_us / 2)
-        return;
+    if (core->released_lately > RAMP * base)
+        base = core->released_lately;
     if (worst->started.rate > worst->done.rate && worst->done.rate > 0)
         base *= worst->done.rate / worst->started.rate;
     factor = left_us > 0 ? 1 + COMMIT_GROWTH * left_us / target_us : 1 + left_us / (COMMIT_PACE_S * 1e6);
     base *= factor < COMMIT_LEAST ? COMMIT_LEAST : factor;
-    limit(output, base > STARTED_MIN ? base : STARTED_MIN, RATE_COMMIT_QUEUE, worst->id, worst->address);
+    return base > STARTED_MIN ? base : STARTED_MIN;
+}
+
+/* A limit is let go by and by, and not at all before nobody waits for his start any more: all of them would come at once, and be the next queue. */
+static double ease(const struct rate_core *core, double paced, int64_t past_us)
+{
+    double eased = paced * (1 + COMMIT_EASING * (double)past_us / 1e6), free = COMMIT_FREE * started(core);
+
+    if (paced > 0 && core->starts_wait)
+        return eased < free ? eased : free;
+    return paced > 0 && eased < free ? eased : 0;
+}
+
+static void press_commits(struct rate_core *core, struct rate_output *output, double *paced, double target_us, const struct rate_proxy *worst,
+                          int64_t past_us)
+{
+    *paced = worst != NULL && worst->wait_us >= target_us / 2 ? pace_of(core, target_us, worst) : ease(core, *paced, past_us);
+    if (*paced > 0)
+        limit(output, *paced, RATE_COMMIT_QUEUE, worst == NULL ? 0 : worst->id, worst == NULL ? (struct address){0} : worst->address);
 }
 
 static const struct rate_proxy *look_at_proxies(struct rate_core *core, int64_t now_us)
 {
     const struct rate_proxy *worst = NULL;
 
-    core->released = 0;
+    core->released = core->released_lately = 0;
+    core->starts_wait = false;
     core->live_grv_proxies = 0;
     for (int i = 0; i < RATE_PROXIES_MAX; i++) {
         const struct rate_proxy *proxy = &core->proxies[i];
@@ -384,6 +409,8 @@ static const struct rate_proxy *look_at_proxies(struct rate_core *core, int64_t 
         if (proxy->kind == ROLE_GRV_PROXY) {
             core->live_grv_proxies++;
             core->released += proxy->started.rate;
+            core->released_lately += proxy->lately.rate;
+            core->starts_wait |= proxy->wait_us > STARTS_WAIT_US;
         } else if (worst == NULL || proxy->wait_us > worst->wait_us) {
             worst = proxy;
         }
@@ -409,10 +436,8 @@ void rate_core_update(struct rate_core *core, int64_t now_us)
     for (int i = 0; i < RATE_LOGS_MAX; i++)
         if (lives(core, now_us, core->logs[i].id, core->logs[i].heard_us))
             look_at_log(core, &core->logs[i], past_us);
-    if (worst != NULL) {
-        press_commits(core, &core->normal, (double)core->limits.commit_wait_us, worst);
-        press_commits(core, &core->batch, (double)core->limits.commit_wait_us * BATCH_TIGHTER, worst);
-    }
+    press_commits(core, &core->normal, &core->paced, (double)core->limits.commit_wait_us, worst, past_us);
+    press_commits(core, &core->batch, &core->paced_batch, (double)core->limits.commit_wait_us * BATCH_TIGHTER, worst, past_us);
     if (core->tags != NULL)
         rate_tags_update(core->tags, now_us, past_us);
     core->hold_sets = core->hold_id != 0;

@@ -71,7 +71,7 @@ struct rate_proxy {
     uint32_t kind; /* GRV or commit proxy */
     int64_t heard_us;
     double wait_us; /* smoothed */
-    struct rate_smoother started, done;
+    struct rate_smoother started, done, lately; /* lately: started, but of a shorter time */
 };
 
 /* For one priority: default, and batch, whose limits are reached earlier. */
@@ -93,6 +93,9 @@ struct rate_core {
     version_t epoch_version;  /* versions of this epoch begin above it: a jump is no lag */
     version_t newest_version; /* that a log has said */
     double released; /* transactions that start a second, smoothed */
+    double released_lately; /* the same over a shorter time */
+    bool starts_wait;       /* at a GRV proxy, for longer than a batch takes */
+    double paced, paced_batch; /* what commits that wait allow, or allowed and is let go by and by; 0: anything */
     struct rate_output normal, batch;
     int64_t updated_us;
     bool hold_sets; /* a disk is nearly full: only transactions that set nothing may commit */

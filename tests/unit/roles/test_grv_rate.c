@@ -59,6 +59,23 @@ Test(grv_rate, starts_are_spread_and_as_many_as_the_rate_says)
     }
 }
 
+/* A busy proxy's batches come seldom: what its rate gave meanwhile is not lost while somebody waits. */
+Test(grv_rate, batches_that_come_seldom_start_as_many_as_the_rate_says)
+{
+    struct grv_rate rate;
+    int64_t now_us = SECOND_US;
+    uint64_t most, started;
+
+    lease(&rate, now_us, 10000, 10000);
+    rate.buckets[GRV_DEFAULT].waits = true;
+    started = start_all(&rate, GRV_DEFAULT, &now_us, 10 * SECOND_US, 80000, &most);
+    cr_assert_float_eq((double)started, 100000, 2000, "%lu", (unsigned long)started);
+    cr_assert_leq(most, 801);
+    rate.buckets[GRV_DEFAULT].waits = false; /* nobody waited: no more than a moment's worth at once */
+    started = start_all(&rate, GRV_DEFAULT, &now_us, SECOND_US, 500000, &most);
+    cr_assert_leq(most, 10000 * (uint64_t)GRV_BURST_US / 1000000 + 1);
+}
+
 Test(grv_rate, a_large_request_is_taken_whole_and_paid_for)
 {
     struct grv_rate rate;

@@ -7,7 +7,7 @@
 
 #define MB 1000000.0
 #define SECOND_US 1000000
-enum { STEP_US = 10000, REPORT_US = 100000 };
+enum { STEP_US = 10000, REPORT_US = 100000, STALL_EVERY_US = 3000000 };
 
 static const struct rate_limits limits = {.smoothing_us = SECOND_US,
                                           .stale_us = 2 * SECOND_US,
@@ -28,6 +28,9 @@ struct model {
     double input, durable, queue, peak_queue;
     double window[500], young;            /* input of the last 5 s by steps: it is not durable before that, unless memory presses */
     double commits, wait_us, peak_wait_us; /* a second that the proxy can do; 0: any number */
+    double stall_s;                        /* of each STALL_EVERY_US it does nothing for so long */
+    double waiting, refused;               /* transactions that wait for their start, a second's worth at most (if queues); beyond that */
+    bool queues;
     double backlog, version, version_pace;
     int64_t free_bytes, durable_behind_us;
     double rate_sum, rate_squares, started_at_mark;
@@ -73,7 +76,8 @@ static void report(struct model *m)
                            .input_bytes = (int64_t)m->input,
                            .free_bytes = INT64_C(100000000000),
                            .total_bytes = INT64_C(1000000000000)};
-    struct proxy_load grv = {.id = 13, .kind = ROLE_GRV_PROXY, .started = (int64_t)m->started};
+    struct proxy_load grv = {.id = 13, .kind = ROLE_GRV_PROXY, .started = (int64_t)m->started,
+                             .wait_us = (int64_t)(m->waiting / m->offered * 1e6)};
     struct proxy_load commit = {.id = 14, .kind = ROLE_COMMIT_PROXY, .wait_us = (int64_t)m->wait_us,
                                 .started = (int64_t)m->started, .done = (int64_t)(m->started - m->backlog)};
 
@@ -84,14 +88,27 @@ static void report(struct model *m)
     rate_core_update(&m->core, m->now_us);
 }
 
+/* What starts in a step. */
+static double start_some(struct model *m, double seconds)
+{
+    double wanted = m->waiting + m->offered * seconds, may = m->core.normal.rate * seconds, starts = wanted < may ? wanted : may;
+
+    m->waiting = m->queues ? wanted - starts : 0;
+    if (m->waiting > m->offered) {
+        m->refused += m->waiting - m->offered;
+        m->waiting = m->offered;
+    }
+    return starts;
+}
+
 static void step(struct model *m)
 {
-    double seconds = STEP_US / 1e6, starts = m->offered < m->core.normal.rate ? m->offered : m->core.normal.rate, in, old, out;
+    double seconds = STEP_US / 1e6, starts = start_some(m, seconds), in, old, out;
     unsigned slot = (unsigned)(m->now_us / STEP_US) % 500;
+    bool stalls = (double)(m->now_us % STALL_EVERY_US) < m->stall_s * 1e6;
 
-    starts *= seconds;
     m->started += starts;
-    m->backlog += m->commits > 0 ? starts - m->commits * seconds : 0;
+    m->backlog += m->commits > 0 ? starts - (stalls ? 0 : m->commits * seconds) : 0;
     m->backlog = m->backlog < 0 ? 0 : m->backlog;
     m->wait_us = m->commits > 0 ? m->backlog / m->commits * 1e6 : 0;
     in = starts * m->bytes;
@@ -308,6 +325,52 @@ Test(ratekeeper_rate, commits_that_wait_pace_the_starts_without_swinging)
         m.offered = commits / 4;
         run(&m, 60);
         cr_expect_eq(m.core.normal.rate, RATE_UNLIMITED, "it lets go");
+        model_done(&m);
+    }
+}
+
+/* A proxy that can do more than is asked of it, but stands still now and then: what has waited meanwhile must not come at once. */
+Test(ratekeeper_rate, what_has_waited_for_its_start_is_not_let_loose_at_once)
+{
+    for (double commits = 300; commits <= 100000; commits *= 4) {
+        struct model m;
+
+        model_init(&m);
+        m.bytes = 10;
+        m.commits = commits;
+        m.offered = 0.8 * commits;
+        m.stall_s = 0.2;
+        m.queues = true;
+        run(&m, 30);
+        mark(&m);
+        m.refused = 0;
+        run(&m, 60);
+        cr_expect_gt(mean(&m), 0.98 * m.offered, "%.0f: %.0f of %.0f", commits, mean(&m), m.offered);
+        cr_expect_lt(m.refused, 0.01 * 60 * m.offered, "%.0f: %.0f refused", commits, m.refused);
+        cr_expect_lt(m.peak_wait_us, 250000, "%.0f: they wait for %.0f us", commits, m.peak_wait_us);
+        cr_expect_lt(unrest(&m), 0.2 * 0.2, "%.0f: bursts, %.3f squared", commits, unrest(&m));
+        model_done(&m);
+    }
+}
+
+Test(ratekeeper_rate, a_load_that_comes_at_once_and_can_be_borne_is_hardly_held_back)
+{
+    for (double commits = 1200; commits <= 100000; commits *= 4) {
+        struct model m;
+
+        model_init(&m);
+        m.bytes = 10;
+        m.commits = commits;
+        m.offered = commits / 100;
+        m.queues = true;
+        run(&m, 10);
+        m.offered = 0.9 * commits;
+        m.backlog = 0.1 * commits; /* it takes everybody a moment */
+        run(&m, 2);
+        mark(&m);
+        run(&m, 5);
+        cr_expect_gt(mean(&m), 0.95 * m.offered, "%.0f: %.0f of %.0f", commits, mean(&m), m.offered);
+        cr_expect_lt(m.peak_wait_us, 100000, "%.0f: they wait for %.0f us", commits, m.peak_wait_us);
         model_done(&m);
     }
 }

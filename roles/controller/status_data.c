@@ -43,11 +43,17 @@ int64_t status_replicas_min(const struct status_input *input)
     return status_distributor_knows(input) ? told(input, "min_replicas_remaining") : counted;
 }
 
+/* The configuration's, not the distributor's: it looks again a moment after a change, and until then would call healthy what has just begun to lack copies. */
+static int64_t replicas_wanted(const struct status_input *input)
+{
+    return input->controller->configuration.replication;
+}
+
 /* What keeps the copies from being made, if something does. */
 static void add_reason(const struct status_input *input, struct state *state)
 {
     size_t used = strlen(state->description);
-    int64_t zones = told(input, "storage_zones"), wanted = told(input, "replication");
+    int64_t zones = told(input, "storage_zones"), wanted = replicas_wanted(input);
 
     if (told(input, "switched_off") > 0)
         snprintf(state->description + used, sizeof(state->description) - used, " Nothing is moved: data distribution is off (datadistribution on).");
@@ -63,7 +69,7 @@ static void add_reason(const struct status_input *input, struct state *state)
 
 static void judge_by_distributor(const struct status_input *input, struct state *state)
 {
-    int64_t wanted = told(input, "replication");
+    int64_t wanted = replicas_wanted(input);
 
     if (told(input, "shards_missing") > 0) {
         state->name = "missing_data";

@@ -139,6 +139,8 @@ def live_through_it(moving):
     moving.becomes_whole("the loss of a server")
     for mode, copies in (("triple", 3), ("double", 2)):
         moving.shell.good(f"configure {mode}")
+        if copies == 3:
+            wait_until("status says at once that copies are missing", lambda: moving.data()["state"]["name"] == "healing", 0.5, 0.05)
         moving.becomes_whole(f"configure {mode}", copies)
     moving.drain(addresses(moving.shell, "storage")[0])
     moving.end()

@@ -39,6 +39,7 @@
 #define COMMIT_PACE_S 1.0   /* long against the time from a rate to its effect in the next report */
 #define COMMIT_GROWTH 0.3  /* below the mark: at most so much above what starts now */
 #define COMMIT_LEAST 0.5
+#define COMMITS_FEW 64.0    /* that wait: one batch takes them all, and fewer would not wait for a shorter time where each step of a batch is slow */
 #define COMMIT_EASING 1.0   /* doublings a second of a limit that is let go */
 #define COMMIT_FREE 2.0     /* times what starts now: such a limit holds nobody back */
 #define STARTS_WAIT_US 50000.0
@@ -362,10 +363,11 @@ static void look_at_log(struct rate_core *core, struct rate_source *source, int6
         core->worst_log_queue = (double)source->queue_bytes;
 }
 
-/* What leaves the proxy, and a little more or less, so that the queue nears its mark with a time constant of COMMIT_PACE_S. */
+/* What leaves the proxy, and a little more or less, so that the queue nears its mark with a time constant of COMMIT_PACE_S. Never so little
+ * that only a few would wait: on a busy machine or a slow disk they wait for long whatever their number, and the rate would sink for ever. */
 static double pace_of(const struct rate_core *core, double target_us, const struct rate_proxy *worst)
 {
-    double base = started(core), left_us = target_us - worst->wait_us, factor;
+    double base = started(core), left_us = target_us - worst->wait_us, least = COMMITS_FEW * 1e6 / worst->wait_us, factor;
 
     if (core->released_lately > RAMP * base)
         base = core->released_lately;
@@ -373,7 +375,7 @@ static double pace_of(const struct rate_core *core, double target_us, const stru
         base *= worst->done.rate / worst->started.rate;
     factor = left_us > 0 ? 1 + COMMIT_GROWTH * left_us / target_us : 1 + left_us / (COMMIT_PACE_S * 1e6);
     base *= factor < COMMIT_LEAST ? COMMIT_LEAST : factor;
-    return base > STARTED_MIN ? base : STARTED_MIN;
+    return base > least ? base : least > STARTED_MIN ? least : STARTED_MIN;
 }
 
 /* A limit is let go by and by, and not at all before nobody waits for his start any more: all of them would come at once, and be the next queue. */

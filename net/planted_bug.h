@@ -81,7 +81,8 @@
     X(CONFLICT_OF_OTHER, "conflict-of-another-transaction", "a transaction's place among those that a resolver was asked of is taken for its place in the batch") \
     X(CONFLICT_END, "conflicting-key-end-off-by-one", "a conflicting range ends behind its last key, not before it")            \
     X(CONFLICTS_KEPT, "conflicting-keys-kept", "a transaction that is tried again keeps the conflicts of its last attempt")     \
-    X(REPORT_NEEDS_READS, "report-needs-reads", "a resolver that reports conflicts fails at a transaction that read nothing")
+    X(REPORT_NEEDS_READS, "report-needs-reads", "a resolver that reports conflicts fails at a transaction that read nothing")     \
+    X(SWEEP_TOO_EARLY, "sweep-too-early", "what was given up is cleared though the giving-up may still be rolled back")
 
 #define PLANTED_BUG_ID(id, name, breaks) PLANTED_##id,
 enum planted_bug { PLANTED_NONE, PLANTED_BUG_TABLE(PLANTED_BUG_ID) };

@@ -171,7 +171,9 @@ struct sim_world {
     char scratch[SIM_PATH_MAX];  /* made by the first env_real_path */
     struct sim_ballot ballots[SIM_BALLOTS_MAX];
     size_t ballot_count;
-    int64_t moved_above_us; /* when a chunk of a moving shard last came in, or one was given up, above what was known committed there (workloads/attacks.c) */
+    /* For who strikes at a moment of a move (workloads/attacks.c): when a chunk last came in, or a shard was given up, above what was known
+     * committed there; the latter alone; and when a mover of shards last was about to hand one over. */
+    int64_t moved_above_us, given_up_above_us, hands_over_us;
     struct sim_process *current; /* whose turn it is, for crash reports */
     /* What a whole frame says, for the trace. May be NULL. */
     void (*describe)(struct bytes frame, bool with_body, char *out, size_t out_size);

@@ -196,7 +196,8 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
         error = storage_assign(storage, version, mutation.param1, value.end, value.state);
     if (error == 0 && !ownership_state_is_readable(value.state))
         watches_moved(storage->watches, mutation.param1, value.end);
-    if (error == 0 && value.state == SERVER_KEYS_NONE && BUGGIFY(storage->env, "what was just given up is looked for by the sweep at once"))
+    if (error == 0 && value.state == SERVER_KEYS_NONE &&
+        (PLANTED_BUG(SWEEP_TOO_EARLY) || BUGGIFY(storage->env, "what was just given up is looked for by the sweep at once")))
         storage_sweep(storage);
     if (error == 0 && value.state == SERVER_KEYS_NONE)
         forget_damage(storage, mutation.param1, value.end);

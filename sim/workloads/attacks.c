@@ -46,8 +46,11 @@ static void hear_move(struct sim_listener *listener, struct sim_process *process
     bool given_up = sim_line_is(line, "StorageShard") && sim_line_number(line, "State", 10, &state) && state == 0;
 
     (void)listener;
-    if ((given_up || sim_line_is(line, "StorageChunkEntered")) && sim_line_number(line, "Above", 10, &above) && above != 0)
-        process->world->moved_above_us = process->world->now_us;
+    if ((!given_up && !sim_line_is(line, "StorageChunkEntered")) || !sim_line_number(line, "Above", 10, &above) || above == 0)
+        return;
+    process->world->moved_above_us = process->world->now_us;
+    if (given_up)
+        process->world->given_up_above_us = process->world->now_us;
 }
 
 static void attack_setup(struct sim_actor *actor, struct sim_workload_run *run, bool (*hit)(struct attack *attack))
@@ -157,8 +160,10 @@ ATTACK(targeted_kill, "TargetedKill", "the host of each kind of role in turn, or
 
 /* A log that a proxy can't reach has not what the others have; then the proxy dies: what it pushed was never acknowledged, and
  * must be nowhere in the end, or everywhere. An aimed one waits for a chunk that comes in meanwhile, or a shard that is given up, above what nobody has
- * acknowledged, and strikes then. */
+ * acknowledged, and strikes then. One that is aimed at what is given up begins when a shard is about to be handed over, and leaves the old owner some
+ * time with what is not his any more, before it is given back to him. */
 enum { AIM_US = 3 * SIM_SECOND_US, AIM_LOOK_US = 2000, AIM_SETTLE_US = 100000 };
+enum { AIMED_AT_MOVES = 1, AIMED_AT_GIVING_UP = 2, HAND_OVER_US = 10 * SIM_SECOND_US, HAND_OVER_LOOK_US = 500, KEPT_US = 1500000 };
 
 static void rollback_begin(struct sim_active *active)
 {
@@ -218,6 +223,39 @@ static void rollback_aim(struct sim_active *active)
     rollback_later(active, rollback_aim, AIM_LOOK_US);
 }
 
+static void rollback_give_back(struct sim_active *active)
+{
+    kill_another_log(active);
+    rollback_end(active);
+}
+
+static void rollback_given_up(struct sim_active *active)
+{
+    const struct sim_world *world = active->faults->world;
+    int64_t began_us = (int64_t)active->commits;
+
+    if (world->given_up_above_us > began_us)
+        rollback_later(active, rollback_give_back, fault_range(active->faults, 10000, KEPT_US));
+    else if (world->now_us > began_us + AIM_US)
+        rollback_end(active);
+    else
+        rollback_later(active, rollback_given_up, AIM_LOOK_US);
+}
+
+/* The blocks are not there yet. */
+static void rollback_hand_over(struct sim_active *active)
+{
+    const struct sim_world *world = active->faults->world;
+    int64_t began_us = (int64_t)active->commits;
+
+    if (world->hands_over_us > began_us && fault_same_life(active)) {
+        rollback_begin(active);
+        rollback_later(active, rollback_given_up, AIM_LOOK_US);
+    } else if (world->now_us < began_us + HAND_OVER_US) {
+        rollback_later(active, rollback_hand_over, HAND_OVER_LOOK_US);
+    }
+}
+
 static bool rollback_hit(struct attack *attack)
 {
     struct sim_faults *faults = attack->faults;
@@ -226,15 +264,18 @@ static bool rollback_hit(struct attack *attack)
 
     if (proxy == NULL || log == NULL || proxy == log)
         return false;
-    if (attack->options[AIMED] != 0)
+    if (attack->options[AIMED] == AIMED_AT_GIVING_UP)
+        active = fault_lasts(faults, NULL, rollback_hand_over, 0, HAND_OVER_LOOK_US);
+    else if (attack->options[AIMED] == AIMED_AT_MOVES)
         active = fault_lasts(faults, rollback_begin, rollback_aim, 0, AIM_LOOK_US);
     else
         active = fault_lasts(faults, rollback_begin, rollback_end, 0, fault_range(faults, 10000, attack->options[THIRD] * 1000));
     active->process = proxy;
     active->incarnation = proxy->incarnation;
+    active->commits = (uint64_t)faults->world->now_us;
     active->blocks[proxy->machine] = UINT64_C(1) << log->machine;
     return true;
 }
 
 ATTACK(rollback, "Rollback", "a batch reaches some logs and not all, and its proxy dies: the suffix that nobody acknowledged",
-       {"pause-ms", 5000, 10, 100000}, {"clog-ms", 1500, 20, 100000}, {"aimed", 0, 0, 1});
+       {"pause-ms", 5000, 10, 100000}, {"clog-ms", 1500, 20, 100000}, {"aimed", 0, 0, AIMED_AT_GIVING_UP});

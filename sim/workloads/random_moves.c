@@ -408,6 +408,7 @@ static int decide_finish(struct map *map, struct random_moves *moves, void *ctx)
     for (uint32_t i = 0; i < move->destination.count; i++)
         if (!is_ready(map->actor, move, i))
             return ERROR_OPERATION_CANCELLED;
+    workload_world(map->actor)->hands_over_us = workload_world(map->actor)->now_us;
     write_finish(map, shard);
     return 0;
 }

@@ -31,7 +31,7 @@ struct sim_buggify {
     struct sim_site_slot *table; /* owned; open addressing */
     size_t table_size, table_count;
     const char *mute; /* borrowed, may be NULL: the text of sites that are muted */
-    bool quiet;       /* the chaos is over: no site fires, probes still count */
+    bool quiet;       /* the scenario has it off, or the chaos is over: no site fires, probes still count */
 };
 
 struct sim_buggify *sim_buggify_create(uint64_t seed);

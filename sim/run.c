@@ -102,10 +102,9 @@ static void run_init(struct run *run, const struct scenario *scenario, const str
     run->world->describe_process = sim_describe_roles;
     set_knobs(run);
     set_world(run);
-    if (decide(run->world, scenario->buggify))
-        sim_world_buggify(run->world);
-    if (run->world->buggify != NULL)
-        run->world->buggify->mute = options->mute;
+    sim_world_buggify(run->world);
+    run->world->buggify->quiet = !decide(run->world, scenario->buggify);
+    run->world->buggify->mute = options->mute;
     sim_faults_init(&run->faults, run->world);
     run->faults.role_kinds = sim_cluster_role_kinds;
     memcpy(run->faults.want, scenario->faults, sizeof(run->faults.want));
@@ -373,8 +372,7 @@ static void judge(struct run *run)
 static void write_report(const struct run *run, FILE *out)
 {
     sim_faults_report(&run->faults, out);
-    if (run->world->buggify != NULL)
-        sim_buggify_report(run->world->buggify, out);
+    sim_buggify_report(run->world->buggify, out);
 }
 
 void sim_run(const struct scenario *scenario, const struct sim_run_options *options, struct sim_run_result *ret_result)

@@ -109,7 +109,7 @@ static void slice_done(struct engine_commit *commit, int error)
     if (storage == NULL)
         return;
     storage->sweep.block = NULL;
-    if (error == 0 && BUGGIFY_DEATH(storage->env, 200, "a storage server ends when a slice of what it gave up is cleared"))
+    if (error == 0 && BUGGIFY_DEATH(storage->env, 50, "a storage server ends when a slice of what it gave up is cleared"))
         error = ERROR_IO_ERROR;
     if (error != 0) {
         TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageSweepFailed", {"Id", trace_id(storage->id)}, {"Error", trace_str(error_name(error))});

@@ -150,6 +150,12 @@ static uint32_t new_members(const struct planning *planning, const struct team *
     return count;
 }
 
+/* The fullest server, and what it has above the emptiest. */
+struct gap {
+    uint32_t fullest, emptiest;
+    int64_t amount;
+};
+
 struct balance_move {
     size_t shard;
     uint32_t team; /* TEAM_NONE: nothing found */
@@ -177,7 +183,8 @@ static void try_shard(struct planning *planning, size_t at, uint32_t fullest, bo
         for (uint32_t k = 0; k < to->count; k++) {
             struct share share = share_of(planning, &picture->servers[to->servers[k]]);
 
-            fuller |= by_load ? share.load >= full.load : share.bytes >= full.bytes;
+            if (!team_has(from, to->servers[k])) /* who keeps the shard may be as full: two that have all are, exactly */
+                fuller |= by_load ? share.load >= full.load : share.bytes >= full.bytes;
         }
         if (fuller || gain < GAIN_MIN || gain / copies <= best->worth)
             continue;
@@ -192,16 +199,18 @@ static int64_t amount_of(const struct planning *planning, const struct picture_s
     return by_load ? shard->writes + picture_shard_reads(shard) / (team->count == 0 ? 1 : team->count) : shard->bytes;
 }
 
-static bool may_balance(const struct planning *planning, size_t at, uint32_t fullest)
+/* One that the emptiest has as well can't go there: many of the same size could fill the list and leave no room for those that can. */
+static bool may_balance(const struct planning *planning, size_t at, const struct gap *gap)
 {
     const struct picture_shard *shard = planning->picture->shards[at];
     const struct team *team = teams_at(&planning->picture->teams, shard->source);
 
-    return settled(planning, shard) && team_has(team, fullest) && team->health.zones >= planning->rules->replication;
+    return settled(planning, shard) && team_has(team, gap->fullest) && !team_has(team, gap->emptiest) &&
+           team->health.zones >= planning->rules->replication;
 }
 
 /* The largest shards of the server that don't overshoot: those that bring the two together with the fewest moves. */
-static uint32_t subjects_of(const struct planning *planning, uint32_t fullest, bool by_load, int64_t at_most, size_t subjects[SUBJECTS])
+static uint32_t subjects_of(const struct planning *planning, const struct gap *gap, bool by_load, size_t subjects[SUBJECTS])
 {
     uint32_t count = 0;
 
@@ -209,7 +218,7 @@ static uint32_t subjects_of(const struct planning *planning, uint32_t fullest, b
         int64_t amount = amount_of(planning, planning->picture->shards[i], by_load);
         uint32_t k;
 
-        if (amount <= 0 || amount > at_most || !may_balance(planning, i, fullest))
+        if (amount <= 0 || amount > gap->amount || !may_balance(planning, i, gap))
             continue;
         for (k = count; k > 0 && amount_of(planning, planning->picture->shards[subjects[k - 1]], by_load) < amount; k--)
             if (k < SUBJECTS)
@@ -227,7 +236,7 @@ static int64_t measure(const struct picture_server *server, bool by_load)
 }
 
 /* The fullest server and what it has above the emptiest one that may take more. */
-static bool find_gap(const struct planning *planning, bool by_load, const bool *tried, uint32_t *ret_fullest, int64_t *ret_gap)
+static bool find_gap(const struct planning *planning, bool by_load, const bool *tried, struct gap *ret)
 {
     const struct picture *picture = planning->picture;
     uint32_t fullest = UINT32_MAX, emptiest = UINT32_MAX;
@@ -247,9 +256,8 @@ static bool find_gap(const struct planning *planning, bool by_load, const bool *
     }
     if (fullest == UINT32_MAX || emptiest == UINT32_MAX)
         return false;
-    *ret_fullest = fullest;
-    *ret_gap = measure(&picture->servers[fullest], by_load) - measure(&picture->servers[emptiest], by_load);
-    return *ret_gap > least && *ret_gap > mean / 100 * planning->rules->balance_percent;
+    *ret = (struct gap){fullest, emptiest, measure(&picture->servers[fullest], by_load) - measure(&picture->servers[emptiest], by_load)};
+    return ret->amount > least && ret->amount > mean / 100 * planning->rules->balance_percent;
 }
 
 /* What the move will have done counts for the moves after it. */
@@ -270,15 +278,15 @@ static void count_move(struct planning *planning, const struct balance_move *mov
     }
 }
 
-static bool balance_one(struct planning *planning, bool by_load, uint32_t fullest, int64_t gap)
+static bool balance_one(struct planning *planning, bool by_load, const struct gap *gap)
 {
     struct balance_move best = {.team = TEAM_NONE};
     size_t subjects[SUBJECTS];
-    uint32_t count = subjects_of(planning, fullest, by_load, gap, subjects);
+    uint32_t count = subjects_of(planning, gap, by_load, subjects);
 
     for (uint32_t i = 0; i < count; i++)
         if (!planning->ordered[subjects[i]])
-            try_shard(planning, subjects[i], fullest, by_load, &best);
+            try_shard(planning, subjects[i], gap->fullest, by_load, &best);
     if (best.team == TEAM_NONE)
         return false;
     planning_move(planning, by_load ? PLAN_BALANCE_LOAD : PLAN_BALANCE_BYTES, best.shard,
@@ -291,14 +299,13 @@ static bool balance_one(struct planning *planning, bool by_load, uint32_t fulles
 /* From the fullest server that can give something; half of the moves in flight at most, so that a shard in need finds room. */
 static void balance_by(struct planning *planning, bool by_load, bool *tried)
 {
-    uint32_t fullest;
-    int64_t gap;
+    struct gap gap;
 
     for (uint32_t i = 0; i < BALANCE_MOVES; i++) {
-        if (is_half_full(planning) || !find_gap(planning, by_load, tried, &fullest, &gap))
+        if (is_half_full(planning) || !find_gap(planning, by_load, tried, &gap))
             return;
-        if (!balance_one(planning, by_load, fullest, gap))
-            tried[fullest] = true;
+        if (!balance_one(planning, by_load, &gap))
+            tried[gap.fullest] = true;
     }
 }
 

@@ -354,6 +354,19 @@ Test(plan, a_new_server_fills_up)
     model_done(model);
 }
 
+/* The two that have all are equally full, to the byte; nothing reads or writes. */
+Test(plan, a_third_server_fills_up_beside_two_that_have_everything)
+{
+    struct model *model = fresh(2, 2, 200);
+
+    model->bytes = 2e9;
+    model->reads = model->writes = 0;
+    cr_assert(model_settle(model, 1000, 30));
+    model_add_server(model, 3000, 9);
+    settles_balanced(model, 1.3, 9);
+    model_done(model);
+}
+
 Test(plan, a_hot_range_is_spread)
 {
     for (uint64_t seed = 1; seed <= 3; seed++) {

@@ -273,7 +273,7 @@ static enum op_result answered(struct op *op)
         return later(op);
     if (!client_error_is_transport(error))
         return op_finish(op, error);
-    PROBE(client->env, "client_query_failed");
+    PROBE(client->env, "a server does not answer what was asked about a range");
     query->tried |= UINT32_C(1) << query->replica;
     return op_move(op, LOCATE);
 }

@@ -12,7 +12,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 TOOL = "tools/planted-bugs"
 # A checker, a hang, a wrong answer, Raft's durability, the placement of replicas.
 SAMPLE = ("versionstamp-reused", "reply-before-sequencer-knows", "pop-too-early", "storage-serves-above-its-version",
-          "raft-vote-not-persisted", "team-in-one-zone")
+          "raft-vote-not-persisted", "two-owners-after-move")
 SAMPLE_SEEDS = 30
 
 

@@ -10,7 +10,7 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOL = "tools/planted-bugs"
-# A checker, a hang, a wrong answer, Raft's durability, the placement of replicas.
+# A checker, a hang, a wrong answer, Raft's durability, who owns a shard.
 SAMPLE = ("versionstamp-reused", "reply-before-sequencer-knows", "pop-too-early", "storage-serves-above-its-version",
           "raft-vote-not-persisted", "two-owners-after-move")
 SAMPLE_SEEDS = 30

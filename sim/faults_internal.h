@@ -20,7 +20,7 @@ struct sim_active {
     struct sim_disk_image *image;             /* owned */
     uint64_t commits;                         /* of the world, when it began */
     bool keeps_down;                          /* the process stays down until it ends */
-    uint64_t blocks[SIM_MACHINES_MAX];        /* bit b of [a]: a to b */
+    struct sim_machines blocks[SIM_MACHINES_MAX]; /* from [a] to those in it */
 };
 
 #define KIND(kind) (UINT32_C(1) << (kind))

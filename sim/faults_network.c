@@ -3,33 +3,14 @@
  * Blocks are sets of directions, counted by the network, so that faults may overlap and each takes back exactly what it did. */
 #include "sim/faults_internal.h"
 
-/* Bits of the machines that have a process. */
-static uint64_t machine_set(const struct sim_world *world)
+/* The machines that have a process. */
+static struct sim_machines machine_set(const struct sim_world *world)
 {
-    uint64_t set = 0;
+    struct sim_machines set = {0};
 
     for (size_t i = 0; i < world->process_count; i++)
-        set |= UINT64_C(1) << world->processes[i]->machine;
+        machines_add(&set, world->processes[i]->machine);
     return set;
-}
-
-static bool in_set(uint64_t set, unsigned machine)
-{
-    return (set >> machine & 1) != 0;
-}
-
-static unsigned draw_machine(struct sim_faults *faults, uint64_t set)
-{
-    uint64_t nth = sim_random_below(&faults->world->faults, (uint64_t)__builtin_popcountll(set));
-
-    for (unsigned machine = 0;; machine++)
-        if (in_set(set, machine) && nth-- == 0)
-            return machine;
-}
-
-static uint64_t draw_half(struct sim_faults *faults, uint64_t set)
-{
-    return set & sim_random_u64(&faults->world->faults);
 }
 
 /* "machines 0>1 0>2", for the trace. */
@@ -41,10 +22,10 @@ static void say_blocks(const struct sim_active *active)
     if (active->faults->world->trace == NULL)
         return;
     for (unsigned from = 0; from < SIM_MACHINES_MAX; from++) {
-        if (active->blocks[from] == 0)
+        if (machines_empty(&active->blocks[from]))
             continue;
         for (unsigned to = 0; to < SIM_MACHINES_MAX; to++)
-            if (in_set(active->blocks[from], to) && used + 20 < sizeof(text))
+            if (machines_has(&active->blocks[from], to) && used + 20 < sizeof(text))
                 used += (size_t)snprintf(text + used, sizeof(text) - used, " %u>%u", from, to);
     }
     sim_say(active->faults->world, NULL, "machines%s", text);
@@ -53,7 +34,7 @@ static void say_blocks(const struct sim_active *active)
 static void blocks_change(struct sim_active *active, int change)
 {
     struct sim_world *world = active->faults->world;
-    uint64_t outer = sim_set_cause(world, sim_note(world, NULL, change > 0 ? "block" : "unblock", active->blocks[0]));
+    uint64_t outer = sim_set_cause(world, sim_note(world, NULL, change > 0 ? "block" : "unblock", active->blocks[0].words[0]));
 
     say_blocks(active);
     sim_net_block_many(world, active->blocks, change);
@@ -75,32 +56,40 @@ static struct sim_active *block_create(struct sim_faults *faults, int64_t delay_
     return fault_lasts(faults, block_begin, block_end, delay_us, lasts_us);
 }
 
-static void block_set(struct sim_active *active, uint64_t from_set, uint64_t to_set)
+static void block_set(struct sim_active *active, const struct sim_machines *from_set, const struct sim_machines *to_set)
 {
-    for (unsigned from = 0; from < SIM_MACHINES_MAX; from++)
-        if (in_set(from_set, from))
-            active->blocks[from] |= to_set & ~(UINT64_C(1) << from);
+    for (unsigned from = 0; from < SIM_MACHINES_MAX; from++) {
+        if (!machines_has(from_set, from))
+            continue;
+        machines_add_all(&active->blocks[from], to_set);
+        machines_remove(&active->blocks[from], from);
+    }
+}
+
+static void block_both_ways(struct sim_active *active, const struct sim_machines *one, const struct sim_machines *other)
+{
+    block_set(active, one, other);
+    block_set(active, other, one);
 }
 
 /* ---- blocks: clogs and partitions ---- */
 
 bool strike_clog(struct sim_faults *faults)
 {
-    uint64_t all = machine_set(faults->world);
-    uint64_t one = UINT64_C(1) << draw_machine(faults, all);
-    uint64_t other = UINT64_C(1) << draw_machine(faults, all);
+    struct sim_machines all = machine_set(faults->world);
+    struct sim_machines one = machines_of(machines_draw(&all, &faults->world->faults));
+    struct sim_machines other = machines_of(machines_draw(&all, &faults->world->faults));
     struct sim_active *active = block_create(faults, 0, fault_long_tail(faults, 100000, 10 * SIM_SECOND_US));
 
     switch (fault_range(faults, 0, 2)) {
     case 0:
-        block_set(active, one, all);
+        block_set(active, &one, &all);
         break;
     case 1:
-        block_set(active, all, one);
+        block_set(active, &all, &one);
         break;
     default:
-        block_set(active, one, other);
-        block_set(active, other, one);
+        block_both_ways(active, &one, &other);
         break;
     }
     return true;
@@ -108,55 +97,57 @@ bool strike_clog(struct sim_faults *faults)
 
 bool strike_swizzle(struct sim_faults *faults)
 {
-    uint64_t all = machine_set(faults->world);
-    uint64_t half = draw_half(faults, all);
+    struct sim_machines all = machine_set(faults->world);
+    struct sim_machines half = machines_draw_half(&all, &faults->world->faults);
 
     for (unsigned machine = 0; machine < SIM_MACHINES_MAX; machine++) {
+        struct sim_machines one = machines_of(machine);
         struct sim_active *active;
         int64_t delay_us;
 
-        if (!in_set(half, machine))
+        if (!machines_has(&half, machine))
             continue;
         delay_us = fault_range(faults, 0, 3 * SIM_SECOND_US);
         active = block_create(faults, delay_us, fault_range(faults, SIM_SECOND_US, 6 * SIM_SECOND_US));
-        block_set(active, UINT64_C(1) << machine, all);
-        block_set(active, all, UINT64_C(1) << machine);
+        block_both_ways(active, &one, &all);
     }
-    return half != 0;
+    return !machines_empty(&half);
 }
 
 /* Each machine hears a majority, no two the same one. */
-static void block_ring(struct sim_active *active, uint64_t all)
+static void block_ring(struct sim_active *active, const struct sim_machines *all)
 {
     unsigned machines[SIM_MACHINES_MAX], count = 0;
 
     for (unsigned machine = 0; machine < SIM_MACHINES_MAX; machine++)
-        if (in_set(all, machine))
+        if (machines_has(all, machine))
             machines[count++] = machine;
     for (unsigned i = 0; i < count; i++)
         for (unsigned distance = count / 4 + 1; distance < count - count / 4; distance++)
-            active->blocks[machines[i]] |= UINT64_C(1) << machines[(i + distance) % count];
+            machines_add(&active->blocks[machines[i]], machines[(i + distance) % count]);
 }
 
 bool strike_partition(struct sim_faults *faults)
 {
-    uint64_t all = machine_set(faults->world);
-    uint64_t side = draw_half(faults, all);
+    struct sim_machines all = machine_set(faults->world);
+    struct sim_machines side = machines_draw_half(&all, &faults->world->faults);
     struct sim_active *active = block_create(faults, 0, fault_long_tail(faults, 500000, 20 * SIM_SECOND_US));
+    int64_t how = fault_range(faults, 0, 3);
+    struct sim_machines rest;
 
-    switch (fault_range(faults, 0, 3)) {
+    if (how == 0)
+        side = machines_of(machines_draw(&all, &faults->world->faults));
+    rest = machines_without(&all, &side);
+    switch (how) {
     case 0:
-        side = UINT64_C(1) << draw_machine(faults, all);
-        /* fall through */
     case 1:
-        block_set(active, side, all & ~side);
-        block_set(active, all & ~side, side);
+        block_both_ways(active, &side, &rest);
         break;
     case 2:
-        block_set(active, side, all & ~side);
+        block_set(active, &side, &rest);
         break;
     default:
-        block_ring(active, all);
+        block_ring(active, &all);
         break;
     }
     return true;
@@ -183,7 +174,7 @@ bool strike_drop(struct sim_faults *faults)
 bool strike_old_side(struct sim_faults *faults)
 {
     const uint32_t pipeline = KIND(ROLE_SEQUENCER) | KIND(ROLE_COMMIT_PROXY) | KIND(ROLE_GRV_PROXY) | KIND(ROLE_RESOLVER);
-    uint64_t all = machine_set(faults->world), side = 0;
+    struct sim_machines all = machine_set(faults->world), side = {0}, rest;
     struct sim_process *log = fault_host(faults, KIND(ROLE_LOG));
     struct sim_active *active;
 
@@ -195,13 +186,13 @@ bool strike_old_side(struct sim_faults *faults)
         if (!process->server || ((kinds & KIND(ROLE_STORAGE)) != 0 && !joins))
             joins = fault_coin(faults);
         if (joins)
-            side |= UINT64_C(1) << process->machine;
+            machines_add(&side, process->machine);
     }
     if (log != NULL && fault_coin(faults))
-        side |= UINT64_C(1) << log->machine;
+        machines_add(&side, log->machine);
     active = block_create(faults, 0, fault_range(faults, SIM_SECOND_US, 15 * SIM_SECOND_US));
-    block_set(active, side, all & ~side);
-    block_set(active, all & ~side, side);
+    rest = machines_without(&all, &side);
+    block_both_ways(active, &side, &rest);
     return true;
 }
 
@@ -209,28 +200,27 @@ bool strike_old_side(struct sim_faults *faults)
 bool strike_leader(struct sim_faults *faults)
 {
     struct sim_process *leader = fault_host(faults, KIND(ROLE_CONTROLLER));
-    uint64_t all = machine_set(faults->world), others = 0, one;
+    struct sim_machines all = machine_set(faults->world), others = {0}, one;
     struct sim_active *active;
 
     if (leader == NULL)
         return false;
     for (size_t i = 0; i < faults->world->process_count; i++)
         if (faults->world->processes[i]->coordinator)
-            others |= UINT64_C(1) << faults->world->processes[i]->machine;
-    if (fault_coin(faults) || others == 0)
+            machines_add(&others, faults->world->processes[i]->machine);
+    if (fault_coin(faults) || machines_empty(&others))
         others = all;
-    one = UINT64_C(1) << leader->machine;
+    one = machines_of(leader->machine);
     active = block_create(faults, 0, fault_long_tail(faults, 500000, 20 * SIM_SECOND_US));
     switch (fault_range(faults, 0, 2)) {
     case 0:
-        block_set(active, one, others);
+        block_set(active, &one, &others);
         break;
     case 1:
-        block_set(active, others, one);
+        block_set(active, &others, &one);
         break;
     default:
-        block_set(active, one, others);
-        block_set(active, others, one);
+        block_both_ways(active, &one, &others);
         break;
     }
     return true;
@@ -257,8 +247,6 @@ bool strike_latency(struct sim_faults *faults)
     fault_lasts(faults, NULL, latency_end, fault_long_tail(faults, 200000, 10 * SIM_SECOND_US), 0);
     return true;
 }
-
-
 
 static void reorder_end(struct sim_active *active)
 {

@@ -41,21 +41,22 @@ static void strike(struct sim_event *event)
 {
     struct sim_loss *loss = container_of(event, struct sim_loss, event);
     struct sim_world *world = loss->cluster->world;
-    uint64_t zones = 0;
+    struct sim_machines zones = {0};
 
     for (size_t i = 0; i < world->process_count; i++) {
         struct sim_process *process = world->processes[i];
-        uint64_t zone = process->server ? UINT64_C(1) << (sim_cluster_zone_of(process) & 63) : 0;
+        unsigned zone;
 
         if (!process->server || !process->alive || !holds(loss, process))
             continue;
-        if ((zones & zone) == 0 && loss->zones_max != 0 && __builtin_popcountll(zones) >= loss->zones_max)
+        zone = sim_cluster_zone_of(process);
+        if (!machines_has(&zones, zone) && loss->zones_max != 0 && machines_count(&zones) >= loss->zones_max)
             continue;
-        zones |= zone;
+        machines_add(&zones, zone);
         lose(loss, process);
     }
     end_epoch(loss);
-    loss->zones = (unsigned)__builtin_popcountll(zones);
+    loss->zones = machines_count(&zones);
     loss->struck = loss->disks > 0;
 }
 

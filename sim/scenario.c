@@ -171,7 +171,7 @@ static bool parse_topology(struct parser *parser, const char *key, const char *v
     if (strcmp(key, "logs") == 0)
         return parse_count(parser, value, 0, 8, &scenario->logs);
     if (strcmp(key, "storage") == 0)
-        return parse_count(parser, value, 0, 16, &scenario->storage);
+        return parse_count(parser, value, 0, 90, &scenario->storage);
     if (strcmp(key, "stateless") == 0)
         return parse_count(parser, value, 0, 16, &scenario->stateless);
     if (strcmp(key, "unset") == 0)

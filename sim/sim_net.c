@@ -165,9 +165,9 @@ void pipe_drop_all(struct pipe *pipe)
 
 static unsigned machine_of(const struct sim_world *world, unsigned from, struct address to)
 {
-    if ((world->net.twin_seen_by >> from & 1) != 0 && address_equal(world->net.twin_address, to))
+    if (machines_has(&world->net.twin_seen_by, from) && address_equal(world->net.twin_address, to))
         return world->net.twin_machine;
-    return (to.ip - 0x0a000001u) % SIM_NET_MACHINES;
+    return (to.ip - 0x0a000001u) % SIM_MACHINES_MAX;
 }
 
 struct sim_link *link_create(struct sim_process *process, struct address to)

@@ -7,22 +7,21 @@
 
 #include "net/env.h"
 #include "sim/event.h"
+#include "sim/machines.h"
 
 struct sim_world;
 struct sim_process;
 
-enum { SIM_NET_MACHINES = 64 };
-
 struct sim_net {
-    uint8_t blocked[SIM_NET_MACHINES][SIM_NET_MACHINES]; /* [from][to]: how many faults block it */
-    uint64_t blocked_by[SIM_NET_MACHINES][SIM_NET_MACHINES]; /* the line of the trace that did it last */
+    uint8_t blocked[SIM_MACHINES_MAX][SIM_MACHINES_MAX]; /* [from][to]: how many faults block it */
+    uint64_t blocked_by[SIM_MACHINES_MAX][SIM_MACHINES_MAX]; /* the line of the trace that did it last */
     struct list links;        /* every connection */
     struct list spare_chunks;
     size_t link_count;
     /* Two machines have this address: those of the set reach the twin instead of the original. Of lies alone; 0: none. */
     struct address twin_address;
     unsigned twin_machine;
-    uint64_t twin_seen_by;
+    struct sim_machines twin_seen_by;
     struct sim_net_recorder *recorder; /* owned; NULL: nothing is recorded */
     uint64_t chunks, bytes, flips, resets, drops, copies;
 };
@@ -31,8 +30,8 @@ void sim_net_init(struct sim_net *net);
 void sim_net_done(struct sim_world *world);
 /* Blocks (+1) or unblocks (-1) one direction; blocks add up. from == to never blocks. */
 void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int change);
-/* The same for every direction a to b whose bit b is set in [a]. */
-void sim_net_block_many(struct sim_world *world, const uint64_t blocks[SIM_NET_MACHINES], int change);
+/* The same for every direction a to b where b is in [a]. */
+void sim_net_block_many(struct sim_world *world, const struct sim_machines blocks[SIM_MACHINES_MAX], int change);
 /* From now on keeps some of the requests that are sent, for sim_net_replay(). */
 void sim_net_record(struct sim_world *world);
 /* Sends one of them again, on a connection of its own; false when there is none. */

@@ -43,7 +43,7 @@ static void block(struct sim_world *world, unsigned from, unsigned to, int chang
 {
     uint8_t *count = &world->net.blocked[from][to];
 
-    assert(from < SIM_NET_MACHINES && to < SIM_NET_MACHINES);
+    assert(from < SIM_MACHINES_MAX && to < SIM_MACHINES_MAX);
     if (from == to)
         return;
     if (change > 0)
@@ -59,11 +59,11 @@ void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int chan
         release_all(world);
 }
 
-void sim_net_block_many(struct sim_world *world, const uint64_t blocks[SIM_NET_MACHINES], int change)
+void sim_net_block_many(struct sim_world *world, const struct sim_machines blocks[SIM_MACHINES_MAX], int change)
 {
-    for (unsigned from = 0; from < SIM_NET_MACHINES; from++)
-        for (unsigned to = 0; blocks[from] != 0 && to < SIM_NET_MACHINES; to++)
-            if ((blocks[from] >> to & 1) != 0)
+    for (unsigned from = 0; from < SIM_MACHINES_MAX; from++)
+        for (unsigned to = 0; !machines_empty(&blocks[from]) && to < SIM_MACHINES_MAX; to++)
+            if (machines_has(&blocks[from], to))
                 block(world, from, to, change);
     if (change < 0)
         release_all(world);

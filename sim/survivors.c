@@ -11,7 +11,7 @@ struct left {
     bool settled; /* a controller accepts commits, and none ends an epoch */
     unsigned coordinators; /* that live, or will */
     unsigned logs_dead, storage_dead; /* whose disks hold such files */
-    uint64_t spared;                  /* machines */
+    struct sim_machines spared;
 };
 
 static bool may_host_logs(const struct sim_process *process)
@@ -46,7 +46,7 @@ static bool is_whole(const struct left *left, const struct generation *generatio
 {
     const struct sim_process *process = process_at(left->cluster, &generation->logs[log].endpoint);
 
-    if (process == NULL || (left->spared >> process->machine & 1) != 0 || !process->alive || process->instance == NULL)
+    if (process == NULL || machines_has(&left->spared, process->machine) || !process->alive || process->instance == NULL)
         return false;
     return worker_log_end(process->instance, generation->logs[log].endpoint.id) >= generation->end;
 }
@@ -74,15 +74,15 @@ static bool generations_suffice(const struct left *left)
 static unsigned log_zones(const struct left *left)
 {
     const struct sim_world *world = left->cluster->world;
-    uint64_t zones = 0;
+    struct sim_machines zones = {0};
 
     for (size_t i = 0; i < world->process_count; i++) {
         const struct sim_process *process = world->processes[i];
 
-        if (process->server && !process->damaged && may_host_logs(process) && (left->spared >> process->machine & 1) == 0)
-            zones |= UINT64_C(1) << (sim_cluster_zone_of(process) % 64);
+        if (process->server && !process->damaged && may_host_logs(process) && !machines_has(&left->spared, process->machine))
+            machines_add(&zones, sim_cluster_zone_of(process));
     }
-    return (unsigned)__builtin_popcountll(zones);
+    return machines_count(&zones);
 }
 
 /* ---- drawing ---- */
@@ -94,7 +94,7 @@ static bool spare(struct sim_process *process, struct left *left)
     bool has_logs = sim_disk_has(process->disk, "data/log-");
     struct left without = *left;
 
-    without.spared |= UINT64_C(1) << process->machine;
+    machines_add(&without.spared, process->machine);
     if (!process->damaged) {
         without.coordinators -= is_coordinator(cluster, process);
         without.logs_dead += has_logs;
@@ -117,7 +117,7 @@ static void count_damaged(const struct sim_process *process, struct left *left)
     left->coordinators -= is_coordinator(left->cluster, process);
     left->logs_dead += process->keeps_data;
     left->storage_dead += process->keeps_data;
-    left->spared |= UINT64_C(1) << process->machine;
+    machines_add(&left->spared, process->machine);
 }
 
 static void give_up(struct sim_process *process)
@@ -188,7 +188,7 @@ bool sim_survivors_may_lose(const struct sim_cluster *cluster, const struct sim_
             look_at(&left, world->processes[i]);
     if (!process->keeps_data)
         return true;
-    left.spared |= UINT64_C(1) << process->machine;
+    machines_add(&left.spared, process->machine);
     left.settled = is_settled(&left);
     return left.settled && generations_suffice(&left);
 }

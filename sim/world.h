@@ -25,12 +25,13 @@
 #include "net/env.h"
 #include "net/mem.h"
 #include "sim/event.h"
+#include "sim/machines.h"
 #include "sim/random.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_net.h"
 #include "sim/sim_trace.h"
 
-enum { SIM_MACHINES_MAX = 64, SIM_WHY_MAX = 512, SIM_PATH_MAX = 256 };
+enum { SIM_WHY_MAX = 512, SIM_PATH_MAX = 256 };
 
 #define SIM_SECOND_US INT64_C(1000000)
 #define SIM_NEVER INT64_MAX

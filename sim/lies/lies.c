@@ -356,11 +356,14 @@ struct sim_process *lie_follower(struct lies *lies, unsigned nth)
 
 void lie_cut_off(struct lies *lies, const struct sim_process *process, bool cut_off)
 {
-    bool is_cut_off = (lies->blocked >> process->machine & 1) != 0;
+    bool is_cut_off = machines_has(&lies->blocked, process->machine);
 
     if (is_cut_off == cut_off || lies->over)
         return;
-    lies->blocked ^= UINT64_C(1) << process->machine;
+    if (cut_off)
+        machines_add(&lies->blocked, process->machine);
+    else
+        machines_remove(&lies->blocked, process->machine);
     for (size_t i = 0; i < lies->world->process_count; i++) {
         unsigned other = lies->world->processes[i]->machine;
 
@@ -396,7 +399,7 @@ static void kill_host(struct lies *lies, enum role_kind kind)
 /* One is away for a while, or comes back. */
 static void cut_off_follower(struct lies *lies)
 {
-    if (lies->blocked == 0) {
+    if (machines_empty(&lies->blocked)) {
         struct sim_process *follower = lie_follower(lies, (unsigned)lie_random(lies, 2));
 
         if (follower != NULL)
@@ -524,7 +527,7 @@ void lies_heal(struct lies *lies)
         return;
     lies->over = true;
     lies->on = false;
-    lies->blocked = 0; /* the heal takes every block away */
+    lies->blocked = (struct sim_machines){0}; /* the heal takes every block away */
     sim_agenda_remove(&lies->world->agenda, &lies->provoker);
     for (uint32_t i = 0; i < lies->lost_count; i++) {
         struct sim_process *process = lies->lost[i];

@@ -61,7 +61,7 @@ struct lies {
     struct sim_event ticker;           /* begins and ends it, reads the metrics */
     struct sim_event provoker;
     bool over;                         /* the heal has begun */
-    uint64_t blocked;                  /* machines that a provocation cut off */
+    struct sim_machines blocked;       /* machines that a provocation cut off */
     struct lie_kept kept[LIE_KEPT_MAX];
     uint32_t kept_count, kept_next;
     bool seen[LIE_EXPECTS_MAX];        /* of the section's expects */

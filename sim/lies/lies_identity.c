@@ -84,7 +84,8 @@ static struct sim_process *make_twin(struct lies *lies, struct sim_process *orig
     lie_files_done(&files);
     world->net.twin_address = twin->address;
     world->net.twin_machine = twin->machine;
-    world->net.twin_seen_by = UINT64_C(1) << who_sees_it->machine | UINT64_C(1) << twin->machine;
+    world->net.twin_seen_by = machines_of(who_sees_it->machine);
+    machines_add(&world->net.twin_seen_by, twin->machine);
     sim_process_boot(twin);
     lie_strikes(lies, "%s has a twin, which %s takes for it", original->name, who_sees_it->name);
     return twin;
@@ -93,7 +94,9 @@ static struct sim_process *make_twin(struct lies *lies, struct sim_process *orig
 /* The leader and the original on one side, everybody else with the twin on the other. */
 static void part(struct lies *lies, const struct three *three)
 {
-    lies->world->net.twin_seen_by = ~(UINT64_C(1) << three->leader->machine | UINT64_C(1) << three->voter->machine);
+    lies->world->net.twin_seen_by = machines_all();
+    machines_remove(&lies->world->net.twin_seen_by, three->leader->machine);
+    machines_remove(&lies->world->net.twin_seen_by, three->voter->machine);
     for (size_t i = 0; i < lies->world->process_count; i++) {
         const struct sim_process *other = lies->world->processes[i];
 
@@ -130,7 +133,7 @@ static void double_identity(struct lies *lies)
             ;
     }
     give_up(twin);
-    lies->world->net.twin_seen_by = 0;
+    lies->world->net.twin_seen_by = (struct sim_machines){0};
 }
 
 const struct lie_type lie_double_identity = {

@@ -203,7 +203,7 @@ static void kill_another_log(struct sim_active *active)
     for (int tries = 0; tries < 8; tries++) {
         struct sim_process *log = fault_host(faults, KIND(ROLE_LOG));
 
-        if (log == NULL || log == active->process || (active->blocks[active->process->machine] >> log->machine & 1) != 0)
+        if (log == NULL || log == active->process || machines_has(&active->blocks[active->process->machine], log->machine))
             continue;
         sim_process_stop(log, SIM_KILL);
         return;
@@ -273,7 +273,7 @@ static bool rollback_hit(struct attack *attack)
     active->process = proxy;
     active->incarnation = proxy->incarnation;
     active->commits = (uint64_t)faults->world->now_us;
-    active->blocks[proxy->machine] = UINT64_C(1) << log->machine;
+    active->blocks[proxy->machine] = machines_of(log->machine);
     return true;
 }
 

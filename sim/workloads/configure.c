@@ -110,7 +110,7 @@ static void change(struct sim_actor *actor, struct configure *configure)
 /* Coordinators stay, so that there is always somebody for the stateless roles. */
 static bool may_go(const struct sim_cluster *cluster, const struct sim_process *process)
 {
-    uint64_t zones = 0;
+    struct sim_machines zones = {0};
 
     if (!process->server || process->coordinator || process->given_up)
         return false;
@@ -119,9 +119,9 @@ static bool may_go(const struct sim_cluster *cluster, const struct sim_process *
 
         if (other->server && other != process && !other->damaged && !other->given_up &&
             process_class_may_host(sim_cluster_class_of(other), ROLE_LOG))
-            zones |= UINT64_C(1) << sim_cluster_zone_of(other);
+            machines_add(&zones, sim_cluster_zone_of(other));
     }
-    return (unsigned)__builtin_popcountll(zones) >= cluster->redundancy;
+    return machines_count(&zones) >= cluster->redundancy;
 }
 
 static void write_exclusion(struct sim_actor *actor, struct address address, bool excluded)

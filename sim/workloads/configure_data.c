@@ -21,20 +21,22 @@ struct configure_data {
 /* As many as both logs and storage servers could be spread over. */
 static uint32_t zones_of_all(const struct sim_cluster *cluster)
 {
-    uint64_t logs = 0, storage = 0;
+    struct sim_machines logs = {0}, storage = {0};
+    unsigned log_zones, storage_zones;
 
     for (size_t i = 0; i < cluster->world->process_count; i++) {
         const struct sim_process *process = cluster->world->processes[i];
-        uint64_t zone = process->server ? UINT64_C(1) << sim_cluster_zone_of(process) : 0;
 
-        if (zone != 0 && process_class_may_host(sim_cluster_class_of(process), ROLE_LOG))
-            logs |= zone;
-        if (zone != 0 && sim_cluster_class_of(process) == CLASS_STORAGE)
-            storage |= zone;
+        if (!process->server)
+            continue;
+        if (process_class_may_host(sim_cluster_class_of(process), ROLE_LOG))
+            machines_add(&logs, sim_cluster_zone_of(process));
+        if (sim_cluster_class_of(process) == CLASS_STORAGE)
+            machines_add(&storage, sim_cluster_zone_of(process));
     }
-    logs = (uint64_t)__builtin_popcountll(logs);
-    storage = (uint64_t)__builtin_popcountll(storage);
-    return (uint32_t)(logs < storage ? logs : storage);
+    log_zones = machines_count(&logs);
+    storage_zones = machines_count(&storage);
+    return log_zones < storage_zones ? log_zones : storage_zones;
 }
 
 static void configure_data_setup(struct sim_actor *actor, struct sim_workload_run *run)

@@ -52,8 +52,8 @@ static void cut_fire(struct sim_event *event)
     sim_note(faults->world, old, "cut-from-controller", ++state->cuts);
     active = fault_lasts(faults, cut_begin, cut_end, 0, fault_range(faults, state->cut_us / 4, state->cut_us));
     active->process = old;
-    active->blocks[old->machine] = UINT64_C(1) << controller->machine;
-    active->blocks[controller->machine] = UINT64_C(1) << old->machine;
+    active->blocks[old->machine] = machines_of(controller->machine);
+    active->blocks[controller->machine] = machines_of(old->machine);
 }
 
 /* Word of it may come in another order than they were committed in. */

@@ -104,8 +104,7 @@ int storage_sample_pairs(struct storage_server *storage, struct bytes begin, str
 
 /* ---- ownership ---- */
 
-static int keep_assignment(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end,
-                           uint32_t state)
+static int make_assignment(version_t version, struct bytes begin, struct bytes end, uint32_t state, struct assignment **ret_assignment)
 {
     struct assignment *assignment = mem_zalloc(sizeof(*assignment) + begin.len + end.len);
     uint8_t *bytes;
@@ -120,24 +119,23 @@ static int keep_assignment(struct storage_server *storage, version_t version, st
     assignment->end = bytes_of(bytes + begin.len, end.len);
     assignment->version = version;
     assignment->state = state;
-    list_push_back(&storage->assignments, &assignment->link);
+    *ret_assignment = assignment;
     return 0;
 }
 
 int storage_assign(struct storage_server *storage, version_t version, struct bytes begin, struct bytes end, uint32_t state)
 {
-    struct ownership *owned;
-    int error = ownership_assign(storage->owned, begin, end, state, version, storage->durable, &owned);
+    struct assignment *kept;
+    int error = make_assignment(version, begin, end, state, &kept);
 
     if (error != 0)
         return error;
-    error = keep_assignment(storage, version, begin, end, state);
+    error = ownership_assign(storage->owned, kept->begin, kept->end, state, version, storage->durable);
     if (error != 0) {
-        ownership_destroy(owned);
+        mem_free(kept);
         return error;
     }
-    ownership_destroy(storage->owned);
-    storage->owned = owned;
+    list_push_back(&storage->assignments, &kept->link);
     storage->assigns++;
     return 0;
 }
@@ -210,7 +208,7 @@ out:
 
 int storage_owned_at(const struct storage_server *storage, version_t version, struct ownership **ret_ownership)
 {
-    struct ownership *owned, *next;
+    struct ownership *owned;
     int error = ownership_copy(storage->base, &owned);
 
     if (error != 0)
@@ -221,11 +219,11 @@ int storage_owned_at(const struct storage_server *storage, version_t version, st
         if (assignment->version > version)
             break;
         error = ownership_assign(owned, assignment->begin, assignment->end, assignment->state, assignment->version,
-                                 storage->durable, &next);
-        ownership_destroy(owned);
-        if (error != 0)
+                                 storage->durable);
+        if (error != 0) {
+            ownership_destroy(owned);
             return error;
-        owned = next;
+        }
     }
     *ret_ownership = owned;
     return 0;

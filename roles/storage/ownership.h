@@ -1,9 +1,9 @@
 /* Which key ranges a storage server holds, in which state, and since which version.
  *
- * A map is never changed: an assignment makes another, so that a commit can keep the one that it writes while the stream goes
- * on, and a roll-back starts again from the durable one. What no shard covers is not held (SERVER_KEYS_NONE).
+ * A server has two: as of its window, changed by each assignment, and as of its durable version, from which a commit makes the one that
+ * it writes and a roll-back starts again. What no shard covers is not held (SERVER_KEYS_NONE).
  *
- * Pure: no clock, no I/O. Errors: ERROR_OUT_OF_MEMORY, and nothing was made. */
+ * Pure: no clock, no I/O. Errors: ERROR_OUT_OF_MEMORY, and nothing was made or changed. */
 #pragma once
 
 #include "net/arena.h"
@@ -20,11 +20,12 @@ SCHEMA_DECLARE(held_shard)
 #define FIELDS_held_shards(F, S, A, L) A(held_shard, shards)
 SCHEMA_DECLARE(held_shards)
 
-/* shards are in key order, not empty, and do not overlap; all in the arena. */
+/* shards are in key order, not empty, and do not overlap. Pieces that are borrowed from a map live until it changes. */
 struct ownership {
-    struct arena arena;
-    struct held_shard *shards;
-    uint32_t count;
+    struct arena arena;        /* the keys, also such as no piece has any more */
+    struct held_shard *shards; /* owned */
+    uint32_t count, capacity;
+    uint32_t added;    /* pieces since the arena held the keys of the present ones alone */
     uint32_t fetching; /* pieces in state FETCH */
 };
 
@@ -32,11 +33,11 @@ int ownership_create(struct ownership **ret_ownership);
 int ownership_copy(const struct ownership *ownership, struct ownership **ret_copy);
 void ownership_destroy(struct ownership *ownership); /* accepts NULL */
 
-/* The map after [begin, end), not empty, has got `state` at `version`. What was readable (or fetched) before and is now has been so
+/* [begin, end), not empty, gets `state` at `version`. The keys may be borrowed from the map itself. What was readable (or fetched) before and is now has been so
  * since before. Pieces of one shard that have all been so since `settled` or earlier, below which nobody reads, become one.
  * HELD_FETCHED may be any part of a shard; any other state makes begin and end boundaries of shards. */
-int ownership_assign(const struct ownership *old, struct bytes begin, struct bytes end, uint32_t state, version_t version,
-                     version_t settled, struct ownership **ret_ownership);
+int ownership_assign(struct ownership *ownership, struct bytes begin, struct bytes end, uint32_t state, version_t version,
+                     version_t settled);
 
 bool ownership_state_is_readable(uint32_t state);
 /* True when the key could be read here at `version`. */

@@ -12,8 +12,7 @@
 #include "net/mem.h"
 #include "roles/distributor/plan_internal.h"
 
-/* After so many shards in a row for which all places are busy, the plan leaves the others for the next one. */
-enum { BUSY_MAX = 64, NEEDS = 12, NEED_NONE = 255, COPIES_CLASSES = 4 };
+enum { NEEDS = 12, NEED_NONE = 255, COPIES_CLASSES = 4 };
 
 const char *plan_reason_name(enum plan_reason reason)
 {
@@ -412,7 +411,7 @@ static void heal(struct planning *planning)
     uint32_t busy = 0;
 
     gather_needs(planning, &needs);
-    for (size_t i = 0; i < needs.count && busy < BUSY_MAX && planning->rules->move; i++) {
+    for (size_t i = 0; i < needs.count && busy < PLAN_BUSY_MAX && planning->rules->move; i++) {
         if (planning->plan->count == PLAN_ACTIONS_MAX || planning->moves >= planning->rules->moves_max)
             break;
         busy = help(planning, needs.shards[i], needs.need[needs.shards[i]]) ? 0 : busy + 1;

@@ -89,20 +89,24 @@ static bool is_half_full(const struct planning *planning)
     return 2 * planning->moves >= planning->rules->moves_max + 1;
 }
 
-/* Copies that stand nearer to each other than they must. Each such move lowers one number of the shard, and none for balance raises it. */
+/* Copies that stand nearer to each other than they must. Each such move lowers one number of the shard, and none for balance raises it.
+ * Where there is none further apart is asked once a team, and where all are busy a few times: not once for each of thousands of shards. */
 void planning_spread(struct planning *planning)
 {
     const struct picture *picture = planning->picture;
-    uint32_t least = planning_nearness_min(planning), done = 0;
+    uint32_t least = planning_nearness_min(planning), done = 0, busy = 0;
 
-    for (size_t i = 0; i < picture->shard_count && done < BALANCE_MOVES && !is_half_full(planning); i++) {
+    for (size_t i = 0; i < picture->shard_count && done < BALANCE_MOVES && busy < PLAN_BUSY_MAX && !is_half_full(planning); i++) {
         const struct picture_shard *shard = picture->shards[i];
         const struct team_health *health = &teams_at(&picture->teams, shard->source)->health;
+        enum place place;
         struct team team;
 
         if (health->nearness <= least || health->zones < planning->rules->replication || planning->ordered[i] || !settled(planning, shard))
             continue;
-        if (planning_spread_place(planning, shard, &team) != PLACE_FOUND)
+        place = planning_spread_place(planning, shard, &team);
+        busy = place == PLACE_BUSY ? busy + 1 : place == PLACE_FOUND ? 0 : busy;
+        if (place != PLACE_FOUND)
             continue;
         planning_move(planning, PLAN_SPREAD, i, team.servers, team.count);
         done++;

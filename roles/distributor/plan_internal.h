@@ -3,6 +3,9 @@
 
 #include "roles/distributor/plan.h"
 
+/* After so many shards in a row for which all places are busy, the plan leaves the others for the next one. */
+enum { PLAN_BUSY_MAX = 64 };
+
 struct planning {
     struct picture *picture;
     const struct plan_rules *rules;

@@ -280,9 +280,12 @@ static enum place best_candidate(struct planning *planning, const struct picture
 
     for (uint32_t i = 0; i < picture->candidate_count; i++) {
         const struct team *to = teams_at(&picture->teams, picture->candidates[i]);
-        int64_t cost = cost_of(planning, from, to);
+        int64_t cost;
 
-        if (cost < 0 || to->health.nearness >= nearness)
+        if (to->health.nearness >= nearness)
+            continue;
+        cost = cost_of(planning, from, to);
+        if (cost < 0)
             continue;
         cost += (int64_t)to->health.nearness << NEARNESS_SHIFT;
         if (cost >= best)
@@ -383,7 +386,11 @@ enum place planning_place(struct planning *planning, const struct picture_shard 
 
 enum place planning_spread_place(struct planning *planning, const struct picture_shard *shard, struct team *ret_team)
 {
-    return best_candidate(planning, shard, teams_at(&planning->picture->teams, shard->source)->health.nearness, ret_team);
+    struct team_health *health = &teams_at(&planning->picture->teams, shard->source)->health;
+    enum place place = health->no_further ? PLACE_NONE : best_candidate(planning, shard, health->nearness, ret_team);
+
+    health->no_further |= place == PLACE_NONE;
+    return place;
 }
 
 uint32_t planning_nearness_min(const struct planning *planning)

@@ -15,6 +15,7 @@ struct team_health {
     uint8_t zones;     /* different ones, of the living */
     uint8_t reachable; /* different zones of those that answer at this moment */
     uint8_t unwanted;  /* living, but to be emptied: excluded, of another engine */
+    bool no_further;   /* no candidate's members are further apart: found once for all shards of the team */
     uint32_t nearness; /* 0: no two share a data centre, hall or rack; a shared data centre counts more than any halls, a hall than racks */
 };
 

@@ -227,7 +227,9 @@ static void join_all(struct ownership *ownership, version_t settled)
             continue;
         }
         ownership->fetching += piece->state == SERVER_KEYS_FETCH;
-        ownership->shards[count++] = *piece;
+        if (count < i)
+            ownership->shards[count] = *piece;
+        count++;
     }
     ownership->count = count;
 }

@@ -237,26 +237,62 @@ static double room_for(struct rate_tag_limit *limit, int64_t now_us, const struc
     return source->capacity > limit->others ? (source->capacity - limit->others) / limit->cost : RATE_LEAST;
 }
 
+/* The part of what presses the server that the tag has written: of its load as it is, and as it was while its memory filled. Who is left
+ * when a storm is over makes most of the load, and is not to blame for what the storm has left. */
+static double share_of_writes(const struct rate_source *source, double written)
+{
+    double load = source->input.rate > source->history.rate ? source->input.rate : source->history.rate;
+
+    return written / (load > written ? load : written);
+}
+
+/* A limit begins when it holds somebody back: below that it would only stand in lists. `learned`: what a new one knows already. */
+static void press_tag(struct rate_tags *tags, int64_t now_us, const struct tag_name *name, double started, double rate,
+                      const struct rate_tag_limit *learned, enum throttle_reason reason, uint64_t server)
+{
+    struct rate_tag_limit *limit = auto_limit(tags, name);
+
+    if (limit == NULL) {
+        limit = rate < started ? auto_limit_or_new(tags, name) : NULL;
+        if (limit == NULL)
+            return;
+        limit->cost = learned->cost;
+        limit->others = learned->others;
+        limit->learned_us = learned->learned_us;
+    }
+    set_auto(limit, now_us, rate, reason, server);
+}
+
 void rate_tags_press(struct rate_tags *tags, int64_t now_us, const struct rate_source *source, double pressure, bool writes, int64_t stale_us)
 {
-    double pressed = pressure > PRESSURE_MOST ? PRESSURE_MOST : pressure, started, written;
-    struct rate_tag_limit *limit = NULL;
+    double pressed = pressure > PRESSURE_MOST ? PRESSURE_MOST : pressure, started, written, base;
+    struct rate_tag_limit *limit, fresh = {0};
     struct tag_name writer = {0};
 
     if (pressure <= 0)
         return;
     written = rate_tags_busiest_writer(tags, now_us, source->tag, stale_us, &writer);
-    if (written > 0 && is_large(tags, &writer, written / (source->input.rate > written ? source->input.rate : written))) {
+    if (written > 0 && is_large(tags, &writer, share_of_writes(source, written))) {
         started = rate_tags_started(tags, now_us, &writer, stale_us);
-        if (started >= RATE_LEAST / 2 && (limit = auto_limit_or_new(tags, &writer)) != NULL)
-            set_auto(limit, now_us, (writes && source->capacity > 0 ? room_for(limit, now_us, source, started, written) : started) / pressed,
-                     THROTTLE_BUSY_WRITE, source->id);
+        limit = auto_limit(tags, &writer);
+        if (started >= RATE_LEAST / 2) {
+            base = writes && source->capacity > 0 ? room_for(limit != NULL ? limit : &fresh, now_us, source, started, written) : started;
+            press_tag(tags, now_us, &writer, started, base / pressed, &fresh, THROTTLE_BUSY_WRITE, source->id);
+        }
     }
     if (!writes && source->busy_read > 0 && is_large(tags, &source->busy_reader, source->busy_read)) {
         started = rate_tags_started(tags, now_us, &source->busy_reader, stale_us);
-        if (started >= RATE_LEAST / 2 && (limit = auto_limit_or_new(tags, &source->busy_reader)) != NULL)
-            set_auto(limit, now_us, started / pressed, THROTTLE_BUSY_READ, source->id);
+        if (started >= RATE_LEAST / 2)
+            press_tag(tags, now_us, &source->busy_reader, started, started / pressed, &fresh, THROTTLE_BUSY_READ, source->id);
     }
+}
+
+void rate_tags_forget(struct rate_tags *tags, struct rate_tag_limit *limit)
+{
+    assert(limit->used && limit->throttle.type == THROTTLE_AUTO && tags->auto_count > 0);
+    limit->used = false;
+    tags->auto_count--;
+    tags->changes++;
 }
 
 void rate_tags_update(struct rate_tags *tags, int64_t now_us, int64_t past_us)
@@ -270,9 +306,7 @@ void rate_tags_update(struct rate_tags *tags, int64_t now_us, int64_t past_us)
             limit->used = now_us < limit->ends_us;
             tags->manual_count -= !limit->used;
         } else if (now_us - limit->pressed_us > CALM_US) {
-            limit->used = false;
-            tags->auto_count--;
-            tags->changes++;
+            rate_tags_forget(tags, limit);
         } else if (limit->pressed_us < now_us) {
             limit->throttle.rate *= 1 + GROWTH * (double)(past_us < 1000000 ? past_us : 1000000) / 1e6;
         }

@@ -46,6 +46,7 @@ struct rate_tag_limit {
     uint64_t server;          /* automatic: which; the role's id */
     double cost, others;      /* automatic: bytes a start brings that server, bytes a second that everybody else does; 0: not known */
     int64_t learned_us;
+    bool writing, listed;     /* automatic: it stands in the database, or will when what is under way has committed */
 };
 
 struct rate_tags {
@@ -63,6 +64,8 @@ void rate_tags_note_proxy(struct rate_tags *tags, int64_t now_us, const struct p
 void rate_tags_set_manual(struct rate_tags *tags, int64_t now_us, const struct throttle *throttles, const int64_t *left_us, uint32_t count);
 /* The ratekeeper has worked out that `source` is under pressure (1: where it should stand at most). writes: of what it writes. */
 void rate_tags_press(struct rate_tags *tags, int64_t now_us, const struct rate_source *source, double pressure, bool writes, int64_t stale_us);
+/* Automatic limits that an operator has cleared end. They come again if the server is under pressure still. */
+void rate_tags_forget(struct rate_tags *tags, struct rate_tag_limit *limit);
 /* After every source was looked at: limits that have run out, or that nothing presses any more, end. */
 void rate_tags_update(struct rate_tags *tags, int64_t now_us, int64_t past_us);
 /* What a GRV proxy may start of each limited tag; in the arena. grv_proxies: how many there are. */

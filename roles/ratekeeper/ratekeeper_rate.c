@@ -47,7 +47,7 @@
 #define LAG_SMOOTHING_US 300000
 #define COST_SMOOTHING_US 3000000
 #define SANE_MAX (INT64_C(1) << 56)
-enum { PROBES_MAX = 64, SMALL_DISK_PARTS = 10, LATELY_PARTS = 5 };
+enum { PROBES_MAX = 64, SMALL_DISK_PARTS = 10, LATELY_PARTS = 5, HISTORY_US = 5000000 };
 
 static const struct {
     const char *name, *text;
@@ -193,6 +193,7 @@ void rate_note_storage(struct rate_core *core, int64_t now_us, struct address fr
     source->capacity = (double)sane(load->capacity);
     note_reads(source, load);
     rate_smoother_add(&source->input, now_us, sane(load->input_bytes), core->limits.smoothing_us);
+    rate_smoother_add(&source->history, now_us, sane(load->input_bytes), HISTORY_US);
     rate_smoother_add(&source->versions, now_us, source->version, core->limits.smoothing_us);
 }
 

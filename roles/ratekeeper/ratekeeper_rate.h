@@ -63,6 +63,7 @@ struct rate_source {
     double busy_read;    /* the part that its busiest tag makes of what its reads cost; 0: none is known */
     struct tag_name busy_reader;
     struct rate_smoother input, versions;
+    struct rate_smoother history; /* input as it came while what is in its memory did */
 };
 
 struct rate_proxy {

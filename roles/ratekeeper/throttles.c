@@ -211,9 +211,35 @@ static void take_limits(struct throttles *self)
     self->found_count = kept;
 }
 
+static bool is_found(const struct throttles *self, const struct throttle *throttle)
+{
+    for (uint32_t i = 0; i < self->limits.pair_count; i++) {
+        struct throttle found = {0};
+
+        if (throttle_key_parse(self->limits.pairs[i].key, &found) && same_limit(&found, throttle))
+            return true;
+    }
+    return false;
+}
+
+/* `throttle off auto`: what we had written down is not there any more. */
+static void drop_cleared(struct throttles *self)
+{
+    struct rate_tags *tags = self->ratekeeper->tags;
+
+    for (unsigned i = 0; i < RATE_TAG_LIMITS_MAX; i++) {
+        struct rate_tag_limit *limit = &tags->limits[i];
+
+        if (!limit->used || limit->throttle.type != THROTTLE_AUTO || !limit->listed || is_found(self, &limit->throttle))
+            continue;
+        PROBE(self->op.env, "an operator clears an automatic limit of a tag");
+        rate_tags_forget(tags, limit);
+    }
+}
+
 static void write_autos(struct throttles *self)
 {
-    const struct rate_tags *tags = self->ratekeeper->tags;
+    struct rate_tags *tags = self->ratekeeper->tags;
     double wall_s = (double)env_wall_us(self->op.env) / 1e6;
 
     for (unsigned i = 0; i < RATE_TAG_LIMITS_MAX; i++) {
@@ -221,6 +247,7 @@ static void write_autos(struct throttles *self)
 
         if (!tags->limits[i].used || throttle.type != THROTTLE_AUTO)
             continue;
+        tags->limits[i].writing = true;
         throttle.duration_s = AUTO_DURATION_US / 1e6;
         throttle.expires_s = wall_s + throttle.duration_s;
         write_limit(self, &throttle);
@@ -265,6 +292,7 @@ static enum op_result run_decide(struct op *op)
         return retry(self, error);
     self->written = self->cleared_manual = 0;
     take_limits(self);
+    drop_cleared(self);
     write_autos(self);
     write_settings(self);
     self->changes_written = self->ratekeeper->tags->changes;
@@ -288,6 +316,8 @@ static void apply(struct throttles *self)
         left[i] = self->found[i].ends_us - now_us;
     }
     rate_tags_set_manual(tags, now_us, throttles, left, self->found_count);
+    for (unsigned i = 0; i < RATE_TAG_LIMITS_MAX; i++)
+        tags->limits[i].listed |= tags->limits[i].writing;
     tags->auto_enabled = enabled == NULL || !bytes_equal(enabled->value, BYTES_LITERAL("0"));
 }
 

@@ -149,6 +149,42 @@ Test(rate_tags, a_small_tag_is_not_to_blame)
     mem_free(m.tags);
 }
 
+/* The storm is over and its bytes are still in the server's memory: a small tag that goes on makes nearly all that comes now. */
+Test(rate_tags, who_is_left_after_a_storm_is_not_to_blame)
+{
+    struct model m;
+
+    model_init(&m);
+    m.wanted = 100;
+    m.others = 0;
+    m.capacity = 0; /* nothing is known of it: starts alone are the base */
+    m.source = (struct rate_source){.id = 77, .tag = 7, .history = {.rate = 20e6}};
+    m.queue = 100e6;
+    for (int i = 0; i < 30; i++)
+        step(&m);
+    cr_assert_eq(m.tags->auto_count, 0);
+    m.source.history.rate = 0; /* but it is when nobody else was there */
+    for (int i = 0; i < 30; i++)
+        step(&m);
+    cr_assert_eq(m.tags->auto_count, 1);
+    mem_free(m.tags);
+}
+
+Test(rate_tags, a_limit_begins_when_it_holds_somebody_back)
+{
+    struct model m;
+
+    model_init(&m);
+    m.wanted = 5000; /* half of what the disk takes */
+    m.queue = 25e6;  /* half of the mark */
+    for (int i = 0; i < 10; i++) {
+        step(&m);
+        m.queue = 25e6;
+    }
+    cr_assert_eq(m.tags->auto_count, 0);
+    mem_free(m.tags);
+}
+
 Test(rate_tags, what_is_disabled_is_recommended_and_holds_for_nobody)
 {
     struct model m;

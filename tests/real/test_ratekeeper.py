@@ -88,6 +88,32 @@ def good(file, command):
     return text
 
 
+def test_a_tag_that_overloads_is_limited_by_itself(scratch, _):
+    # No disk here is slow: by this knob the 5 s that a storage server's disk is always behind count as too much.
+    file = scratch.start_cluster("--processes", "one", "--knob", "ratekeeper_durability_lag_us=1000000")
+    autos = lambda: cluster_of(file)["qos"]["throttled_tags"]["auto"]
+    assert autos()["count"] == 0 and "There are no throttled" in good(file, "throttle list")
+    load = subprocess.Popen([program("quoin-bench"), "--cluster", file, "--workload", "put", "--keys", "100", "--clients", "4", "--seconds", "60",
+                             "--tag", "greedy"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until("the ratekeeper limits the tag", lambda: autos()["count"] == 1, 20, 0.1)
+        assert autos()["busy_write"] == 1 and autos()["recommended_only"] == 0, autos()
+        wait_until("the list shows it", lambda: "greedy" in good(file, "throttle list"), 10, 0.1)
+        listed = good(file, "throttle list")
+        assert "auto" in listed and "greedy" not in good(file, "throttle list recommended"), listed
+        good(file, "throttle disable auto")
+        wait_until("it is recommended alone", lambda: autos()["recommended_only"] == 1, 10, 0.1)
+        assert "greedy" not in good(file, "throttle list") and "greedy" in good(file, "throttle list recommended")
+        good(file, "throttle enable auto")
+        wait_until("it holds again", lambda: autos()["recommended_only"] == 0 and "greedy" in good(file, "throttle list"), 10, 0.1)
+    finally:
+        load.kill()
+        load.wait()
+    # What the load has left behind presses for some seconds more. By itself the limit would stay for ten seconds after that.
+    wait_until("`throttle off auto` ends it", lambda: "There were no tags" in good(file, "throttle off auto") and autos()["count"] == 0 and
+               "There are no throttled" in good(file, "throttle list"), 13, 0.3)
+
+
 def test_a_tag_is_limited_by_hand_and_nobody_else(scratch, _):
     file = scratch.start_cluster("--processes", "one")
     free = started_a_second(file, "--tag", "greedy")

@@ -80,6 +80,7 @@ struct storage_server *lab_server(struct lab *lab); /* NULL while it is down */
 
 /* Of the other process: for more that the server talks to. */
 struct rpc *lab_rpc(struct lab *lab);
+struct op_list *lab_ops(struct lab *lab);
 
 /* Destroys the server while its process goes on. */
 void lab_forget_server(struct lab *lab);
@@ -115,6 +116,7 @@ struct lab_call {
 };
 void lab_call_start(struct lab *lab, struct lab_call *call, uint64_t endpoint, struct message *request);
 /* Asks and runs the world until the answer is there. Owned by the caller; NULL: *ret_error says why. */
+struct message *lab_ask_at(struct lab *lab, uint64_t endpoint, struct message *request, int *ret_error); /* the same of any endpoint */
 struct message *lab_ask(struct lab *lab, struct message *request, int *ret_error);
 /* The value's error, or the call's. *ret_state as the server sees it. */
 int lab_get(struct lab *lab, unsigned key, version_t version, struct lab_state *ret_state);

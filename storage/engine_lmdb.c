@@ -280,6 +280,7 @@ static void engine_free(struct engine_lmdb *engine)
     mem_free(engine);
 }
 
+/* LMDB names its files by itself and never syncs a directory. `real` is a path of the machine, which no call of the env takes. */
 static int sync_names(struct env *env, const char *real)
 {
     int fd = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;

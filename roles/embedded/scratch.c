@@ -116,7 +116,8 @@ void scratch_remove(const char *directory)
     (void)nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Its process is gone if nobody holds the lock. */
+/* Its process is gone if nobody holds the lock. The calls and the clock are the machine's own: what other processes have left in /tmp
+ * is looked for before there is an env, and by no simulated program. */
 static bool is_left_over(const char *directory)
 {
     char path[PATH_MAX];

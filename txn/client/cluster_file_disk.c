@@ -59,6 +59,7 @@ static void find_addresses(const char *text, size_t len, size_t *ret_begin, size
         ++*ret_end;
 }
 
+/* By libc: the file is the application's, anywhere on the machine, and the caller may be a shell without an env. */
 static int write_file(const char *path, const char *text, size_t len, mode_t mode)
 {
     char beside[PATH_BYTES_MAX + 16];

@@ -243,7 +243,7 @@ static void *run_network(void *argument)
     return NULL;
 }
 
-/* No signal is ever delivered to the network thread: they belong to the application. */
+/* The library's one thread, in which its env runs: so no env can start it. No signal is ever delivered to it: they belong to the application. */
 static int start_thread(struct quoin_network *network)
 {
     sigset_t all, before;
@@ -631,7 +631,7 @@ static bool wait_until_gone(struct quoin_network *network, uint32_t seen, const 
     return true;
 }
 
-/* One that this process has just closed still waits for its files. */
+/* One that this process has just closed still waits for its files. The clock is the futex's: an application's thread waits, beside the env. */
 static int open_hosted(const char *name, struct quoin_database **ret_db)
 {
     enum { PATIENCE_S = 10 };

@@ -116,8 +116,8 @@ struct lab_call {
 };
 void lab_call_start(struct lab *lab, struct lab_call *call, uint64_t endpoint, struct message *request);
 /* Asks and runs the world until the answer is there. Owned by the caller; NULL: *ret_error says why. */
-struct message *lab_ask_at(struct lab *lab, uint64_t endpoint, struct message *request, int *ret_error); /* the same of any endpoint */
 struct message *lab_ask(struct lab *lab, struct message *request, int *ret_error);
+struct message *lab_ask_at(struct lab *lab, uint64_t endpoint, struct message *request, int *ret_error); /* the same of any endpoint */
 /* The value's error, or the call's. *ret_state as the server sees it. */
 int lab_get(struct lab *lab, unsigned key, version_t version, struct lab_state *ret_state);
 /* Compares a get with the model. True if it was answered; too old and too new are fine. */

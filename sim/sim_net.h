@@ -30,8 +30,8 @@ void sim_net_init(struct sim_net *net);
 void sim_net_done(struct sim_world *world);
 /* Blocks (+1) or unblocks (-1) one direction; blocks add up. from == to never blocks. */
 void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int change);
-/* The same for every direction a to b where b is in [a]. */
-void sim_net_block_many(struct sim_world *world, const struct sim_machines blocks[SIM_MACHINES_MAX], int change);
+/* The same for every direction a to b where b is in blocks[a]; SIM_MACHINES_MAX of them. */
+void sim_net_block_many(struct sim_world *world, const struct sim_machines *blocks, int change);
 /* From now on keeps some of the requests that are sent, for sim_net_replay(). */
 void sim_net_record(struct sim_world *world);
 /* Sends one of them again, on a connection of its own; false when there is none. */

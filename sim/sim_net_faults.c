@@ -59,7 +59,7 @@ void sim_net_block(struct sim_world *world, unsigned from, unsigned to, int chan
         release_all(world);
 }
 
-void sim_net_block_many(struct sim_world *world, const struct sim_machines blocks[SIM_MACHINES_MAX], int change)
+void sim_net_block_many(struct sim_world *world, const struct sim_machines *blocks, int change)
 {
     for (unsigned from = 0; from < SIM_MACHINES_MAX; from++)
         for (unsigned to = 0; !machines_empty(&blocks[from]) && to < SIM_MACHINES_MAX; to++)

@@ -23,7 +23,7 @@ static int grow(struct ownership *ownership, uint32_t count)
     uint32_t capacity = count + count / 2 + 8;
     struct held_shard *shards;
 
-    if (count <= ownership->capacity)
+    if (count <= ownership->capacity && ownership->shards != NULL) /* an empty map has an array too */
         return 0;
     shards = mem_realloc(ownership->shards, capacity * sizeof(*shards));
     if (shards == NULL)

@@ -272,19 +272,29 @@ static void watch_failed(struct rpc_watch *watch, int error)
 
 /* ---- registrations ---- */
 
-static void note_durable(struct controller *controller, uint64_t server_id, version_t version)
+static struct known_server *find_server(const struct controller *controller, uint64_t id)
 {
     for (uint32_t i = 0; i < controller->server_count; i++)
-        if (controller->servers[i].id == server_id && version > controller->servers[i].durable)
-            controller->servers[i].durable = version;
+        if (controller->servers[i].id == id)
+            return &controller->servers[i];
+    return NULL;
+}
+
+static void note_durable(struct controller *controller, uint64_t server_id, version_t version)
+{
+    struct known_server *server = find_server(controller, server_id);
+
+    if (server != NULL && version > server->durable)
+        server->durable = version;
 }
 
 /* A worker registered a storage server: where it is, and how far. */
 static void note_storage(struct controller *controller, const struct worker_info *worker, const struct hosted_role *role)
 {
-    for (uint32_t i = 0; i < controller->server_count; i++)
-        if (controller->servers[i].id == role->id)
-            controller->servers[i].address = worker->address;
+    struct known_server *server = find_server(controller, role->id);
+
+    if (server != NULL)
+        server->address = worker->address;
     note_durable(controller, role->id, role->version);
 }
 
@@ -429,14 +439,6 @@ static bool names(const struct storage_servers *m, uint64_t id)
     return false;
 }
 
-static bool knows(const struct controller *controller, uint64_t id)
-{
-    for (uint32_t i = 0; i < controller->server_count; i++)
-        if (controller->servers[i].id == id)
-            return true;
-    return false;
-}
-
 /* The epoch began with the servers of its metadata; a list from before that, or before one that we heard, says nothing new. A new server is
  * waited for until it says how far it is. */
 static void on_storage_servers(struct controller *controller, struct rpc_request *request)
@@ -459,7 +461,7 @@ static void on_storage_servers(struct controller *controller, struct rpc_request
             PROBE(controller->env, "the controller waits no more for a storage server that was removed");
         controller->server_count = kept;
         for (uint32_t i = 0; i < m->ids_count && controller->server_count < STORAGE_SERVERS_MAX; i++)
-            if (!knows(controller, m->ids[i]))
+            if (find_server(controller, m->ids[i]) == NULL)
                 controller->servers[controller->server_count++] = (struct known_server){.id = m->ids[i]};
         note_hosted(controller);
     }

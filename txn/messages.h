@@ -370,7 +370,9 @@ SCHEMA_DECLARE(get_range)
 SCHEMA_DECLARE(get_range_reply)
 
 /* How many bytes [begin, end) has, walked for one turn: as far as `through`, which is `end` when all of it was. Each time that `chunk`
- * bytes (0: none are wanted) have come together, counted on from `carried`, the next key goes to splits. In one shard, else 1001. */
+ * bytes (0: none are wanted) have come together, counted on from `carried`, the next key goes to splits. In one shard, else 1001.
+ * `carried` and the sum of the answers are RANGE_BYTES_MAX at most, so that no sum of them leaves its integer. */
+#define RANGE_BYTES_MAX ((int64_t)1 << 60)
 #define FIELDS_get_range_metrics(F, S, A, L) F(bytes, begin) F(bytes, end) F(i64, chunk) F(i64, carried)
 SCHEMA_DECLARE(get_range_metrics)
 #define FIELDS_split_key(F, S, A, L) F(bytes, key)

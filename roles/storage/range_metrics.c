@@ -28,7 +28,7 @@ int storage_check_range(struct storage_server *storage, struct bytes begin, stru
 
 static int check(struct storage_server *storage, const struct get_range_metrics *m)
 {
-    if (m->chunk < 0 || m->carried < 0)
+    if (m->chunk < 0 || m->carried < 0 || m->carried > RANGE_BYTES_MAX)
         return ERROR_CLIENT_INVALID_OPERATION;
     return storage_check_range(storage, m->begin, m->end);
 }

@@ -202,7 +202,7 @@ static bool is_answer(const struct transaction_query *query, const struct get_ra
     struct bytes last = query->at;
 
     if (bytes_compare(reply->through, query->at) <= 0 || bytes_compare(reply->through, query->end) > 0 || reply->bytes < 0 ||
-        reply->carried < 0)
+        reply->bytes > RANGE_BYTES_MAX - query->bytes || reply->carried < 0 || reply->carried > RANGE_BYTES_MAX)
         return false;
     for (uint32_t i = 0; i < reply->splits_count; i++) {
         if (bytes_compare(reply->splits[i].key, last) < 0 || bytes_compare(reply->splits[i].key, reply->through) >= 0)

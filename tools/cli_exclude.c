@@ -22,7 +22,7 @@ struct leaving {
     bool failed;            /* it counts as lost for good */
     uint32_t servers;       /* storage servers of the database */
     uint64_t shards;        /* that name one of them */
-    int64_t bytes;          /* that they still store, as they said last; 0 without shards */
+    int64_t bytes;          /* of the shards that they still hold, by their sample; 0 without shards */
     uint32_t logs;          /* of living generations */
     uint32_t others;        /* roles of other kinds, but coordinators: recruited elsewhere as soon as it dies, if not before */
     bool coordinator;
@@ -289,7 +289,7 @@ static void count_hosted(const struct exclude *exclude, struct leaving *leaving)
             const char *kind = json_string_value(json_object_get(role, "role"));
 
             if (kind != NULL && strcmp(kind, "storage") == 0)
-                leaving->bytes += leaving->shards == 0 ? 0 : json_integer_value(json_object_get(role, "stored_bytes"));
+                leaving->bytes += leaving->shards == 0 ? 0 : json_integer_value(json_object_get(role, "held_bytes"));
             else if (kind != NULL && strcmp(kind, "log") != 0 && strcmp(kind, "coordinator") != 0)
                 leaving->others++;
         }

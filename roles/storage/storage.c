@@ -552,6 +552,7 @@ void storage_server_status(const struct storage_server *storage, struct role_sta
     status_of_tags(storage, status, arena);
     role_metric(status, arena, "swept_slices", (int64_t)storage->sweep.slices);
     role_metric(status, arena, "stored_bytes", (int64_t)engine.bytes);
+    role_metric(status, arena, "held_bytes", (int64_t)byte_sample_bytes(&storage->sample, bytes_none(), KEY_SYSTEM_END));
     role_metric(status, arena, "keys", (int64_t)engine.keys);
     role_metric(status, arena, "kvstore_used_bytes", (int64_t)engine.file_bytes);
     role_metric(status, arena, "kvstore_available_bytes", (int64_t)engine.free_bytes);

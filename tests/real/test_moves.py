@@ -83,27 +83,27 @@ class Moving:
         self.say(f"{copies} copies of all after {what}", began)
         self.checker.goes_on(what)
 
-    def stored(self):
-        """Address -> bytes of keys and values, of the storage servers; 0 of one that has not told yet."""
+    def held(self):
+        """Address -> bytes of the shards that a storage server holds, by its sample; 0 of one that has not told yet."""
         found = {}
         for process in self.shell.cluster()["processes"].values():
             for role in process["roles"]:
                 if role["role"] == "storage":
-                    found[process["address"]] = role.get("stored_bytes", 0)
+                    found[process["address"]] = role.get("held_bytes", 0)
         return found
 
     def add_storage(self, count):
-        began, had = time.monotonic(), len(self.stored())
+        began, had = time.monotonic(), len(self.held())
         for _ in range(count):
             self.scratch.local_cluster("add", "storage", *where(self.scratch))
 
         def balanced():
-            stored = list(self.stored().values())
-            mean = sum(stored) / len(stored)
-            return len(stored) == had + count and min(stored) > 0.6 * mean and max(stored) < 1.5 * mean
-        wait_until(f"{count} new servers have their share: {self.stored()}", balanced, self.patience_s, 0.3)
+            held = list(self.held().values())
+            mean = sum(held) / len(held)
+            return len(held) == had + count and min(held) > 0.6 * mean and max(held) < 1.5 * mean
+        wait_until(f"{count} new servers have their share: {self.held()}", balanced, self.patience_s, 0.3)
         self.say(f"{count} more storage servers have their share", began)
-        print("      bytes per server: " + " ".join(f"{address} {bytes_ / 1e6:.1f} MB" for address, bytes_ in sorted(self.stored().items())))
+        print("      bytes per server: " + " ".join(f"{address} {bytes_ / 1e6:.1f} MB" for address, bytes_ in sorted(self.held().items())))
         self.checker.goes_on("the balancing")
 
     def lose(self, address):

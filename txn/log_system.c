@@ -68,10 +68,19 @@ bool log_system_is_sound(const struct generation *generation)
 
 bool log_system_are_sound(const struct generation *generations, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (!log_system_is_sound(&generations[i]) || (i > 0 && generations[i].epoch <= generations[i - 1].epoch))
+    for (uint32_t i = 0; i < count; i++) {
+        if (!log_system_is_sound(&generations[i]))
             return false;
+        if (i > 0 && (generations[i].epoch <= generations[i - 1].epoch || generations[i].begin < generations[i - 1].end))
+            return false;
+    }
     return true;
+}
+
+bool log_system_description_is_sound(const struct description *d)
+{
+    return d->generations_count > 0 && d->generations[d->generations_count - 1].epoch == d->epoch &&
+           log_system_are_sound(d->generations, d->generations_count);
 }
 
 /* What an epoch can't be without; its GRV proxies may all be lost for a moment. */

@@ -18,8 +18,10 @@ unsigned log_system_zone_count(const struct generation *generation, uint64_t mas
 /* Could a recovery have made it? 1 to LOGS_MAX logs in at least `replication` zones, begin <= end. Whoever takes a generation
  * from another process or from a disk asks this before any of the above. */
 bool log_system_is_sound(const struct generation *generation);
-/* All of them are, and their epochs ascend. */
+/* All of them are, their epochs ascend, and none begins before the one before it ends. */
 bool log_system_are_sound(const struct generation *generations, uint32_t count);
+/* Of a description: they are, and the newest is of the epoch that it describes. */
+bool log_system_description_is_sound(const struct description *description);
 /* Of the coordinated state: no generation before a database exists, then at least one, up to the written epoch, which has one
  * sequencer, commit proxies and resolvers. */
 bool log_system_state_is_sound(const struct coordinated_state *state);

@@ -161,7 +161,7 @@ static void forget_dead_waiters(struct controller *controller)
         rpc_drop(request);
         controller->description_waiter_count--;
     }
-    controller->description_sweep_at = 2 * controller->description_waiter_count + 16;
+    controller->description_sweep_at = 2 * controller->description_waiter_count + 1;
 }
 
 static void on_get_description(struct controller *controller, struct rpc_request *request)

@@ -389,6 +389,8 @@ static enum op_result run_state_written(struct op *op)
         PROBE(op->env, "a recovery may not write its state: a later one has locked it");
     if (error == 0 && (!reply->accepted || reply->state.written_epoch != recovery->epoch))
         error = ERROR_COORDINATED_STATE_CONFLICT;
+    if (error == 0 && BUGGIFY(op->env, "a process of the new epoch is lost as its state is written"))
+        recovery->lost = true;
     return op_finish(op, error);
 }
 

@@ -198,7 +198,9 @@ static bool brings_sound_state(const struct message *message)
 
 static void serve_state(struct coordinator *coordinator, struct rpc_request *request)
 {
-    if (request->message->type->id == MESSAGE_read_state)
+    if (request->message->type->id == MESSAGE_read_state && BUGGIFY(coordinator->env, "the state is read, and who asked for it never hears"))
+        rpc_fail(request, ERROR_REQUEST_MAYBE_DELIVERED);
+    else if (request->message->type->id == MESSAGE_read_state)
         answer_state(coordinator, request, true);
     else if (request->message->type->id == MESSAGE_write_state && !brings_sound_state(request->message))
         rpc_fail(request, ERROR_CLIENT_INVALID_OPERATION);

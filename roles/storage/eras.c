@@ -2,7 +2,11 @@
  *
  * An era is what we pulled from one generation. It tells three things: where a roll-back must go when the generation's recorded end
  * turns out to lie below what we hold; in which epoch our durable version lies (so that a restarted server knows too); and
- * which stretch of versions was only jumped over by a recovery, and does not count in the 5 s of history. */
+ * which stretch of versions was only jumped over by a recovery, and does not count in the 5 s of history.
+ *
+ * An epoch that is described has committed its first transaction, on all of its logs: it ends above its begin, where the next one begins. So
+ * a roll-back leaves something of the newest era, and the next era begins exactly there. Generations leave the coordinated state oldest
+ * first: what a description goes on with is never older than our newest era. One that says otherwise is of no history, and refused. */
 #include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
@@ -24,6 +28,7 @@ int storage_era_enter(struct storage_server *storage, const struct generation *g
         return 0;
     assert(newest == NULL || newest->epoch < generation->epoch);
     assert(first > generation->begin && storage_version(storage) >= generation->begin);
+    assert(newest == NULL || storage_version(storage) == generation->begin);
     if (storage->era_count == storage->era_capacity) {
         uint32_t capacity = storage->era_capacity == 0 ? 4 : storage->era_capacity * 2;
 
@@ -97,17 +102,11 @@ void storage_update_oldest(struct storage_server *storage)
 const struct generation *storage_generation(const struct storage_server *storage)
 {
     const struct description *d = storage->description;
-    const struct era *newest = newest_era(storage);
     version_t version = storage_version(storage);
 
-    for (uint32_t i = 0; i < d->generations_count; i++) {
-        if (d->generations[i].begin > version || version >= d->generations[i].end)
-            continue;
-        if (newest == NULL || d->generations[i].epoch >= newest->epoch)
+    for (uint32_t i = 0; i < d->generations_count; i++)
+        if (d->generations[i].begin <= version && version < d->generations[i].end)
             return &d->generations[i];
-        /* We have lived through a newer one: no history goes on with this. Another description will. */
-        PROBE(storage->env, "a description goes on with a generation older than what storage has");
-    }
     return NULL;
 }
 
@@ -139,6 +138,24 @@ static version_t end_of(const struct description *d, uint64_t epoch)
             end = generation->begin;
     }
     return end;
+}
+
+const char *storage_description_wrong(const struct storage_server *storage, const struct description *d)
+{
+    const struct era *newest = newest_era(storage);
+    version_t version = storage_version(storage), end;
+
+    if (newest == NULL)
+        return NULL;
+    end = end_of(d, newest->epoch);
+    if (storage->era_count > 1 && end <= newest->begin)
+        return "an epoch ends where it began";
+    if (version > end)
+        version = end;
+    for (uint32_t i = 0; i < d->generations_count; i++)
+        if (d->generations[i].begin <= version && version < d->generations[i].end && d->generations[i].epoch < newest->epoch)
+            return "an epoch goes on that has ended";
+    return NULL;
 }
 
 /* Nothing known committed (which all that is durable or was read is) may ever be taken back. */
@@ -183,19 +200,10 @@ static bool roll_back_to(struct storage_server *storage, const struct era *era, 
 
 bool storage_roll_back(struct storage_server *storage)
 {
-    const struct era *era;
+    const struct era *era = newest_era(storage);
+    version_t end = era == NULL ? VERSION_MAX : end_of(storage->description, era->epoch);
 
-    while ((era = newest_era(storage)) != NULL) {
-        version_t end = end_of(storage->description, era->epoch);
-
-        if (storage_version(storage) > end && !PLANTED_BUG(SKIP_ROLL_BACK) && !roll_back_to(storage, era, end))
-            return false;
-        if (storage->era_count == 1 || end > era->begin)
-            return true;
-        PROBE(storage->env, "a roll-back takes back all of an epoch");
-        storage->era_count--; /* nothing is left of it */
-    }
-    return true;
+    return storage_version(storage) <= end || PLANTED_BUG(SKIP_ROLL_BACK) || roll_back_to(storage, era, end);
 }
 
 void storage_discard(struct storage_server *storage)

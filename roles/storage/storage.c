@@ -440,6 +440,7 @@ void storage_server_described(struct storage_server *storage, const struct descr
     uint64_t epoch = storage->era_count == 0 ? 0 : storage->eras[storage->era_count - 1].epoch;
     struct arena arena = {0};
     struct description *copy;
+    const char *wrong;
     int error;
 
     /* A controller that was left behind knows nothing of the epoch that our versions come from. */
@@ -448,6 +449,13 @@ void storage_server_described(struct storage_server *storage, const struct descr
     rate_reporter_described(&storage->reporter, description);
     if (storage->ended || description->epoch < epoch)
         return;
+    wrong = storage_description_wrong(storage, description);
+    if (wrong != NULL) {
+        PROBE(storage->env, "storage is told of a history that is not the one it has lived through");
+        TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageDescriptionRefused", {"Id", trace_id(storage->id)},
+              {"Epoch", trace_int((int64_t)description->epoch)}, {"Why", trace_str(wrong)});
+        return;
+    }
     copy = arena_zalloc(&arena, sizeof(*copy));
     error = copy == NULL ? ERROR_OUT_OF_MEMORY : message_copy_body(&schema_description, description, &arena, copy);
     if (error != 0) {

@@ -226,8 +226,10 @@ uint64_t storage_epoch_of(const struct storage_server *storage, version_t versio
 void storage_eras_prune(struct storage_server *storage);
 /* 5 s of real versions below ours, but never above what is known committed. */
 void storage_update_oldest(struct storage_server *storage);
-/* The generation that version + 1 lies in, of those that history can go on with; NULL: none. */
+/* The generation that version + 1 lies in, which is of the newest era's epoch or newer; NULL: none. */
 const struct generation *storage_generation(const struct storage_server *storage);
+/* What contradicts the eras in a description that is no older than they are; NULL: nothing. */
+const char *storage_description_wrong(const struct storage_server *storage, const struct description *description);
 /* The newest ended generation's end; VERSION_NONE when only one lives. */
 version_t storage_old_end(const struct storage_server *storage);
 /* What is above the end of the generation that it came from never was: takes it back. False: the server has ended. */

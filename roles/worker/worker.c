@@ -209,7 +209,7 @@ void worker_described(struct worker *worker, struct message *description)
         message_unref(description);
         return;
     }
-    if (!log_system_are_sound(d->generations, d->generations_count)) {
+    if (!log_system_description_is_sound(d)) {
         TRACE(worker->env, SEVERITY_WARN_ALWAYS, "DescriptionUnsound", {"Epoch", trace_int((int64_t)d->epoch)},
               {"Term", trace_int((int64_t)d->term)});
         message_unref(description);

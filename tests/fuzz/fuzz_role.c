@@ -156,7 +156,7 @@ static void describe(struct stage *stage)
     stage_description(stage, &d);
     if (feed_byte(&stage->feed) >= 0x60)
         feed_body(&stage->feed, &schema_description, &stage->arena, &d);
-    if (!log_system_are_sound(d.generations, d.generations_count))
+    if (!log_system_description_is_sound(&d))
         return; /* the worker refuses it */
     storage_server_described(stage->role, &d);
 }
@@ -393,7 +393,7 @@ static void describe(struct stage *stage)
         feed_body(&stage->feed, &schema_description, &stage->arena, &d);
     else
         d.number = ++stage->described;
-    if (log_system_are_sound(d.generations, d.generations_count))
+    if (log_system_description_is_sound(&d))
         DESCRIBED(stage->role, &d);
 }
 #undef extra

@@ -210,6 +210,7 @@ void controller_roles_lost(struct controller *controller, struct address address
 {
     struct coordinated_state *state = &controller->state;
     const struct generation *newest = controller_newest_generation(state);
+    bool dropped = false, another = false;
 
     if (controller->phase != CONTROLLER_ACCEPTING)
         return; /* recovery and adoption look for themselves */
@@ -225,6 +226,7 @@ void controller_roles_lost(struct controller *controller, struct address address
         PROBE(controller->env, "a GRV proxy alone is lost: the epoch goes on");
         restart_upkeep(controller);
         drop_role(controller, i--);
+        dropped = true;
     }
     for (uint32_t i = 0; newest != NULL && i < newest->logs_count; i++) {
         struct endpoint endpoint = endpoint_of(&newest->logs[i].endpoint);
@@ -234,6 +236,10 @@ void controller_roles_lost(struct controller *controller, struct address address
             return;
         }
     }
+    for (uint32_t i = 0; i < state->roles_count; i++)
+        another |= state->roles[i].kind == ROLE_GRV_PROXY;
+    if (dropped && another && controller->description != NULL)
+        controller_publish(controller); /* there may be no place for another: nobody should go on asking the lost one */
     upkeep_look(controller);
 }
 

@@ -595,15 +595,21 @@ char *client_explain(const struct client *client, char *out, size_t out_size)
 
 /* ---- roles ---- */
 
+uint32_t client_role_count(const struct client *client, enum role_kind kind)
+{
+    const struct description *description = client->description;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; description != NULL && description->epoch != 0 && i < description->roles_count; i++)
+        count += description->roles[i].kind == (uint32_t)kind;
+    return count;
+}
+
 const struct role_ref *client_pick_role(struct client *client, enum role_kind kind)
 {
     const struct description *description = client->description;
-    uint32_t count = 0, pick;
+    uint32_t count = client_role_count(client, kind), pick;
 
-    if (description == NULL || description->epoch == 0)
-        return NULL;
-    for (uint32_t i = 0; i < description->roles_count; i++)
-        count += description->roles[i].kind == (uint32_t)kind;
     if (count == 0)
         return NULL;
     pick = client->grv_next++ % count;

@@ -239,6 +239,7 @@ int client_json_own(const struct client *client, struct bytes_buffer *out);
 void client_turn_end(struct client *client); /* asks for the hook that sends what a turn has batched */
 /* The role_ref of a kind, by turns; NULL if there is none. */
 const struct role_ref *client_pick_role(struct client *client, enum role_kind kind);
+uint32_t client_role_count(const struct client *client, enum role_kind kind);
 /* Is this instance still part of the description? */
 bool client_role_listed(const struct client *client, struct endpoint endpoint);
 static inline struct endpoint endpoint_of(const struct wire_endpoint *wire)

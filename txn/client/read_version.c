@@ -200,12 +200,10 @@ static void send_batch(struct client *client, unsigned grv_class)
 
 void grv_flush(struct client *client)
 {
-    const struct role_ref *proxy = client_pick_role(client, ROLE_GRV_PROXY);
-
     if (client->divided) /* there will be no proxy */
         for (unsigned grv_class = 0; grv_class < GRV_CLASSES; grv_class++)
             refuse(client, grv_class, ERROR_INVALID_CLUSTER_ID);
-    if (proxy == NULL || client->grv_timer.heap_index_plus_1 != 0)
+    if (client_role_count(client, ROLE_GRV_PROXY) == 0 || client->grv_timer.heap_index_plus_1 != 0)
         return; /* the next description, or the timer, comes here again */
     for (unsigned grv_class = 0; grv_class < GRV_CLASSES; grv_class++)
         while (!list_empty(&client->grv[grv_class].waiting) && client->grv_timer.heap_index_plus_1 == 0)

@@ -9,7 +9,7 @@
 #include "txn/client/transaction.h"
 #include "txn/kv_map.h"
 
-enum { GRV = 1001, PROXY = 1002, STORAGE_A = 1003, STORAGE_B = 1004, READ_VERSION_NOW = 7000 };
+enum { GRV = 1001, PROXY = 1002, STORAGE_A = 1003, STORAGE_B = 1004, NOBODY = 1099, READ_VERSION_NOW = 7000 };
 
 struct fakes {
     struct env *env;
@@ -18,7 +18,7 @@ struct fakes {
     struct kv_map *map;
     struct address address;
     struct rpc_request *poll; /* the last long poll; never answered */
-    bool locked, storage_a_dead;
+    bool locked, storage_a_dead, another_grv_is_lost;
     int wrong_shard_left, lose_commits_left, range_limit;
     bool hold_a, hold_b; /* they are silent: requests wait in `held` until fakes_release() */
     struct list held;

@@ -87,6 +87,24 @@ Test(client, a_dead_replica_and_a_moved_shard_are_survived, .timeout = 20)
     stop(&fakes);
 }
 
+Test(client, each_grv_proxy_has_its_turn_so_that_a_lost_one_stops_nobody, .timeout = 20)
+{
+    struct fakes fakes;
+
+    start(&fakes);
+    fakes.another_grv_is_lost = true; /* nobody has asked for the description yet */
+    for (int i = 0; i < 6; i++) {
+        struct transaction *txn = begin(&fakes);
+        struct transaction_get one = {0};
+
+        cr_assert_eq(get(&fakes, txn, "a", &one), 0);
+        cr_assert_eq(fakes.grvs, i + 1);
+        transaction_get_done(&one);
+        transaction_destroy(txn);
+    }
+    stop(&fakes);
+}
+
 Test(client, a_lost_commit_is_fenced_before_it_is_reported, .timeout = 20)
 {
     struct conflict_range write, read;

@@ -275,6 +275,40 @@ static void answer(struct watches *watches, struct watch_session *session)
 
 /* ---- what came over the wire ---- */
 
+/* What is known committed here. */
+static version_t judged_at(const struct storage_server *storage)
+{
+    version_t version = storage_version(storage);
+
+    return storage->known_committed < version ? storage->known_committed : version;
+}
+
+/* There is no room for it, so its client asks again from time to time: it must hear then of a value that is another one by now. As of a
+ * version below that of the watch the value says nothing. */
+static bool has_fired_already(struct storage_server *storage, const struct watch_key *asked, version_t version)
+{
+    struct bytes value = bytes_none();
+    bool present = false;
+    int error;
+
+    if (storage->ended || storage->discarding || version < asked->version || !ownership_readable(storage->owned, asked->key, version))
+        return false;
+    error = storage_get(storage, asked->key, version, &present, &value);
+    if (error != 0)
+        (void)storage_read_failed(storage, error);
+    return error == 0 && watch_digest(present, value, asked->seed) != asked->digest;
+}
+
+static void refuse(struct watches *watches, struct watch_session *session, const struct watch_key *asked, int error)
+{
+    version_t version = judged_at(watches->storage);
+
+    if (error == ERROR_TOO_MANY_WATCHES && has_fired_already(watches->storage, asked, version))
+        say(watches, session, asked->id, 0, version);
+    else
+        say(watches, session, asked->id, error, asked->version);
+}
+
 static int add_all(struct watches *watches, struct watch_session *session, const struct watch *m)
 {
     for (uint32_t i = 0; i < m->added_count; i++) {
@@ -284,7 +318,7 @@ static int add_all(struct watches *watches, struct watch_session *session, const
             return error;
         refused = may_watch(watches, session, &m->added[i]);
         if (refused != 0)
-            say(watches, session, m->added[i].id, refused, m->added[i].version);
+            refuse(watches, session, &m->added[i], refused);
         else
             error = add_entry(watches, session, &m->added[i]);
         if (error != 0)
@@ -410,13 +444,11 @@ static bool look(struct watches *watches, struct watch_entry *entry, version_t v
 void watches_check(struct watches *watches)
 {
     struct storage_server *storage = watches->storage;
-    version_t version = storage_version(storage), committed = storage->known_committed;
+    version_t version = judged_at(storage);
     struct list due;
 
     if (storage->ended || storage->discarding)
         return;
-    if (committed < version)
-        version = committed;
     list_init(&due);
     list_splice(&due, &watches->dirty);
     while (!list_empty(&due)) {

@@ -4,7 +4,8 @@
  * list of the dirty ones, until a known committed version at or above its due one has been looked at: then it fires, or
  * waits for the next write of its key. So what is not committed never fires one, and a roll-back needs nothing here.
  *
- * Bounds: storage_watch_bytes_max for all of it (beyond: 1032 for the new watch), SESSIONS_MAX; a session whose poll can't be
+ * Bounds: storage_watch_bytes_max for all of it (beyond: 1032 for the new watch, unless its value has changed by now: whoever is refused asks
+ * again, and hears so), SESSIONS_MAX; a session whose poll can't be
  * answered any more, or who does not ask again, is dropped. */
 #pragma once
 

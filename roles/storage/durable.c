@@ -20,11 +20,12 @@
 #include "roles/storage/storage_internal.h"
 
 enum { COLLECT_ENTRIES = 400 };
-enum { HURRY_US = 10000000, HURRY_MAX_US = 640000000 };
+enum { HURRY_US = 10000000, HURRY_MAX_US = 640000000, LATE_COLLECTION_US = 50000 };
 
 struct storage_commit {
     struct engine_commit commit;
     struct ready collect;
+    struct env_timer late; /* collects later */
     struct window_collection collection;
     bool started;                  /* the engine has it */
     struct storage_server *server; /* NULL: detached */
@@ -271,10 +272,17 @@ void storage_forget(struct ready *ready)
 /* ---- when ---- */
 
 /* The server gives it up before the engine has it. */
-static void drop_commit(struct storage_server *storage, int error)
+static void drop_commit(struct storage_server *storage)
 {
+    env_ready_cancel(&storage->commit->collect);
+    env_timer_cancel(storage->env, &storage->commit->late);
     free_commit(storage->commit);
     storage->commit = NULL;
+}
+
+static void commit_failed(struct storage_server *storage, int error)
+{
+    drop_commit(storage);
     storage_end(storage, error);
 }
 
@@ -292,7 +300,7 @@ static void collect(struct ready *ready)
         error = window_collect_step(&block->collection, BUGGIFY(storage->env, "a commit of the engine is collected key by key") ? 1 : COLLECT_ENTRIES, add_change, block,
                                     &more);
     if (error != 0) {
-        drop_commit(storage, error);
+        commit_failed(storage, error);
         return;
     }
     if (more) {
@@ -304,6 +312,11 @@ static void collect(struct ready *ready)
     block->started = true;
     block->started_us = env_now_us(storage->env);
     engine_commit_start(storage->engine, &block->commit);
+}
+
+static void collect_late(struct env_timer *timer)
+{
+    collect(&container_of(timer, struct storage_commit, late)->collect);
 }
 
 static void start_commit(struct storage_server *storage, version_t version, bool urgent)
@@ -327,16 +340,19 @@ static void start_commit(struct storage_server *storage, version_t version, bool
     block->bytes = shares_bytes_through(storage, version);
     block->collection = (struct window_collection){.window = storage->window, .version = version};
     block->collect.run = collect;
+    block->late.fire = collect_late;
     block->commit.urgent = urgent || storage_engine_hurries(storage);
     block->commit.done = commit_done;
     if (!storage->recorded || (oldest != NULL && oldest->version <= version))
         error = storage_owned_at(storage, version, &block->owned);
     if (error == 0)
         error = fill_meta(storage, block);
-    if (error == 0)
-        collect(&block->collect);
+    if (error != 0)
+        commit_failed(storage, error);
+    else if (BUGGIFY(storage->env, "what a commit of the engine writes is collected late"))
+        env_timer_start(storage->env, &block->late, env_now_us(storage->env) + LATE_COLLECTION_US);
     else
-        drop_commit(storage, error);
+        collect(&block->collect);
 }
 
 int storage_commit_record(struct storage_server *storage)
@@ -433,8 +449,7 @@ void storage_commit_detach(struct storage_server *storage)
         storage->window = NULL; /* the block's now */
     } else {
         PROBE(storage->env, "a storage server goes while a commit is collected");
-        env_ready_cancel(&storage->commit->collect);
-        free_commit(storage->commit);
+        drop_commit(storage);
     }
     storage->commit = NULL;
 }

@@ -129,7 +129,7 @@ static void store_done(struct engine_commit *commit, int error)
         return;
     }
     storage->moves.block = NULL;
-    if (error == 0 && BUGGIFY_DEATH(storage->env, 50, "a storage server ends when the engine has chunks that it was given"))
+    if (error == 0 && BUGGIFY_DEATH(storage->env, 8, "a storage server ends when the engine has chunks that it was given"))
         error = ERROR_IO_ERROR;
     storage->moves.stored_chunks += error == 0 ? block->chunk_count : 0;
     while (!list_empty(&block->storing))

@@ -109,7 +109,7 @@ static void slice_done(struct engine_commit *commit, int error)
     if (storage == NULL)
         return;
     storage->sweep.block = NULL;
-    if (error == 0 && BUGGIFY_DEATH(storage->env, 50, "a storage server ends when a slice of what it gave up is cleared"))
+    if (error == 0 && BUGGIFY_DEATH(storage->env, 8, "a storage server ends when a slice of what it gave up is cleared"))
         error = ERROR_IO_ERROR;
     if (error != 0) {
         TRACE(storage->env, SEVERITY_WARN_ALWAYS, "StorageSweepFailed", {"Id", trace_id(storage->id)}, {"Error", trace_str(error_name(error))});
@@ -145,7 +145,7 @@ static void clear_slice(struct storage_server *storage, struct bytes begin, stru
     block->commit.changes = &block->change;
     block->commit.change_count = 1;
     block->commit.clear_bytes_max = whole ? 0 : (size_t)storage->env->knobs.storage_sweep_bytes;
-    block->commit.urgent = true;
+    block->commit.urgent = !BUGGIFY(storage->env, "what was given up is cleared behind all other work");
     block->commit.done = slice_done;
     storage->sweep.block = block;
     engine_commit_start(storage->engine, &block->commit);

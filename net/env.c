@@ -414,7 +414,17 @@ void env_job_start(struct env *env, struct env_job *job)
     assert(job->run != NULL && job->done != NULL);
     job->env = env;
     job->next = NULL;
+    job->hurried = false;
     env->ops->job_start(env, job);
+}
+
+void env_job_hurry(struct env *env, struct env_job *job)
+{
+    assert(job->env == env);
+    if (job->priority != ENV_JOB_IDLE)
+        return;
+    env->ops->job_hurry(env, job);
+    job->priority = ENV_JOB_NORMAL;
 }
 
 void env_exit(struct env *env, int status, const char *why)

@@ -96,6 +96,7 @@ struct env_job {
     void (*run)(struct env_job *job);  /* on a job thread */
     void (*done)(struct env_job *job); /* on the loop, through READY_COMMIT */
     enum env_job_priority priority;
+    bool hurried;         /* the env's */
     struct ready ready;   /* the env's */
     struct env_job *next; /* the env's */
     struct env *env;      /* the env's */
@@ -149,6 +150,7 @@ struct env_ops {
     int (*real_path)(struct env *env, const char *path, char *out, size_t out_size);
 
     void (*job_start)(struct env *env, struct env_job *job);
+    void (*job_hurry)(struct env *env, struct env_job *job);
     void (*trace)(struct env *env, enum severity severity, struct bytes json_line);
     /* A role or process can't go on: the process (posix) or the simulated process ends after this turn. */
     void (*exit)(struct env *env, int status, const char *why);
@@ -226,4 +228,6 @@ int env_dir_list(struct env *env, const char *path, void (*each)(void *ctx, cons
 int env_dir_space(struct env *env, const char *path, struct env_space *ret_space);
 int env_real_path(struct env *env, const char *path, char *out, size_t out_size);
 void env_job_start(struct env *env, struct env_job *job);
+/* A job of idle priority that has been started and is not done runs like any other from now on. */
+void env_job_hurry(struct env *env, struct env_job *job);
 void env_exit(struct env *env, int status, const char *why);

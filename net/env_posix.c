@@ -517,6 +517,7 @@ static const struct env_ops posix_ops = {
     .dir_space = posix_dir_space,
     .real_path = posix_real_path,
     .job_start = posix_job_start,
+    .job_hurry = posix_job_hurry,
     .trace = posix_trace,
     .exit = posix_exit,
 };

@@ -20,6 +20,8 @@ struct worker {
     bool started;  /* the loop's */
     bool stopping; /* under mutex, like all below */
     void *first, *last; /* struct env_job by `next` (job threads) or struct env_file by `next_unsynced` (the syncer) */
+    struct env_job *current; /* of the thread of idle priority */
+    pid_t tid;               /* the same */
 };
 
 struct trace_sink {
@@ -153,6 +155,7 @@ int posix_file_flush(struct env_file *file);
 /* env_posix_jobs.c */
 void posix_file_sync(struct env_file *file, struct env_sync *sync);
 void posix_job_start(struct env *env, struct env_job *job);
+void posix_job_hurry(struct env *env, struct env_job *job);
 void posix_jobs_init(struct env_posix *posix);
 /* Ends the threads after all that is queued has run. */
 void posix_jobs_stop(struct env_posix *posix);

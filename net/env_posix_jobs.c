@@ -35,11 +35,12 @@ static bool get_scheduling(struct scheduling *ret)
     return syscall(SYS_sched_getattr, 0, ret, sizeof(*ret), 0) == 0;
 }
 
-static void set_scheduling(struct scheduling *scheduling)
+/* tid 0: of the caller. */
+static void set_scheduling(pid_t tid, struct scheduling *scheduling)
 {
     scheduling->size = sizeof(*scheduling);
     scheduling->flags = 0;
-    (void)!syscall(SYS_sched_setattr, 0, scheduling, 0); /* slower wake-ups are all that a refusal costs */
+    (void)!syscall(SYS_sched_setattr, tid, scheduling, 0); /* slower wake-ups, or a slow job, are all that a refusal costs */
 }
 
 /* 0: the scheduler's own choice. */
@@ -50,7 +51,7 @@ static void set_slice(uint64_t slice_ns)
     if (!get_scheduling(&scheduling) || scheduling.policy != POLICY_OTHER)
         return;
     scheduling.runtime = slice_ns;
-    set_scheduling(&scheduling);
+    set_scheduling(0, &scheduling);
 }
 
 void posix_take_short_slice(void)
@@ -73,7 +74,15 @@ static void give_way(void)
     struct scheduling scheduling = {.policy = POLICY_IDLE};
 
     if (!UNDER_THREAD_SANITIZER)
-        set_scheduling(&scheduling);
+        set_scheduling(0, &scheduling);
+}
+
+/* Needs CAP_SYS_NICE, or RLIMIT_NICE of 20 (LimitNICE=+0 of systemd): who has neither goes on giving way. */
+static void give_way_no_more(pid_t tid)
+{
+    struct scheduling scheduling = {.policy = POLICY_OTHER};
+
+    set_scheduling(tid, &scheduling);
 }
 
 /* ---- threads ---- */
@@ -142,6 +151,7 @@ static struct env_job *next_job(struct worker *worker)
         job = worker->first;
         worker->first = job->next;
     }
+    worker->current = job;
     pthread_mutex_unlock(&worker->mutex);
     return job;
 }
@@ -165,13 +175,57 @@ static void *job_main(void *ctx)
     return NULL;
 }
 
+/* Whether a job was hurried, or will be, is under the mutex: nobody takes the next one's priority for it. */
 static void *idle_job_main(void *ctx)
 {
     struct env_posix *posix = ctx;
+    struct worker *worker = &posix->idle_jobs;
+    struct env_job *job;
+    bool hurried;
 
+    pthread_mutex_lock(&worker->mutex);
+    worker->tid = (pid_t)syscall(SYS_gettid);
+    pthread_mutex_unlock(&worker->mutex);
     give_way();
-    run_jobs(posix, &posix->idle_jobs);
+    while ((job = next_job(worker)) != NULL) {
+        pthread_mutex_lock(&worker->mutex);
+        if (job->hurried) /* while it waited */
+            give_way_no_more(worker->tid);
+        pthread_mutex_unlock(&worker->mutex);
+        job->run(job);
+        pthread_mutex_lock(&worker->mutex);
+        hurried = job->hurried;
+        worker->current = NULL;
+        pthread_mutex_unlock(&worker->mutex);
+        if (hurried)
+            give_way();
+        push_done_job(posix, job);
+    }
     return NULL;
+}
+
+static bool is_queued(const struct worker *worker, const struct env_job *job)
+{
+    for (const struct env_job *at = worker->first; at != NULL; at = at->next)
+        if (at == job)
+            return true;
+    return false;
+}
+
+/* It is the thread that gets another priority, until the job under way is done: also for one that stands before the one that is meant. */
+void posix_job_hurry(struct env *env, struct env_job *job)
+{
+    struct worker *worker = &env_posix_of(env)->idle_jobs;
+
+    pthread_mutex_lock(&worker->mutex);
+    if (worker->current == job || is_queued(worker, job)) {
+        job->hurried = true;
+        if (worker->current != NULL) {
+            worker->current->hurried = true;
+            give_way_no_more(worker->tid);
+        }
+    }
+    pthread_mutex_unlock(&worker->mutex);
 }
 
 static void run_job_done(struct ready *ready)

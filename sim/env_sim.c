@@ -135,6 +135,23 @@ static void job_start(struct env *env, struct env_job *job)
     sim_event_in(world, &pending->event, sim_draw_us(&world->schedule, typical_us, 50, typical_us * 50));
 }
 
+static void job_hurry(struct env *env, struct env_job *job)
+{
+    struct sim_process *process = sim_process_of(env);
+    struct sim_world *world = process->world;
+
+    list_each(link, after, &process->jobs) {
+        struct sim_pending *pending = list_entry(link, struct sim_pending, link);
+        int64_t at_us;
+
+        if (pending->job != job || pending->ran || pending->event.heap_index_plus_1 == 0)
+            continue;
+        at_us = world->now_us + sim_draw_us(&world->schedule, world->settings.job_us, 50, world->settings.job_us * 50);
+        if (at_us < pending->event.at_us)
+            sim_agenda_put(&world->agenda, &pending->event, at_us);
+    }
+}
+
 void sim_jobs_end(struct sim_process *process, bool may_run)
 {
     struct list *link;
@@ -338,6 +355,7 @@ const struct env_ops sim_env_ops = {
     .dir_space = sim_dir_space,
     .real_path = real_path,
     .job_start = job_start,
+    .job_hurry = job_hurry,
     .trace = trace,
     .exit = process_exit,
 };

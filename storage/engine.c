@@ -91,6 +91,11 @@ void engine_commit_start(struct engine *engine, struct engine_commit *commit)
     engine->ops->commit_start(engine, commit);
 }
 
+void engine_hurry(struct engine *engine)
+{
+    engine->ops->hurry(engine);
+}
+
 void engine_status(struct engine *engine, struct engine_status *ret_status)
 {
     engine->ops->status(engine, ret_status);

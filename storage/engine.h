@@ -68,6 +68,8 @@ struct engine_commit {
     int error; /* the engine's */
 };
 void engine_commit_start(struct engine *engine, struct engine_commit *commit);
+/* A commit under way that gives way to other work does so no more. */
+void engine_hurry(struct engine *engine);
 
 struct engine_status {
     uint64_t keys;        /* exact */

@@ -16,6 +16,7 @@ struct engine_ops {
     void (*cursor_close)(struct engine_cursor *cursor);
     void (*release)(struct engine *engine);
     void (*commit_start)(struct engine *engine, struct engine_commit *commit);
+    void (*hurry)(struct engine *engine);
     void (*status)(struct engine *engine, struct engine_status *ret_status);
     int64_t (*check)(struct engine *engine, void (*report)(void *ctx, struct bytes key, const char *what), void *ctx);
 };

@@ -651,6 +651,16 @@ static void lmdb_commit_start(struct engine *base, struct engine_commit *commit)
     start_job(engine);
 }
 
+static void lmdb_hurry(struct engine *base)
+{
+    struct engine_lmdb *engine = engine_lmdb_of(base);
+
+    if (engine->commit == NULL || engine->commit->urgent)
+        return;
+    engine->commit->urgent = true;
+    env_job_hurry(base->env, &engine->commit->job);
+}
+
 /* ---- status ---- */
 
 static void lmdb_status(struct engine *base, struct engine_status *ret_status)
@@ -684,6 +694,7 @@ static const struct engine_ops lmdb_ops = {
     .cursor_close = lmdb_cursor_close,
     .release = lmdb_release,
     .commit_start = lmdb_commit_start,
+    .hurry = lmdb_hurry,
     .status = lmdb_status,
     .check = lmdb_check,
 };

@@ -426,6 +426,12 @@ static void memory_commit_start(struct engine *base, struct engine_commit *commi
     op_start(&engine->op, &commit_type, &engine->ops);
 }
 
+/* Its commits run on the loop. */
+static void memory_hurry(struct engine *base)
+{
+    (void)base;
+}
+
 /* ---- opening and closing ---- */
 
 static void queue_directory(const char *directory, char out[ENGINE_PATH_MAX])
@@ -673,6 +679,7 @@ static const struct engine_ops memory_ops = {
     .cursor_close = memory_cursor_close,
     .release = memory_release,
     .commit_start = memory_commit_start,
+    .hurry = memory_hurry,
     .status = memory_status,
     .check = memory_check,
 };

@@ -5,12 +5,13 @@
  * when the server is destroyed meanwhile. While one is under way the window neither forgets nor discards.
  *
  * When: every storage_commit_interval_us while there is something to write; at once when storage_commit_bytes_max is waiting,
- * when memory presses, or when an ended generation waits for us to pass its end. A version that moved with nothing to write is progress too
+ * when memory presses, or when an ended generation waits for us to pass its end. Never more at once than an eighth of the memory: all of it stays there until the commit ends. A version that moved with nothing to write is progress too
  * (it pops the logs), but an idle cluster must cost nothing: that is written every STORAGE_EMPTY_COMMIT_INTERVAL_US.
  *
  * With what priority: a commit gives way to everything else, since nobody waits for it. But where the processors are always busy that leaves
  * it a tenth of one: history and the logs' queues grow, and the ratekeeper slows everybody down for a disk that has time. So one that
- * takes longer than the interval makes those of the next seconds run like all other work; then one is tried again, ever more seldom.
+ * takes longer than the interval runs on like all other work, as do those of the next seconds; then one is tried again, ever more seldom. One that is under way when
+ * memory comes to press gives way no more either, be it of the window or of a move's chunks: nothing else makes room.
  *
  * Afterwards the window forgets what the engine holds, a share at a time, so that no turn gets long. */
 #include "net/buggify.h"
@@ -19,7 +20,7 @@
 #include "net/planted_bug.h"
 #include "roles/storage/storage_internal.h"
 
-enum { COLLECT_ENTRIES = 400 };
+enum { COLLECT_ENTRIES = 400, COMMIT_PARTS = 8 /* of the memory: one commit takes so much at most */ };
 enum { HURRY_US = 10000000, HURRY_MAX_US = 640000000, LATE_COLLECTION_US = 50000 };
 
 struct storage_commit {
@@ -33,6 +34,9 @@ struct storage_commit {
     version_t version;
     size_t bytes;       /* of the mutations that it takes off the window */
     int64_t started_us;
+    int64_t due_us;  /* since when it could have been under way, but for the engine */
+    int64_t full_us; /* since when it gives way to nobody; 0: it does */
+    bool hurried;    /* it did at first */
     struct ownership *owned; /* as of version; NULL: unchanged */
     struct engine_change *changes;
     size_t change_count, change_capacity;
@@ -137,7 +141,7 @@ static void judge_pace(struct storage_server *storage, const struct storage_comm
 {
     int64_t now_us = env_now_us(storage->env);
 
-    if (block->commit.urgent)
+    if (block->commit.urgent && !block->hurried)
         return;
     if (now_us - block->started_us <= storage->env->knobs.storage_commit_interval_us) {
         storage->hurry_us = 0;
@@ -148,6 +152,24 @@ static void judge_pace(struct storage_server *storage, const struct storage_comm
     if (storage->hurry_us > HURRY_MAX_US)
         storage->hurry_us = HURRY_MAX_US;
     storage->hurry_until_us = now_us + storage->hurry_us;
+}
+
+/* What is under way gives way no more. */
+static void hurry(struct storage_server *storage, bool presses)
+{
+    struct storage_commit *block = storage->commit;
+    int64_t now_us = env_now_us(storage->env);
+
+    if (presses && storage->due_us == 0)
+        storage->due_us = now_us;
+    if (block != NULL && block->started && block->full_us == 0 && (presses || now_us - block->started_us > storage->env->knobs.storage_commit_interval_us)) {
+        PROBE(storage->env, "a commit that gave way runs on at full speed");
+        block->hurried = true;
+        block->full_us = now_us;
+        engine_hurry(storage->engine);
+    } else if (block == NULL && presses) {
+        engine_hurry(storage->engine);
+    }
 }
 
 /* ---- after it ---- */
@@ -223,7 +245,7 @@ static void commit_done(struct engine_commit *commit, int error)
         return;
     }
     first = !storage->recorded;
-    storage_load_committed(storage, block->bytes, storage->committed_us - block->started_us);
+    drain_committed(&storage->drain, block->bytes, storage->committed_us - block->due_us, block->hurried || !block->commit.urgent);
     judge_pace(storage, block);
     committed(storage, block);
     free_commit(block);
@@ -342,6 +364,9 @@ static void start_commit(struct storage_server *storage, version_t version, bool
     block->collect.run = collect;
     block->late.fire = collect_late;
     block->commit.urgent = urgent || storage_engine_hurries(storage);
+    block->due_us = storage->due_us == 0 ? env_now_us(storage->env) : storage->due_us > storage->committed_us ? storage->due_us : storage->committed_us;
+    block->full_us = block->commit.urgent ? block->due_us : 0;
+    storage->due_us = 0;
     block->commit.done = commit_done;
     if (!storage->recorded || (oldest != NULL && oldest->version <= version))
         error = storage_owned_at(storage, version, &block->owned);
@@ -366,11 +391,11 @@ bool storage_memory_presses(const struct storage_server *storage)
     return window_bytes(storage->window) > (size_t)storage->env->knobs.storage_memory_bytes_max / 4 * 3;
 }
 
-/* Memory presses: history is given up until half of what the window holds may go, as far as it is committed. */
+/* Memory presses: history is given up until an eighth of what the window holds may go, as far as it is committed. */
 static void raise_oldest(struct storage_server *storage)
 {
     version_t limit = storage->known_committed, to;
-    size_t wanted = storage->share_bytes / 2, bytes = 0;
+    size_t wanted = storage->share_bytes / COMMIT_PARTS, bytes = 0;
 
     if (limit > storage_version(storage))
         limit = storage_version(storage);
@@ -385,6 +410,19 @@ static void raise_oldest(struct storage_server *storage)
         return;
     PROBE(storage->env, "storage gives up history because memory presses");
     storage->oldest = to;
+}
+
+/* As far as every reader has left it behind, or as a commit may go. */
+static version_t commit_to(struct storage_server *storage)
+{
+    double memory = (double)storage->env->knobs.storage_memory_bytes_max / COMMIT_PARTS, window = (double)window_bytes(storage->window), bytes = 0;
+
+    for (size_t i = 0; i < storage->share_count && shares_at(storage, i)->last < storage->oldest; i++) {
+        bytes += (double)shares_at(storage, i)->bytes;
+        if (bytes * window >= memory * (double)storage->share_bytes && shares_at(storage, i)->last > storage->durable)
+            return shares_at(storage, i)->last;
+    }
+    return storage->oldest;
 }
 
 /* How long until a commit up to `oldest` is due; 0: now, negative: nothing will make it due but news. */
@@ -412,20 +450,27 @@ void storage_consider_commit(struct storage_server *storage)
     bool presses;
     int64_t delay_us;
 
-    if (storage->ended || !storage->recorded || storage_engine_is_busy(storage) || storage->discarding ||
-        list_linked(&storage->forget.link))
+    if (storage->ended || !storage->recorded)
+        return;
+    if (storage_engine_is_busy(storage)) {
+        hurry(storage, storage_memory_presses(storage));
+        return;
+    }
+    if (storage->discarding || list_linked(&storage->forget.link))
         return;
     presses = storage_memory_presses(storage) ||
               BUGGIFY_ONE_IN(storage->env, 5000, "history is given up although memory does not press");
     if (presses)
         raise_oldest(storage);
+    else
+        storage->due_us = 0;
     if (storage->oldest <= storage->durable)
         return;
     delay_us = due_in_us(storage, presses);
     if (delay_us == 0 && BUGGIFY(storage->env, "a commit of the engine that is due waits a whole interval"))
         delay_us = storage->env->knobs.storage_commit_interval_us;
     if (delay_us == 0)
-        start_commit(storage, PLANTED_BUG(ENGINE_PAST_WINDOW) ? storage->known_committed : storage->oldest, presses);
+        start_commit(storage, PLANTED_BUG(ENGINE_PAST_WINDOW) ? storage->known_committed : commit_to(storage), presses);
     else if (delay_us > 0 && storage->commit_timer.heap_index_plus_1 == 0)
         env_timer_start(storage->env, &storage->commit_timer, env_now_us(storage->env) + delay_us);
 }
@@ -433,6 +478,14 @@ void storage_consider_commit(struct storage_server *storage)
 void storage_commit_timer(struct env_timer *timer)
 {
     storage_consider_commit(container_of(timer, struct storage_server, commit_timer));
+}
+
+size_t storage_commit_under_way(const struct storage_server *storage, int64_t *ret_past_us)
+{
+    const struct storage_commit *block = storage->commit;
+
+    *ret_past_us = block == NULL || block->full_us == 0 ? 0 : env_now_us(storage->env) - block->full_us;
+    return block == NULL ? 0 : block->bytes;
 }
 
 version_t storage_commit_version(const struct storage_server *storage)

@@ -1,19 +1,11 @@
 /* What a storage server tells the ratekeeper: what waits for its disk, what that takes, how far it is behind.
  *
- * Its capacity is measured while the engine commits, and on large commits alone: what a small one takes is the sync. The disk's free room
+ * What waits shrinks with a commit under way as far as that is probably done: commits are seconds apart, and a rate made of what they leave in memory would
+ * swing with them. The disk's free room
  * counts what clears have left free within the engine's file, or nothing that is cleared on a full disk would ever help. */
 #include "roles/storage/storage_internal.h"
 
-enum { SPACE_CHECK_US = 500000, CAPACITY_BYTES_MIN = 1024 * 1024, READ_PAGE_BYTES = 16384 };
-
-void storage_load_committed(struct storage_server *storage, size_t bytes, int64_t took_us)
-{
-    double now = (double)bytes * 1e6 / (double)(took_us < 1000 ? 1000 : took_us);
-
-    if (bytes < CAPACITY_BYTES_MIN)
-        return;
-    storage->capacity = storage->capacity == 0 ? now : storage->capacity * 0.7 + now * 0.3;
-}
+enum { SPACE_CHECK_US = 500000, READ_PAGE_BYTES = 16384 };
 
 /* A tree's pages are about two thirds full; what the file has beyond that is free in it. */
 static int64_t room_in_file(const struct engine_status *engine)
@@ -48,6 +40,20 @@ void storage_count_reads(struct storage_server *storage, const struct read_tag *
         tag_counter_add(&storage->tag_reads, tags[i].tag, 0, cost * (tags[i].reads < reads ? tags[i].reads : reads) / (reads == 0 ? 1 : reads));
 }
 
+static void tell_disk(const struct storage_server *storage, struct storage_load *load)
+{
+    int64_t past_us;
+    size_t bytes = storage_commit_under_way(storage, &past_us);
+    double done = drain_done_part(&storage->drain, bytes, past_us), window = (double)window_bytes(storage->window), part;
+    version_t durable = storage->share_bytes == 0 ? storage_version(storage) : storage->durable; /* nothing waits to be written */
+
+    part = bytes > 0 && bytes < storage->share_bytes ? (double)bytes / (double)storage->share_bytes : 1;
+    load->queue_bytes = (int64_t)(window - window * part * done);
+    load->queue_max = storage->env->knobs.storage_memory_bytes_max;
+    load->durable_version = bytes == 0 ? durable : durable + (version_t)((double)(storage_commit_version(storage) - durable) * done);
+    load->capacity = (int64_t)drain_capacity(&storage->drain, bytes, past_us);
+}
+
 static struct message *make_report(void *ctx, bool *ret_busy)
 {
     struct storage_server *storage = ctx;
@@ -60,11 +66,8 @@ static struct message *make_report(void *ctx, bool *ret_busy)
     load = MESSAGE_NEW(storage_load, &message);
     load->id = storage->id;
     load->version = storage_version(storage);
-    load->durable_version = storage->share_bytes == 0 ? storage_version(storage) : storage->durable; /* nothing waits to be written */
-    load->queue_bytes = (int64_t)window_bytes(storage->window);
-    load->queue_max = storage->env->knobs.storage_memory_bytes_max;
     load->input_bytes = (int64_t)storage->mutation_bytes;
-    load->capacity = (int64_t)storage->capacity;
+    tell_disk(storage, load);
     load->free_bytes = storage->free_bytes;
     load->total_bytes = storage->total_bytes;
     load->tag = storage->tag;

@@ -11,6 +11,7 @@
 #include "net/op.h"
 #include "roles/rate_reporter.h"
 #include "roles/tag_counter.h"
+#include "roles/storage/drain.h"
 #include "roles/storage/ownership.h"
 #include "roles/storage/samples.h"
 #include "roles/storage/storage.h"
@@ -164,6 +165,7 @@ struct storage_server {
 
     struct storage_commit *commit; /* under way; NULL: none */
     int64_t committed_us;          /* when the last one ended */
+    int64_t due_us;                /* since when one is due that has to wait for the engine; 0: none */
     int64_t hurry_us, hurry_until_us; /* commits do not give way to other work; for how long the last time */
     struct env_timer commit_timer;
     struct ready forget;
@@ -184,7 +186,7 @@ struct storage_server {
     struct tag_counter tag_reads;
     uint64_t reported_bytes;
     int64_t space_checked_us, free_bytes, total_bytes; /* of the disk, with the room in the engine's file */
-    double capacity;                                   /* bytes a second that the engine took in large commits; 0: not known */
+    struct drain drain;
 
     uint64_t digests, digest_bytes; /* given to the consistency scan */
     uint64_t damaged_records;       /* that the engine has found, as far as we have looked */
@@ -348,6 +350,8 @@ bool storage_memory_presses(const struct storage_server *storage);
 bool storage_engine_hurries(const struct storage_server *storage);
 void storage_report_durable(struct storage_server *storage, bool pops);
 version_t storage_commit_version(const struct storage_server *storage); /* VERSION_NONE: none under way */
+/* Of the commit under way: its bytes (0: none), and for how long it has given way to nobody (0: it still does). */
+size_t storage_commit_under_way(const struct storage_server *storage, int64_t *ret_past_us);
 void storage_forget(struct ready *ready);
 void storage_commit_timer(struct env_timer *timer);
 /* The server goes: the commit under way keeps what it needs. */
@@ -357,9 +361,6 @@ void storage_commit_detach(struct storage_server *storage);
 /* `reads` of a message cost so much, and these of them were those of tags. */
 void storage_count_reads(struct storage_server *storage, const struct read_tag *tags, uint32_t tags_count, uint32_t reads, size_t bytes);
 void storage_load_start(struct storage_server *storage);
-/* A commit of so many bytes of mutations took so long. */
-void storage_load_committed(struct storage_server *storage, size_t bytes, int64_t took_us);
-
 /* ---- reads.c, read_values.c, read_range.c ---- */
 void storage_on_read(struct storage_server *storage, struct rpc_request *request);
 void storage_reads_done(struct storage_server *storage);

@@ -569,6 +569,12 @@ static void job_start(struct env *env, struct env_job *job)
     list_push_back(&fuzz_of(env)->jobs, &job->ready.link);
 }
 
+static void job_hurry(struct env *env, struct env_job *job)
+{
+    (void)env;
+    (void)job;
+}
+
 /* ---- life ---- */
 
 static const struct env_ops ops = {
@@ -602,6 +608,7 @@ static const struct env_ops ops = {
     .dir_space = dir_space,
     .real_path = real_path,
     .job_start = job_start,
+    .job_hurry = job_hurry,
     .trace = trace,
     .exit = exit_asked,
 };

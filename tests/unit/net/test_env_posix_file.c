@@ -322,6 +322,67 @@ Test(env_posix_file, an_idle_job_runs_at_idle_priority)
     fixture_done(&fixture);
 }
 
+/* Jobs that run until their thread is hurried, and the one that comes after them. */
+struct hurried {
+    struct work works[3];
+    struct env_timer timer;
+    int meant; /* which of them is hurried */
+};
+
+static void wait_for_hurry(struct env_job *job)
+{
+    for (int i = 0; i < 5000 && sched_getscheduler(0) == SCHED_IDLE; i++)
+        usleep(1000);
+    work_run(job);
+}
+
+static void hurry_it(struct env_timer *timer)
+{
+    struct hurried *hurried = container_of(timer, struct hurried, timer);
+
+    env_job_hurry(hurried->works[hurried->meant].job.env, &hurried->works[hurried->meant].job);
+}
+
+static void hurry_one_of_three(struct hurried *hurried, int meant)
+{
+    struct fixture fixture;
+    int left = 3, order = 0;
+
+    *hurried = (struct hurried){.timer.fire = hurry_it, .meant = meant};
+    fixture_init(&fixture, NULL);
+    for (int i = 0; i < 3; i++) {
+        hurried->works[i] = (struct work){.job = {.run = i <= meant ? wait_for_hurry : work_run, .done = work_done, .priority = ENV_JOB_IDLE},
+                                          .left = &left, .order = &order, .loop = pthread_self()};
+        env_job_start(fixture.env, &hurried->works[i].job);
+    }
+    env_timer_start(fixture.env, &hurried->timer, env_now_us(fixture.env) + 20000);
+    env_posix_run(fixture.env);
+    fixture_done(&fixture);
+}
+
+Test(env_posix_file, an_idle_job_under_way_can_be_hurried)
+{
+    struct hurried hurried;
+
+    if (geteuid() != 0)
+        cr_skip_test("who may not raise a priority can't hurry");
+    hurry_one_of_three(&hurried, 0);
+    cr_assert_eq(hurried.works[0].policy, SCHED_OTHER);
+    cr_assert_eq(hurried.works[1].policy, SCHED_IDLE, "the next one gives way again");
+}
+
+Test(env_posix_file, an_idle_job_that_waits_is_hurried_with_the_one_before_it)
+{
+    struct hurried hurried;
+
+    if (geteuid() != 0)
+        cr_skip_test("who may not raise a priority can't hurry");
+    hurry_one_of_three(&hurried, 1);
+    cr_assert_eq(hurried.works[0].policy, SCHED_OTHER);
+    cr_assert_eq(hurried.works[1].policy, SCHED_OTHER);
+    cr_assert_eq(hurried.works[2].policy, SCHED_IDLE);
+}
+
 struct quiet_wait {
     struct ready ready;
     struct env *env;

@@ -3,9 +3,11 @@
  * Each thing that may run full is turned into a pressure: 0 or less is comfortable, 1 is where it should stand at most. Two laws:
  *
  * - What queues bytes (a storage server's memory, lags) integrates what comes in minus what goes out. There the limit is base / pressure,
- *   where base is what the thing can take for ever: the bytes a second that its disk was seen to take, over the bytes that a transaction brings. It
- *   meets base at pressure 1, gives way smoothly on both sides, and as it is proportional it settles without swinging. Where no capacity
- *   is known, base is what starts now: then it shrinks for as long as the pressure is above 1.
+ *   where base is what the thing can take for ever, over the bytes that a transaction brings: for its disk, the bytes a second that this was seen to take; for what it
+ *   lacks of the newest versions, those that it was seen to take in. It meets base at pressure 1, gives way smoothly on both sides, and as it is proportional it settles
+ *   without swinging; above 1 it stays near a base that was measured, so that a full server gets what it can take, and not next to nothing. A lag is
+ *   counted in transactions that have started since, not in time: how long they will take is known when they start, their lag shows when they have waited.
+ *   Where nothing was measured, base is what starts now, or did in the last seconds: then it shrinks for as long as the pressure is above 1.
  * - Commits that wait at a proxy are there within milliseconds of too much load, and gone as quickly; reports come ten times a second. So
  *   the limit is what leaves the proxy, corrected by so little that the queue nears its mark within seconds, not at once. It is let go by
  *   and by, and not before nobody waits for a start any more: else all who wait would start at once and be the next queue, and so on for ever.
@@ -24,7 +26,11 @@
 #include "net/planted_bug.h"
 #include "roles/ratekeeper/rate_tags.h"
 
-#define PRESSURE_MAX 4.0
+#define KEPT_LEAST 0.25
+#define BEHIND_MOST 1.5 /* no hurry: what is behind stands in memory, which has its own mark */
+#define OVER_STEP 0.3
+#define INTAKE_SMOOTHING_US 5000000
+#define MOST_SMOOTHING_US 5000000
 #define QUEUE_BEGIN 0.6 /* of what a storage server may hold in memory; from 0.75 on it gives up history by itself */
 #define QUEUE_TARGET 0.8
 #define LOG_QUEUE_BEGIN 0.5
@@ -46,6 +52,9 @@
 #define RAMP 1.5            /* what starts lately is so much more than before: the load has just come */
 #define LAG_SMOOTHING_US 300000
 #define COST_SMOOTHING_US 3000000
+#define PAST_SLOT_US 100000
+#define PACE_LEAST 0.1 /* versions a second in parts of real time: of a server that stands still, or skips an epoch's jump, nothing is learned */
+#define PACE_MOST 4.0
 #define SANE_MAX (INT64_C(1) << 56)
 enum { PROBES_MAX = 64, SMALL_DISK_PARTS = 10, LATELY_PARTS = 5, HISTORY_US = 5000000 };
 
@@ -82,15 +91,16 @@ static double smooth(double old, double now, int64_t past_us, int64_t smoothing_
 /* A total below the last one is that of a role that began anew. */
 void rate_smoother_add(struct rate_smoother *smoother, int64_t now_us, int64_t total, int64_t smoothing_us)
 {
-    int64_t past_us = now_us - smoother->at_us;
+    int64_t past_us = now_us - smoother->at_us, known_us = smoother->at_us - smoother->since_us;
 
     if (!smoother->known || total < smoother->total) {
-        *smoother = (struct rate_smoother){.at_us = now_us, .total = total, .known = true};
+        *smoother = (struct rate_smoother){.since_us = now_us, .at_us = now_us, .total = total, .known = true};
         return;
     }
     if (past_us <= 0)
         return; /* counted with the next one */
-    smoother->rate = smooth(smoother->rate, (double)(total - smoother->total) * 1e6 / (double)past_us, past_us, smoothing_us);
+    smoother->rate = smooth(smoother->rate, (double)(total - smoother->total) * 1e6 / (double)past_us, past_us,
+                            known_us < smoothing_us ? known_us : smoothing_us); /* at first all that is known counts the same */
     smoother->at_us = now_us;
     smoother->total = total;
 }
@@ -257,11 +267,18 @@ static void limit(struct rate_output *output, double rate, enum rate_reason reas
     output->address = address;
 }
 
-/* base / pressure, for both priorities. A base that is what starts now would choke itself: it never goes below STARTED_MIN. */
-static void press(struct rate_core *core, double value, double begin, double target, double base, enum rate_reason reason,
+/* Which part of the base starts. Above the mark a measured base needs little kept back to come down, and much only if it was measured wrongly. */
+static double kept(double pressure, bool measured)
+{
+    double part = pressure <= 1 || !measured ? 1 / pressure : 1 - (pressure - 1) * OVER_STEP;
+
+    return part < KEPT_LEAST ? KEPT_LEAST : part;
+}
+
+/* base / pressure, for both priorities. A base that is what starts now (not measured) would choke itself: it never goes below STARTED_MIN. */
+static void press(struct rate_core *core, double value, double begin, double target, double base, bool measured, enum rate_reason reason,
                   const struct rate_source *source)
 {
-    bool measured = source->capacity > 0 && (reason == RATE_STORAGE_QUEUE || reason == RATE_STORAGE_DURABILITY);
     double least = measured ? 0 : STARTED_MIN, rate;
 
     struct rate_output *outputs[] = {&core->normal, &core->batch};
@@ -271,7 +288,7 @@ static void press(struct rate_core *core, double value, double begin, double tar
 
         if (pressure <= 0)
             continue;
-        rate = base / (pressure > PRESSURE_MAX ? PRESSURE_MAX : pressure);
+        rate = base * kept(pressure, measured);
         least = i == 0 ? least : least / 10;
         limit(outputs[i], rate > least ? rate : least, reason, source->id, source->address);
     }
@@ -297,18 +314,55 @@ static void press_disk(struct rate_core *core, int64_t reserve, int64_t wanted, 
     core->hold_free_bytes = source->free_bytes;
 }
 
-static void learn_cost(const struct rate_core *core, struct rate_source *source, int64_t past_us)
+/* `released`, from the last update on. */
+static void remember_released(struct rate_core *core, int64_t now_us)
 {
-    if (core->released < 1 || source->input.rate <= 0)
+    int64_t last = now_us / PAST_SLOT_US, first = core->updated_us / PAST_SLOT_US + 1;
+
+    if (last - first >= RATE_PAST_SLOTS)
+        first = last - RATE_PAST_SLOTS + 1;
+    for (int64_t slot = first; slot <= last; slot++)
+        core->past[slot % RATE_PAST_SLOTS] = core->released;
+}
+
+/* What a transaction brings it: what it took in of a second's versions, over what started in that second, which is not this one where it is behind.
+ * Else one that works off what has piled up would seem to get it from the few that start now, and these few would be made fewer still. */
+static void learn_cost(const struct rate_core *core, struct rate_source *source, double pace, int64_t now_us, int64_t past_us)
+{
+    int64_t ago = (int64_t)source->lag_us / PAST_SLOT_US;
+    double released = ago >= RATE_PAST_SLOTS ? 0 : core->past[(now_us / PAST_SLOT_US - ago) % RATE_PAST_SLOTS], cost;
+
+    if (released < 1 || source->input.rate <= 0 || pace < PACE_LEAST || pace > PACE_MOST)
         return; /* what was known stays */
-    source->cost = source->cost == 0 ? source->input.rate / core->released
-                                     : smooth(source->cost, source->input.rate / core->released, past_us, COST_SMOOTHING_US);
+    cost = source->input.rate / pace / released;
+    source->cost = smooth(source->cost, cost, past_us, source->cost_us);
+    source->cost_us = source->cost_us + past_us < COST_SMOOTHING_US ? source->cost_us + past_us : COST_SMOOTHING_US;
+}
+
+/* How many have started since the versions that a server has which lacks so much. */
+static double missing(const struct rate_core *core, double lag_us, int64_t now_us)
+{
+    int64_t slots = (int64_t)lag_us / PAST_SLOT_US, known = slots < RATE_PAST_SLOTS ? slots : RATE_PAST_SLOTS;
+    double count = 0;
+
+    for (int64_t i = 0; i < known; i++)
+        count += core->past[(now_us / PAST_SLOT_US - i) % RATE_PAST_SLOTS] * PAST_SLOT_US / 1e6;
+    return known == 0 ? core->released * lag_us / 1e6 : count * lag_us / (double)(known * PAST_SLOT_US);
 }
 
 /* What starts now, as a base: of a cluster that is nearly idle that says nothing, and must not choke what comes next. */
 static double started(const struct rate_core *core)
 {
     return core->released > STARTED_MIN ? core->released : STARTED_MIN;
+}
+
+/* The same for what stays full for seconds whatever starts: a limit made of what it allowed itself would be at nothing by then. */
+static double started_lately(const struct rate_core *core, struct rate_source *source, int64_t past_us)
+{
+    double now = started(core);
+
+    source->most = now > source->most ? now : smooth(source->most, now, past_us, MOST_SMOOTHING_US);
+    return source->most;
 }
 
 static double tag_pressure(double value, double begin, double target)
@@ -329,20 +383,26 @@ static void press_tags(struct rate_core *core, const struct rate_source *source,
     rate_tags_press(core->tags, now_us, source, lag, false, core->limits.stale_us);
 }
 
-static void look_at_storage(struct rate_core *core, struct rate_source *source, int64_t past_us)
+static void look_at_storage(struct rate_core *core, struct rate_source *source, int64_t now_us, int64_t past_us)
 {
-    double base = started(core), pace = source->versions.rate / (double)VERSIONS_PER_SECOND;
+    double pace = source->versions.rate / (double)VERSIONS_PER_SECOND, disk = started_lately(core, source, past_us), memory = started(core) * pace;
+    double lag_max = (double)core->limits.durability_lag_us;
+    bool disk_known, memory_known;
 
-    double base_of_lag = base * pace; /* one that catches up faster than time goes by needs no help */
-
-    learn_cost(core, source, past_us);
-    if (source->capacity > 0 && source->cost > 0)
-        base = source->capacity / source->cost;
-    press(core, source->queue, QUEUE_BEGIN, QUEUE_TARGET, base, RATE_STORAGE_QUEUE, source);
-    press(core, source->behind_us, (double)core->limits.durability_lag_us / 2, (double)core->limits.durability_lag_us, base,
+    learn_cost(core, source, pace, now_us, past_us);
+    disk_known = source->cost > 0 && source->capacity > 0;
+    if (disk_known)
+        disk = source->capacity / source->cost;
+    source->intake = source->input.rate > source->intake ? source->input.rate : smooth(source->intake, source->input.rate, past_us, INTAKE_SMOOTHING_US);
+    memory_known = source->cost > 0 && source->intake > 0;
+    if (memory_known)
+        memory = source->intake / source->cost;
+    press(core, source->queue, QUEUE_BEGIN, QUEUE_TARGET, disk, disk_known, RATE_STORAGE_QUEUE, source);
+    press(core, source->behind_us < lag_max * BEHIND_MOST ? source->behind_us : lag_max * BEHIND_MOST, lag_max / 2, lag_max, disk, disk_known,
           RATE_STORAGE_DURABILITY, source);
     if (source->lag_us <= (double)core->limits.catch_up_us)
-        press(core, source->lag_us, (double)core->limits.read_lag_us / 3, (double)core->limits.read_lag_us, base_of_lag,
+        press(core, memory_known ? missing(core, source->lag_us, now_us) / memory * 1e6 : source->lag_us, (double)core->limits.read_lag_us / 3,
+              (double)core->limits.read_lag_us, memory, memory_known,
               RATE_STORAGE_BEHIND, source);
     press_disk(core, 0, core->limits.hold_free_bytes, RATE_STORAGE_DISK, source);
     core->live_storage++;
@@ -354,10 +414,10 @@ static void look_at_storage(struct rate_core *core, struct rate_source *source, 
         core->worst_behind_us = source->behind_us;
 }
 
-static void look_at_log(struct rate_core *core, struct rate_source *source, int64_t past_us)
+static void look_at_log(struct rate_core *core, struct rate_source *source, int64_t now_us, int64_t past_us)
 {
-    learn_cost(core, source, past_us);
-    press(core, source->queue, LOG_QUEUE_BEGIN, LOG_QUEUE_TARGET, started(core), RATE_LOG_QUEUE, source);
+    learn_cost(core, source, 1, now_us, past_us);
+    press(core, source->queue, LOG_QUEUE_BEGIN, LOG_QUEUE_TARGET, started_lately(core, source, past_us), false, RATE_LOG_QUEUE, source);
     press_disk(core, (int64_t)source->capacity, (int64_t)source->capacity, RATE_LOG_DISK, source);
     core->live_logs++;
     if ((double)source->queue_bytes > core->worst_log_queue)
@@ -426,6 +486,7 @@ void rate_core_update(struct rate_core *core, int64_t now_us)
     int64_t past_us = now_us - core->updated_us;
     const struct rate_proxy *worst = look_at_proxies(core, now_us);
 
+    remember_released(core, now_us);
     core->updated_us = now_us;
     core->normal = core->batch = PLANTED_BUG(RATE_KEPT) ? core->normal : (struct rate_output){.rate = RATE_UNLIMITED};
     core->hold_id = 0;
@@ -433,12 +494,12 @@ void rate_core_update(struct rate_core *core, int64_t now_us)
     core->worst_queue = core->worst_lag_us = core->worst_behind_us = core->worst_log_queue = 0;
     for (int i = 0; i < RATE_STORAGE_MAX; i++)
         if (lives(core, now_us, core->storage[i].id, core->storage[i].heard_us)) {
-            look_at_storage(core, &core->storage[i], past_us);
+            look_at_storage(core, &core->storage[i], now_us, past_us);
             press_tags(core, &core->storage[i], now_us);
         }
     for (int i = 0; i < RATE_LOGS_MAX; i++)
         if (lives(core, now_us, core->logs[i].id, core->logs[i].heard_us))
-            look_at_log(core, &core->logs[i], past_us);
+            look_at_log(core, &core->logs[i], now_us, past_us);
     press_commits(core, &core->normal, &core->paced, (double)core->limits.commit_wait_us, worst, past_us);
     press_commits(core, &core->batch, &core->paced_batch, (double)core->limits.commit_wait_us * BATCH_TIGHTER, worst, past_us);
     if (core->tags != NULL)

@@ -8,7 +8,7 @@
 #include "txn/messages.h"
 #include "txn/tags.h"
 
-enum { RATE_STORAGE_MAX = 4096, RATE_LOGS_MAX = 64, RATE_PROXIES_MAX = 256 };
+enum { RATE_STORAGE_MAX = 4096, RATE_LOGS_MAX = 64, RATE_PROXIES_MAX = 256, RATE_PAST_SLOTS = 128 };
 #define RATE_UNLIMITED 1e12
 /* Never less, whatever is wrong: without transactions nothing could be measured any more, and nobody could clear anything. */
 #define RATE_FLOOR 10.0
@@ -42,7 +42,7 @@ struct rate_limits {
 
 /* A total that grows, and how fast it has grown lately. Zeroed: nothing is known. */
 struct rate_smoother {
-    int64_t at_us, total;
+    int64_t since_us, at_us, total;
     double rate; /* a second */
     bool known;
 };
@@ -58,7 +58,10 @@ struct rate_source {
     double lag_us;       /* smoothed read lag */
     double behind_us;    /* durability lag */
     double capacity;     /* bytes a second that its disk takes; 0: not known */
+    double intake;       /* bytes a second that it was seen to take in */
     double cost;         /* bytes a transaction brings it; 0: not known */
+    int64_t cost_us;     /* over which time that was learned */
+    double most;         /* transactions that started a second lately, at most */
     uint32_t tag;        /* in which its mutations come */
     double busy_read;    /* the part that its busiest tag makes of what its reads cost; 0: none is known */
     struct tag_name busy_reader;
@@ -95,6 +98,7 @@ struct rate_core {
     version_t newest_version; /* that a log has said */
     double released; /* transactions that start a second, smoothed */
     double released_lately; /* the same over a shorter time */
+    double past[RATE_PAST_SLOTS]; /* `released` by tenths of a second: what starts has to come to a server that is behind */
     bool starts_wait;       /* at a GRV proxy, for longer than a batch takes */
     double paced, paced_batch; /* what commits that wait allow, or allowed and is let go by and by; 0: anything */
     struct rate_output normal, batch;

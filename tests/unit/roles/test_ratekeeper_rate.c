@@ -116,7 +116,7 @@ static void step(struct model *m)
     old = m->window[slot];
     m->window[slot] = in;
     m->young += in - old;
-    m->input += in;
+    m->input += in * m->version_pace; /* of what has come it takes what its versions bring */
     m->queue += in;
     out = m->queue > m->memory * 0.75 ? m->queue : m->queue - m->young; /* memory presses: history is given up */
     out = out > m->disk * seconds ? m->disk * seconds : out;

@@ -90,7 +90,7 @@ struct env_sync {
 
 /* Off-loop work. run() may touch only what the job owns (and LMDB); done() runs on the loop. A job that began is never
  * abandoned: whoever started it keeps it alive until done(). */
-enum env_job_priority { ENV_JOB_NORMAL, ENV_JOB_IDLE /* gives way to everything, for engine commits */ };
+enum env_job_priority { ENV_JOB_NORMAL, ENV_JOB_IDLE /* gives way to everything, as far as it can be hurried; for engine commits */ };
 
 struct env_job {
     void (*run)(struct env_job *job);  /* on a job thread */

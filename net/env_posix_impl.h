@@ -22,6 +22,8 @@ struct worker {
     void *first, *last; /* struct env_job by `next` (job threads) or struct env_file by `next_unsynced` (the syncer) */
     struct env_job *current; /* of the thread of idle priority */
     pid_t tid;               /* the same */
+    int nice;                /* its own, before it gave way */
+    bool comes_back;         /* it may raise its priority again */
 };
 
 struct trace_sink {

@@ -28,7 +28,7 @@ struct scheduling {
     uint64_t runtime, deadline, period;
 };
 
-enum { POLICY_OTHER = 0, POLICY_IDLE = 5 };
+enum { POLICY_OTHER = 0, POLICY_IDLE = 5, NICE_STEP = 6, NICE_MOST = 19 };
 
 static bool get_scheduling(struct scheduling *ret)
 {
@@ -36,11 +36,11 @@ static bool get_scheduling(struct scheduling *ret)
 }
 
 /* tid 0: of the caller. */
-static void set_scheduling(pid_t tid, struct scheduling *scheduling)
+static bool set_scheduling(pid_t tid, struct scheduling *scheduling)
 {
     scheduling->size = sizeof(*scheduling);
     scheduling->flags = 0;
-    (void)!syscall(SYS_sched_setattr, tid, scheduling, 0); /* slower wake-ups, or a slow job, are all that a refusal costs */
+    return syscall(SYS_sched_setattr, tid, scheduling, 0) == 0;
 }
 
 /* 0: the scheduler's own choice. */
@@ -51,7 +51,7 @@ static void set_slice(uint64_t slice_ns)
     if (!get_scheduling(&scheduling) || scheduling.policy != POLICY_OTHER)
         return;
     scheduling.runtime = slice_ns;
-    set_scheduling(0, &scheduling);
+    (void)set_scheduling(0, &scheduling); /* slower wake-ups are all that a refusal costs */
 }
 
 void posix_take_short_slice(void)
@@ -68,21 +68,50 @@ void posix_take_short_slice(void)
 #define UNDER_THREAD_SANITIZER 0
 #endif
 
-/* Not under ThreadSanitizer: its locks would be held by a thread that does not run, and everybody would wait for it. */
-static void give_way(void)
-{
-    struct scheduling scheduling = {.policy = POLICY_IDLE};
+/* ---- idle jobs give way ---- */
 
-    if (!UNDER_THREAD_SANITIZER)
-        set_scheduling(0, &scheduling);
+static bool set_policy(pid_t tid, uint32_t policy, int nice)
+{
+    struct scheduling scheduling = {.policy = policy, .nice = nice};
+
+    return set_scheduling(tid, &scheduling);
 }
 
-/* Needs CAP_SYS_NICE, or RLIMIT_NICE of 20 (LimitNICE=+0 of systemd): who has neither goes on giving way. */
-static void give_way_no_more(pid_t tid)
+static void *try_to_come_back(void *ctx)
 {
-    struct scheduling scheduling = {.policy = POLICY_OTHER};
+    struct worker *worker = ctx;
 
-    set_scheduling(tid, &scheduling);
+    worker->comes_back = set_policy(0, POLICY_IDLE, 0) && set_policy(0, POLICY_OTHER, worker->nice);
+    return NULL;
+}
+
+/* On the worker's thread. Raising a priority again needs CAP_SYS_NICE, or an RLIMIT_NICE of 20 (LimitNICE=+0 of systemd), in ways that only the
+ * kernel knows (namespaces): so a thread tries that is of no other use. Under ThreadSanitizer nobody gives way: its locks would be held by
+ * a thread that does not run, and everybody would wait for it. */
+static void learn_to_give_way(struct worker *worker)
+{
+    struct scheduling own = {0};
+    pthread_t thread;
+
+    worker->nice = get_scheduling(&own) ? own.nice : 0;
+    if (!UNDER_THREAD_SANITIZER && pthread_create(&thread, NULL, try_to_come_back, worker) == 0)
+        pthread_join(thread, NULL);
+}
+
+/* Idle priority starves where the processors are always busy, so it is for who may come back from it when a job is hurried. Who may not gives way by a
+ * nice value alone: a quarter of what a thread of the others gets. */
+static void give_way(const struct worker *worker)
+{
+    if (worker->comes_back)
+        (void)set_policy(0, POLICY_IDLE, worker->nice);
+    else if (!UNDER_THREAD_SANITIZER)
+        (void)set_policy(0, POLICY_OTHER, worker->nice + NICE_STEP > NICE_MOST ? NICE_MOST : worker->nice + NICE_STEP);
+}
+
+static void give_way_no_more(const struct worker *worker)
+{
+    if (worker->comes_back)
+        (void)set_policy(worker->tid, POLICY_OTHER, worker->nice);
 }
 
 /* ---- threads ---- */
@@ -183,14 +212,16 @@ static void *idle_job_main(void *ctx)
     struct env_job *job;
     bool hurried;
 
+    set_slice(0);
+    learn_to_give_way(worker); /* may take its time on a busy machine: not under the mutex */
     pthread_mutex_lock(&worker->mutex);
     worker->tid = (pid_t)syscall(SYS_gettid);
     pthread_mutex_unlock(&worker->mutex);
-    give_way();
+    give_way(worker);
     while ((job = next_job(worker)) != NULL) {
         pthread_mutex_lock(&worker->mutex);
         if (job->hurried) /* while it waited */
-            give_way_no_more(worker->tid);
+            give_way_no_more(worker);
         pthread_mutex_unlock(&worker->mutex);
         job->run(job);
         pthread_mutex_lock(&worker->mutex);
@@ -198,7 +229,7 @@ static void *idle_job_main(void *ctx)
         worker->current = NULL;
         pthread_mutex_unlock(&worker->mutex);
         if (hurried)
-            give_way();
+            give_way(worker);
         push_done_job(posix, job);
     }
     return NULL;
@@ -222,7 +253,7 @@ void posix_job_hurry(struct env *env, struct env_job *job)
         job->hurried = true;
         if (worker->current != NULL) {
             worker->current->hurried = true;
-            give_way_no_more(worker->tid);
+            give_way_no_more(worker);
         }
     }
     pthread_mutex_unlock(&worker->mutex);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "net/error.h"
@@ -264,7 +265,7 @@ struct work {
     struct env_job job;
     pthread_t loop;
     int *left, *order;
-    int number, ran_as, policy;
+    int number, ran_as, policy, nice;
     bool ran_elsewhere;
 };
 
@@ -274,6 +275,7 @@ static void work_run(struct env_job *job)
 
     work->ran_elsewhere = !pthread_equal(pthread_self(), work->loop);
     work->policy = sched_getscheduler(0);
+    work->nice = getpriority(PRIO_PROCESS, 0);
 }
 
 static void work_done(struct env_job *job)
@@ -308,18 +310,60 @@ Test(env_posix_file, jobs_run_elsewhere_in_order_and_finish_on_the_loop)
     fixture_done(&fixture);
 }
 
-Test(env_posix_file, an_idle_job_runs_at_idle_priority)
+static void *come_back(void *ctx)
+{
+    struct sched_param none = {0};
+
+    *(bool *)ctx = sched_setscheduler(0, SCHED_IDLE, &none) == 0 && sched_setscheduler(0, SCHED_OTHER, &none) == 0;
+    return NULL;
+}
+
+/* Who may not raise a priority again never takes the lowest. */
+static void needs_to_come_back(void)
+{
+    pthread_t thread;
+    bool may = false;
+
+    cr_assert_eq(pthread_create(&thread, NULL, come_back, &may), 0);
+    pthread_join(thread, NULL);
+    if (!may)
+        cr_skip_test("who may not raise a priority can't hurry");
+}
+
+static void run_idle_job(struct work *ret_work)
 {
     struct fixture fixture;
     int left = 1, order = 0;
-    struct work work = {.job = {.run = work_run, .done = work_done, .priority = ENV_JOB_IDLE}, .left = &left,
-                        .order = &order, .loop = pthread_self()};
 
+    *ret_work = (struct work){.job = {.run = work_run, .done = work_done, .priority = ENV_JOB_IDLE}, .left = &left, .order = &order,
+                              .loop = pthread_self()};
     fixture_init(&fixture, NULL);
-    env_job_start(fixture.env, &work.job);
+    env_job_start(fixture.env, &ret_work->job);
     env_posix_run(fixture.env);
-    cr_assert_eq(work.policy, SCHED_IDLE);
     fixture_done(&fixture);
+}
+
+Test(env_posix_file, an_idle_job_runs_at_idle_priority)
+{
+    struct work work;
+
+    needs_to_come_back();
+    run_idle_job(&work);
+    cr_assert_eq(work.policy, SCHED_IDLE);
+}
+
+Test(env_posix_file, an_idle_job_that_could_not_be_hurried_gives_way_by_its_nice_value)
+{
+    struct rlimit none = {0};
+    struct work work;
+    int own = getpriority(PRIO_PROCESS, 0);
+
+    cr_assert_eq(setrlimit(RLIMIT_NICE, &none), 0);
+    if (geteuid() == 0)
+        cr_assert_eq(setuid(65534), 0);
+    run_idle_job(&work);
+    cr_assert_eq(work.policy, SCHED_OTHER);
+    cr_assert_eq(work.nice, own + 6 > 19 ? 19 : own + 6);
 }
 
 /* Jobs that run until their thread is hurried, and the one that comes after them. */
@@ -364,8 +408,7 @@ Test(env_posix_file, an_idle_job_under_way_can_be_hurried)
 {
     struct hurried hurried;
 
-    if (geteuid() != 0)
-        cr_skip_test("who may not raise a priority can't hurry");
+    needs_to_come_back();
     hurry_one_of_three(&hurried, 0);
     cr_assert_eq(hurried.works[0].policy, SCHED_OTHER);
     cr_assert_eq(hurried.works[1].policy, SCHED_IDLE, "the next one gives way again");
@@ -375,8 +418,7 @@ Test(env_posix_file, an_idle_job_that_waits_is_hurried_with_the_one_before_it)
 {
     struct hurried hurried;
 
-    if (geteuid() != 0)
-        cr_skip_test("who may not raise a priority can't hurry");
+    needs_to_come_back();
     hurry_one_of_three(&hurried, 1);
     cr_assert_eq(hurried.works[0].policy, SCHED_OTHER);
     cr_assert_eq(hurried.works[1].policy, SCHED_OTHER);

@@ -29,7 +29,7 @@ static const char usage[] =
     "quoin-bench " QUOIN_VERSION ": how fast a cluster is, and how soon it goes on after a kill\n"
     "\n"
     "usage: quoin-bench --cluster FILE --workload NAME [options]\n"
-    "       quoin-bench --cluster FILE --overload [--workload NAME] [--seconds S] [--json]\n"
+    "       quoin-bench --cluster FILE --overload [--workload NAME] [--rate OPS] [--seconds S] [--json]\n"
     "       quoin-bench --cluster FILE --measure LIST [--seconds S] [--keys K] [--json]\n"
     "\n"
     "  --cluster FILE        the cluster file\n"
@@ -52,7 +52,8 @@ static const char usage[] =
     "  --rate OPS            begin no more than OPS operations a second; latency then counts from when a transaction was due\n"
     "  --overload            instead of one run: finds the peak with --clients and ever twice as many, then offers 0.8, 1 and 2 times\n"
     "                        as much by an open loop (put unless told otherwise): what is done, what is refused, and how long\n"
-    "                        accepted transactions take; each run takes --warmup and --seconds (up to 9 runs)\n"
+    "                        accepted transactions take; each run takes --warmup and --seconds (up to 9 runs). With --rate that\n"
+    "                        is taken for the peak: for several clients at once, each with its part of it\n"
     "  --tag TAG             of every transaction (auto_throttle_tag); see `throttle' of quoincli\n"
     "  --warmup S            default 2                 --seconds S        measured, default 10\n"
     "  --kill ROLE           of a cluster of tools/local-cluster: kill -9 a process of the role under load (put unless told\n"
@@ -77,6 +78,7 @@ static const char usage[] =
     "  quoin-bench --cluster quoin.cluster --workload mixed --rate 5000\n"
     "  quoin-bench --cluster /tmp/q/quoin.cluster --kill sequencer --times 20\n"
     "  quoin-bench --cluster quoin.cluster --overload --workload rmw\n"
+    "  quoin-bench --cluster quoin.cluster --overload --rate 10000\n"
     "  quoin-bench --cluster quoin.cluster --measure all --seconds 5\n";
 
 static void __attribute__((format(printf, 1, 2), noreturn)) refuse(const char *format, ...)
@@ -172,8 +174,8 @@ static void check(struct bench_options *o, bool loops_chosen, bool distribution_
         refuse("--measure takes the place of --workload, --rate and --kill");
     if (o->measures != 0 && (o->threads > 0 || loops_chosen))
         refuse("--measure has its own numbers of threads and transactions");
-    if (o->overload && (o->measures != 0 || o->kill != NULL || o->rate > 0 || o->threads > 0))
-        refuse("--overload takes the place of --measure, --kill, --rate and --threads");
+    if (o->overload && (o->measures != 0 || o->kill != NULL || o->threads > 0))
+        refuse("--overload takes the place of --measure, --kill and --threads");
     if (o->workload == NULL && o->kill == NULL && o->measures == 0 && !o->overload)
         refuse("--workload NAME is needed");
     if (o->measures != 0)

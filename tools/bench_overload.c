@@ -1,6 +1,6 @@
 /* --overload: what a cluster does when more is asked of it than it can do.
  *
- * First the peak: the most that closed loops get, with ever more of them. Then 0.8, 1 and 2 times as much is offered, by an open loop: a
+ * First the peak: the most that closed loops get, with ever more of them; or --rate says it, so that several clients can offer at once, each its part. Then 0.8, 1 and 2 times as much is offered, by an open loop: a
  * transaction begins when it is due, whatever became of those before it. One that is refused (its read version by the ratekeeper's rate, its
  * commit by a full queue) is counted and not tried again, one for which no slot is free is counted as not begun: a retry would offer
  * more than was meant. Accepted transactions are timed from the moment at which their read version was given, when the cluster has let
@@ -128,8 +128,8 @@ bool bench_overload(struct bench_run *run)
     struct offer offers[] = {{.factor = 0.8}, {.factor = 1}, {.factor = 2}};
     size_t count = sizeof(offers) / sizeof(offers[0]);
     int clients = 0;
-    double peak;
-    bool good = find_peak(run, base, &peak, &clients);
+    double peak = base->rate / bench_plan_mean_ops(base);
+    bool good = base->rate > 0 || find_peak(run, base, &peak, &clients);
 
     for (size_t i = 0; i < count && good; i++)
         good = offer(run, base, peak, &offers[i]);

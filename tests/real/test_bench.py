@@ -25,6 +25,9 @@ def test_every_workload_is_measured_and_finds_its_keys(scratch, _):
     assert blocking["ops_per_s"] > 0 and blocking["threads"] == 4, blocking
     paced = bench(file, "--workload", "get", "--rate", "500", "--keys", "20000", "--warmup", "0.1", "--seconds", "2")
     assert 400 < paced["ops_per_s"] < 600, paced
+    part = bench(file, "--overload", "--rate", "400", "--keys", "20000", "--warmup", "0.1", "--seconds", "1")
+    assert part["peak_per_s"] == 400 and [offer["offered_per_s"] for offer in part["offers"]] == [320, 400, 800], part
+    assert 250 < part["offers"][0]["done_per_s"] < 390, part
 
 
 def test_what_a_client_costs_is_measured_and_its_memory_is_within_bounds(scratch, _):

@@ -88,6 +88,7 @@ struct env_posix {
     size_t syncs_out, jobs_out; /* handed to threads, not yet back */
     struct list quiet_waits;    /* ready.link: to be run when neither is */
     struct worker syncer, jobs, idle_jobs;
+    _Atomic int64_t slow_sync_us; /* when a sync last took so long that the loop should not have waited for it */
     _Atomic(struct env_job *) jobs_done;  /* stacks that threads push to and the loop takes whole */
     _Atomic(struct env_sync *) syncs_done;
 

@@ -5,7 +5,10 @@
  *
  * Syncs: those of one file that are queued in one turn, or while the file is already being synced, are one fdatasync. The
  * syncer takes a file, then all that was asked of it so far; what is asked later waits for the next round, since it may speak
- * of bytes that this round did not cover. If no thread can be had, the loop does the work itself. */
+ * of bytes that this round did not cover. If no thread can be had, the loop does the work itself.
+ *
+ * The loop syncs by itself when nothing else is to do, which saves two wake-ups, but only while the disk is quick: one that is saturated takes seconds for
+ * a sync now and then, and a loop that waits for it answers no ping: the whole process would count as dead. */
 #include <assert.h>
 #include <errno.h>
 #include <sys/syscall.h>
@@ -15,6 +18,7 @@
 #include "net/error.h"
 #include "net/trace.h"
 
+enum { SLOW_SYNC_US = 5000, SLOW_SYNC_KEPT_US = 1000000 };
 enum { SYNCER_STACK_BYTES = 128 * 1024, JOB_STACK_BYTES = 1024 * 1024 };
 
 /* ---- scheduling ---- */
@@ -294,7 +298,13 @@ void posix_job_start(struct env *env, struct env_job *job)
 /* One fdatasync for the chain; sets each one's error. */
 static void sync_chain(struct env_file *file, struct env_sync *first)
 {
+    struct env *env = &file->posix->env;
+    int64_t began_us = env_now_us(env), ended_us;
+
     posix_file_flush(file);
+    ended_us = env_now_us(env);
+    if (ended_us - began_us > SLOW_SYNC_US)
+        atomic_store(&file->posix->slow_sync_us, ended_us);
     for (struct env_sync *sync = first; sync != NULL; sync = sync->next)
         sync->error = atomic_load(&file->failed) ? ERROR_IO_ERROR : 0;
 }
@@ -441,7 +451,11 @@ static void hand_to_syncer(struct env_file *file)
 
 void posix_start_syncs(struct env_posix *posix, bool inline_allowed)
 {
+    int64_t slow_us = atomic_load(&posix->slow_sync_us);
     bool alone = !list_empty(&posix->unsynced) && posix->unsynced.next == posix->unsynced.prev;
+
+    if (slow_us != 0 && env_now_us(&posix->env) - slow_us < SLOW_SYNC_KEPT_US)
+        inline_allowed = false;
 
     list_each(node, after, &posix->unsynced) {
         struct env_file *file = list_entry(node, struct env_file, unsynced_link);

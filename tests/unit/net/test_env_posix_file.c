@@ -187,44 +187,6 @@ Test(env_posix_file, syncs_of_several_files_are_each_done_once)
     fixture_done(&fixture);
 }
 
-struct chain {
-    struct env_sync sync;
-    struct env *env;
-    struct env_file *file;
-    int left;
-};
-
-static void chain_next(struct env_sync *sync, int error)
-{
-    struct chain *chain = container_of(sync, struct chain, sync);
-
-    cr_assert_eq(error, 0);
-    if (--chain->left == 0) {
-        env_posix_stop(chain->env);
-        return;
-    }
-    cr_assert_eq(env_file_write(chain->env, chain->file, 0, BYTES_LITERAL("more")), 0);
-    env_file_sync(chain->env, chain->file, sync);
-}
-
-Test(env_posix_file, a_lonely_sync_after_the_other_needs_no_thread)
-{
-    struct fixture fixture;
-    struct chain chain = {.sync.done = chain_next, .left = 20};
-    struct stat before, after;
-
-    fixture_init(&fixture, NULL);
-    cr_assert_eq(stat("/proc/self/task", &before), 0);
-    chain.env = fixture.env;
-    chain.file = open_new(&fixture, "a");
-    env_file_sync(fixture.env, chain.file, &chain.sync);
-    env_posix_run(fixture.env);
-    cr_assert_eq(stat("/proc/self/task", &after), 0);
-    cr_assert_eq(before.st_nlink, after.st_nlink, "each thread is a directory there");
-    env_file_close(fixture.env, chain.file);
-    fixture_done(&fixture);
-}
-
 Test(env_posix_file, a_file_may_be_closed_when_its_sync_is_done)
 {
     struct fixture fixture;

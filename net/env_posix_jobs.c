@@ -247,18 +247,21 @@ static bool is_queued(const struct worker *worker, const struct env_job *job)
     return false;
 }
 
-/* It is the thread that gets another priority, until the job under way is done: also for one that stands before the one that is meant. */
+/* It is the thread that gets another priority, until the job under way is done: also for those that stand before the one that is meant, and for a
+ * thread that has yet to wake up and take it. */
 void posix_job_hurry(struct env *env, struct env_job *job)
 {
     struct worker *worker = &env_posix_of(env)->idle_jobs;
 
     pthread_mutex_lock(&worker->mutex);
     if (worker->current == job || is_queued(worker, job)) {
-        job->hurried = true;
-        if (worker->current != NULL) {
+        if (worker->current != NULL)
             worker->current->hurried = true;
+        for (struct env_job *at = worker->first; worker->current != job && at != job; at = at->next)
+            at->hurried = true;
+        job->hurried = true;
+        if (worker->tid != 0)
             give_way_no_more(worker);
-        }
     }
     pthread_mutex_unlock(&worker->mutex);
 }

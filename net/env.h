@@ -158,6 +158,7 @@ struct env_ops {
 
 struct buggify;  /* net/buggify.h; NULL outside the simulator */
 struct observer; /* net/observe.h; NULL outside its traces */
+struct meter;    /* the same; NULL outside the simulator */
 struct rpc;
 
 struct env {
@@ -165,6 +166,7 @@ struct env {
     struct knobs knobs;
     struct buggify *buggify; /* shared with the simulator; NULL in production */
     struct observer *observer; /* the same */
+    struct meter *meter;     /* the same */
     int64_t turn_us;         /* the clock when the turn began: cheap, use it for latencies */
     struct list ready[READY_QUEUES];
     struct list turn_end;

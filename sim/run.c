@@ -98,6 +98,7 @@ static void run_init(struct run *run, const struct scenario *scenario, const str
     *run = (struct run){.scenario = scenario, .world = sim_world_create(options->seed)};
     if (options->trace != NULL)
         sim_trace_start(run->world, options->trace);
+    run->world->meter.cpu_ns = options->cpu_ns;
     run->world->describe = sim_describe_frame;
     run->world->describe_process = sim_describe_roles;
     set_knobs(run);

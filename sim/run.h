@@ -16,6 +16,7 @@ struct sim_run_options {
     FILE *trace;         /* borrowed; NULL: none */
     FILE *report;        /* borrowed; NULL: none. Fault classes, BUGGIFY sites and probes (README.md) */
     const char *mute;    /* borrowed; NULL: none. Text of the BUGGIFY sites that only say that they fire */
+    int64_t (*cpu_ns)(void); /* for sim/sim_meter.h; NULL: none */
     /* Told of the world while it lives (NULL: it has gone), for crash reports. May be NULL. */
     void (*watch)(struct sim_world *world);
 };

@@ -9,6 +9,7 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_cycle,
     &sim_workload_increment,
     &sim_workload_lock,
+    &sim_workload_many_shards,
     &sim_workload_marker,
     &sim_workload_recency,
     &sim_workload_serializability,

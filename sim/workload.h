@@ -37,7 +37,7 @@ struct sim_workload {
 };
 
 extern const struct sim_workload sim_workload_bulk, sim_workload_configure, sim_workload_cycle, sim_workload_increment,
-    sim_workload_lock, sim_workload_marker, sim_workload_recency;
+    sim_workload_lock, sim_workload_many_shards, sim_workload_marker, sim_workload_recency;
 extern const struct sim_workload sim_workload_serializability, sim_workload_conflict_range, sim_workload_write_during_read,
     sim_workload_atomic_ops, sim_workload_sideband, sim_workload_version_stamp, sim_workload_list_append, sim_workload_watches,
     sim_workload_idempotency, sim_workload_metadata_marks, sim_workload_random_moves,

@@ -75,6 +75,7 @@ struct sim_world *sim_world_create(uint64_t seed)
     world->hash = sim_mix(seed);
     knobs_init(&world->knobs);
     sim_net_init(&world->net);
+    sim_meter_init(&world->meter);
     list_init(&world->spare_events);
     list_init(&world->listeners);
     return world;
@@ -474,6 +475,7 @@ void sim_process_boot(struct sim_process *process)
     process->env.knobs = world->knobs;
     process->env.buggify = world->buggify == NULL ? NULL : &world->buggify->face;
     process->env.observer = sim_trace_observer(world);
+    process->env.meter = &world->meter.face;
     process->alive = true;
     outer = sim_set_cause(world, sim_note(world, process, "boot", process->incarnation));
     turn_begin(process);

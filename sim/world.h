@@ -27,6 +27,7 @@
 #include "sim/event.h"
 #include "sim/machines.h"
 #include "sim/random.h"
+#include "sim/sim_meter.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_net.h"
 #include "sim/sim_trace.h"
@@ -159,6 +160,7 @@ struct sim_world {
     struct list spare_events;    /* pools of sim/env_sim.c */
 
     struct sim_trace *trace;     /* owned; NULL: none */
+    struct sim_meter meter;      /* real CPU time: it differs from run to run, and nothing may depend on it */
     struct list listeners;       /* of lines that processes trace; borrowed */
     bool failed;
     char why[SIM_WHY_MAX];       /* the first failure */

@@ -315,12 +315,17 @@ static double real_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static double cpu_seconds(void)
+static int64_t cpu_ns(void)
 {
     struct timespec used;
 
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+static double cpu_seconds(void)
+{
+    return (double)cpu_ns() / 1e9;
 }
 
 /* The first line is there also when the run crashes: then no "end" follows. */
@@ -337,7 +342,7 @@ static FILE *open_report(const struct arguments *arguments, uint64_t seed)
 
 static bool run_seed(const struct arguments *arguments, const struct scenario *scenario, uint64_t seed)
 {
-    struct sim_run_options options = {.seed = seed, .watch = watch, .mute = arguments->mute};
+    struct sim_run_options options = {.seed = seed, .watch = watch, .cpu_ns = cpu_ns, .mute = arguments->mute};
     struct sim_run_result result;
     double began = real_seconds();
 

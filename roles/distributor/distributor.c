@@ -9,6 +9,7 @@
 
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/observe.h"
 #include "net/trace.h"
 #include "roles/distributor/distributor_internal.h"
 #include "roles/distributor/scan.h"
@@ -98,11 +99,15 @@ static void plan_fired(struct env_timer *timer)
     struct distributor *self = container_of(timer, struct distributor, plan_timer);
     struct plan_rules rules = rules_of(self);
     uint32_t draining = self->plan.summary.draining;
+    int64_t now_us;
 
     if (!self->loaded || self->ended)
         return;
     trackers_judge(self);
-    plan_make(self->picture, &rules, env_now_us(self->env), &self->plan);
+    now_us = env_now_us(self->env);
+    meter_begin(self->env, METERED_PLAN);
+    plan_make(self->picture, &rules, now_us, &self->plan);
+    meter_end(self->env, METERED_PLAN, self->picture->shard_count, self->plan.summary.looks);
     if (self->plan.summary.draining != draining)
         servers_hurry(self); /* its process may get another */
     self->plans++;

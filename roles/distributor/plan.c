@@ -11,6 +11,7 @@
 
 #include "net/mem.h"
 #include "roles/distributor/plan_internal.h"
+#include "txn/system_keys.h"
 
 enum { NEEDS = 12, NEED_NONE = 255, COPIES_CLASSES = 4 };
 
@@ -253,6 +254,7 @@ static void add_up(struct planning *planning)
     struct plan_summary *summary = &planning->plan->summary;
     int64_t bytes = 0, load = 0;
 
+    planning_looks(planning, picture->shard_count);
     for (size_t i = 0; i < picture->shard_count; i++)
         add_shard(planning, picture->shards[i]);
     for (uint32_t i = 0; i < picture->server_count; i++) {
@@ -358,6 +360,7 @@ static bool help(struct planning *planning, size_t at, uint8_t need)
     const struct picture_shard *shard = planning->picture->shards[at];
     struct team team;
 
+    planning_looks(planning, 1);
     if (shard->destination != TEAM_NONE) {
         resume(planning, at, reason_of(need));
         return true;
@@ -387,6 +390,7 @@ static void gather_needs(struct planning *planning, struct needs *needs)
     struct picture *picture = planning->picture;
     size_t start[NEEDS + 1] = {0};
 
+    planning_looks(planning, 2 * picture->shard_count);
     needs->need = mem_alloc(picture->shard_count + 1);
     for (size_t i = 0; i < picture->shard_count; i++) {
         needs->need[i] = need_of_shard(planning, picture->shards[i]);
@@ -422,6 +426,14 @@ static void heal(struct planning *planning)
 
 /* ---- the plan ---- */
 
+/* The first shard with keys of the shard map; the last of all when the map's place is not known. */
+static size_t map_from(const struct picture *picture)
+{
+    int64_t at = picture_shard_of(picture, KEY_KEY_SERVERS_PREFIX);
+
+    return at < 0 ? picture->shard_count : (size_t)at;
+}
+
 void plan_make(struct picture *picture, const struct plan_rules *rules, int64_t now_us, struct plan *ret_plan)
 {
     struct planning planning = {.picture = picture, .rules = rules, .plan = ret_plan, .now_us = now_us, .moves = picture->moves};
@@ -437,6 +449,7 @@ void plan_make(struct picture *picture, const struct plan_rules *rules, int64_t 
     planning.source_bytes = mem_zalloc((picture->server_count + 1) * sizeof(*planning.source_bytes));
     planning.destination_bytes = mem_zalloc((picture->server_count + 1) * sizeof(*planning.destination_bytes));
     planning.ordered = mem_zalloc(picture->shard_count + 1);
+    planning.map_from = map_from(picture);
     judge_servers(&planning);
     planning_candidates(&planning);
     judge_teams(&planning);

@@ -1,7 +1,7 @@
 /* What to do next so that every shard is whole, placed well, and neither too big nor too small.
  *
  * Pure: a picture and rules go in, actions come out, the most urgent first; time comes in with the call. One plan takes time in
- * proportion to the shards (a few passes over them) and emits a bounded number of actions; the caller starts them
+ * proportion to the shards (a few passes over them: `looks`) and emits a bounded number of actions; the caller starts them
  * (picture_move_begin, or `busy`) and plans again when some have ended. What a plan promises:
  *
  * - a move's destination is never a smaller team than the copies that the shard has now (up to the replication), never two
@@ -60,6 +60,9 @@ struct plan_action {
 };
 enum { PLAN_ACTIONS_MAX = 128 };
 
+/* A shard with a part of the shard map in it (keyServers, serverKeys and what lies behind) is split above this alone, whatever its load. */
+enum { PLAN_MAP_SHARD_BYTES = 500000000 };
+
 /* What the plan saw: for status. */
 struct plan_summary {
     size_t shards;
@@ -75,6 +78,7 @@ struct plan_summary {
     int64_t split_bytes;        /* a shard above it is split */
     uint32_t zones, zones_wanted; /* zones with a server that may hold data; replication */
     uint32_t teams;
+    uint64_t looks;             /* what the plan cost: shards looked at, and teams tried for one */
     uint32_t draining;          /* slot + 1 of the server of another engine that is being emptied; 0: none */
 };
 

@@ -6,7 +6,9 @@
  * already counts where it goes. A shard that has moved stays for a while, since its loads have to be measured anew.
  *
  * Size: a shard is split above a size that follows the total; pieces come out at least half as big, and neighbours are merged only
- * if the result is at most a third: none of the two undoes the other. */
+ * if the result is at most a third: none of the two undoes the other. What a split or a merge writes lies in the shard map's own shards, with
+ * the boundary's key in each record's key: were these cut as finely as others, each cut there would call for the next, with ever longer
+ * keys. So they have a bound of their own, far above what the cuts can write, and are not cut for their load. */
 #include <assert.h>
 
 #include "net/mem.h"
@@ -40,10 +42,15 @@ static int64_t load_bound(const struct planning *planning)
     return part > planning->rules->load_floor ? part : planning->rules->load_floor;
 }
 
+static int64_t bytes_bound(const struct planning *planning, size_t at)
+{
+    return at < planning->map_from ? planning->plan->summary.split_bytes : PLAN_MAP_SHARD_BYTES;
+}
+
 static void split_one(struct planning *planning, size_t at)
 {
     const struct picture_shard *shard = planning->picture->shards[at];
-    int64_t bound = planning->plan->summary.split_bytes, reads = picture_shard_reads(shard), writes = shard->writes;
+    int64_t bound = bytes_bound(planning, at), reads = picture_shard_reads(shard), writes = shard->writes;
     const struct team *team = teams_at(&planning->picture->teams, shard->source);
     int64_t load = writes + (team->count == 0 ? 0 : reads / team->count);
     struct plan_action *action;
@@ -54,7 +61,7 @@ static void split_one(struct planning *planning, size_t at)
         action = planning_add(planning, PLAN_SPLIT, PLAN_SPLIT_BYTES, at);
         if (action != NULL)
             action->chunk = shard->bytes / pieces;
-    } else if (load > load_bound(planning)) {
+    } else if (load > load_bound(planning) && at < planning->map_from) {
         planning_add(planning, PLAN_SPLIT, 2 * writes > load ? PLAN_SPLIT_WRITES : PLAN_SPLIT_READS, at);
     }
 }
@@ -63,6 +70,7 @@ void planning_split(struct planning *planning)
 {
     const struct picture *picture = planning->picture;
 
+    planning_looks(planning, picture->shard_count);
     for (size_t i = 0; i < picture->shard_count; i++) {
         const struct picture_shard *shard = picture->shards[i];
 
@@ -102,6 +110,7 @@ void planning_spread(struct planning *planning)
         enum place place;
         struct team team;
 
+        planning_looks(planning, 1);
         if (health->nearness <= least || health->zones < planning->rules->replication || planning->ordered[i] || !settled(planning, shard))
             continue;
         place = planning_spread_place(planning, shard, &team);
@@ -174,6 +183,7 @@ static void try_shard(struct planning *planning, size_t at, uint32_t fullest, bo
     const struct team *from = teams_at(&picture->teams, shard->source);
     struct share full = share_of(planning, &picture->servers[fullest]);
 
+    planning_looks(planning, picture->candidate_count);
     for (uint32_t i = 0; i < picture->candidate_count; i++) {
         const struct team *to = teams_at(&picture->teams, picture->candidates[i]);
         uint32_t copies = new_members(planning, from, to);
@@ -214,10 +224,11 @@ static bool may_balance(const struct planning *planning, size_t at, const struct
 }
 
 /* The largest shards of the server that don't overshoot: those that bring the two together with the fewest moves. */
-static uint32_t subjects_of(const struct planning *planning, const struct gap *gap, bool by_load, size_t subjects[SUBJECTS])
+static uint32_t subjects_of(struct planning *planning, const struct gap *gap, bool by_load, size_t subjects[SUBJECTS])
 {
     uint32_t count = 0;
 
+    planning_looks(planning, planning->picture->shard_count);
     for (size_t i = 0; i < planning->picture->shard_count; i++) {
         int64_t amount = amount_of(planning, planning->picture->shards[i], by_load);
         uint32_t k;
@@ -353,24 +364,31 @@ static bool reaches_over_system(const struct picture *picture, size_t at)
     return !move_keys_may_merge(picture_shard_begin(picture->shards[at]), picture_shard_begin(picture->shards[at + 1]));
 }
 
-/* A neighbour stands on the shard's team already: the two merge first. Else a shard that has just come would be left behind, and follow, for ever.
- * `at` and `next` are neighbours. */
-static bool belongs_to(const struct planning *planning, size_t at, size_t next, int64_t bytes_max)
+/* Shards `at` and at + 1 as one. */
+static int64_t merged_bytes_max(const struct planning *planning, size_t at)
 {
-    const struct picture_shard *shard = planning->picture->shards[at], *neighbour = planning->picture->shards[next];
-
-    return shard->source == neighbour->source && !reaches_over_system(planning->picture, at < next ? at : next) &&
-           (!neighbour->measured || neighbour->bytes + shard->bytes <= bytes_max);
+    return bytes_bound(planning, at + 1) / MERGED_PART;
 }
 
-static bool is_spoken_for(const struct planning *planning, size_t at, int64_t bytes_max)
+/* A neighbour stands on the shard's team already: the two merge first. Else a shard that has just come would be left behind, and follow, for ever.
+ * `at` and `next` are neighbours. */
+static bool belongs_to(const struct planning *planning, size_t at, size_t next)
 {
-    return (at > 0 && belongs_to(planning, at, at - 1, bytes_max)) ||
-           (at + 1 < planning->picture->shard_count && belongs_to(planning, at, at + 1, bytes_max));
+    const struct picture_shard *shard = planning->picture->shards[at], *neighbour = planning->picture->shards[next];
+    size_t left = at < next ? at : next;
+
+    return shard->source == neighbour->source && !reaches_over_system(planning->picture, left) &&
+           (!neighbour->measured || neighbour->bytes + shard->bytes <= merged_bytes_max(planning, left));
+}
+
+static bool is_spoken_for(const struct planning *planning, size_t at)
+{
+    return (at > 0 && belongs_to(planning, at, at - 1)) ||
+           (at + 1 < planning->picture->shard_count && belongs_to(planning, at, at + 1));
 }
 
 /* The smaller of two neighbours goes to the other's team; once it is there, they merge. */
-static bool bring_together(struct planning *planning, size_t at, int64_t bytes_max)
+static bool bring_together(struct planning *planning, size_t at)
 {
     struct picture *picture = planning->picture;
     size_t smaller = picture->shards[at]->bytes <= picture->shards[at + 1]->bytes ? at : at + 1;
@@ -378,7 +396,7 @@ static bool bring_together(struct planning *planning, size_t at, int64_t bytes_m
     const struct team *to = teams_at(&picture->teams, other->source);
 
     if (is_awaited(picture, at) || is_awaited(picture, at + 1) || !settled(planning, picture->shards[smaller]) ||
-        is_spoken_for(planning, smaller, bytes_max))
+        is_spoken_for(planning, smaller))
         return false;
     if (is_half_full(planning) || !planning_has_room(planning, picture->shards[smaller], to))
         return false;
@@ -393,19 +411,20 @@ void planning_merge(struct planning *planning)
 {
     const struct picture *picture = planning->picture;
     int64_t room = (int64_t)picture->shard_count - planning->rules->shards_per_server_min * (int64_t)planning->wanted;
-    int64_t bytes_max = planning->plan->summary.split_bytes / MERGED_PART, load_max = load_bound(planning) / COLD_PART;
+    int64_t load_max = load_bound(planning) / COLD_PART;
     uint32_t done = 0;
 
     for (size_t i = 0; i + 1 < picture->shard_count && done < MERGES && room > 0; i++) {
         int64_t bytes = 0, load = 0;
 
+        planning_looks(planning, 1);
         if (reaches_over_system(picture, i) || !may_merge(planning, i, &bytes, &load) || !may_merge(planning, i + 1, &bytes, &load))
             continue;
-        if (bytes > bytes_max || load > load_max)
+        if (bytes > merged_bytes_max(planning, i) || load > load_max)
             continue;
         if (picture->shards[i]->source == picture->shards[i + 1]->source)
             planning_add(planning, PLAN_MERGE, PLAN_MERGE_SMALL, i);
-        else if (!bring_together(planning, i, bytes_max))
+        else if (!bring_together(planning, i))
             continue;
         done++;
         room--;

@@ -17,10 +17,16 @@ struct planning {
     /* Of each slot, while the plan is made: moves that it has ordered already. */
     uint32_t *sources, *destinations;
     int64_t *source_bytes, *destination_bytes;
+    size_t map_from; /* from this shard on: the shard map itself */
     bool balancing; /* what is ordered now is no need */
     bool *ordered; /* of each shard: this plan has an action for it */
 };
 
+/* Counts what a plan costs. */
+static inline void planning_looks(struct planning *planning, size_t count)
+{
+    planning->plan->summary.looks += count;
+}
 /* NULL when the plan is full. */
 struct plan_action *planning_add(struct planning *planning, enum plan_kind kind, enum plan_reason reason, size_t shard);
 /* A move to `team`, counted. */

@@ -278,6 +278,7 @@ static enum place best_candidate(struct planning *planning, const struct picture
     enum place place = PLACE_NONE;
     int64_t best = INT64_MAX;
 
+    planning_looks(planning, picture->candidate_count);
     for (uint32_t i = 0; i < picture->candidate_count; i++) {
         const struct team *to = teams_at(&picture->teams, picture->candidates[i]);
         int64_t cost;

@@ -1,7 +1,8 @@
 """Runs the simulator: 100 fixed seeds over all scenarios, 50 drawn from the commit, some of them again in other builds; and the
 scenarios of tests/sim/seeds, each with the seed that it names, which once found a bug; what a failing seed leaves
 behind (failures.py); what loses more than the replication bears (tests/sim/loss), which must say so; and each lie of tests/sim/lies with a few
-seeds, which is one test by the file's name. And tests/sim/move-kills.ini as a table: each stage of a move with each of those who may die at it.
+seeds, which is one test by the file's name. And tests/sim/move-kills.ini as a table: each stage of a move with each of those who may die at it;
+and tools/plan-time, which wants a plan over 10,000 shards to cost no more a shard than one over 1,000.
 
 Equal hashes prove that a seed decides everything: by build/asan, nothing depends on addresses or on what the allocator left
 behind; by build/clang (-O0), nothing on the order of evaluation or on undefined behaviour; with a trace, nothing on being watched.
@@ -164,6 +165,11 @@ def main():
     if missing != 0:
         print(f"FAIL  {missing} of {TABLE_CELLS} cells of {TABLE} were struck by no run")
     passed, failed = passed + (missing == 0), failed + (missing != 0)
+    plans = subprocess.run(["tools/plan-time"], cwd=TOP, capture_output=True, text=True)
+    print("\n".join("      " + line for line in (plans.stdout + plans.stderr).strip().split("\n")))
+    passed, failed = passed + (plans.returncode == 0), failed + (plans.returncode != 0)
+    if plans.returncode != 0:
+        print("FAIL  tools/plan-time: what a plan of the data distributor costs by the number of shards")
     good, bad = failures.run_all()
     passed, failed = passed + good, failed + bad
     print(f"sim: {len(jobs)} seeds and {len(again)} repeats over {len(scenarios)} scenarios, {len(lie_files)} lies "

@@ -309,6 +309,50 @@ Test(plan, shards_grow_and_are_split_and_shrink_and_are_merged)
     model_done(model);
 }
 
+static void weigh(struct model *model, struct bytes begin, int64_t bytes, int64_t writes)
+{
+    const struct picture_shard *shard = model->picture->shards[picture_find_shard(model->picture, begin)];
+    const struct team *team = teams_at(&model->picture->teams, shard->source);
+
+    for (uint32_t k = 0; k < team->count; k++)
+        picture_loads(model->picture, team->servers[k], begin, model->version, bytes, writes, 0);
+    plan_make(model->picture, &model->rules, model->now_us, &model->plan);
+}
+
+static bool is_ordered(const struct model *model, enum plan_kind kind, struct bytes begin)
+{
+    for (uint32_t i = 0; i < model->plan.count; i++)
+        if (model->plan.actions[i].kind == kind && model->plan.actions[i].shard == (size_t)picture_find_shard(model->picture, begin))
+            return true;
+    return false;
+}
+
+/* What a split of the shard map writes lies in the shard map: it would call for the next. */
+Test(plan, the_shard_map_is_not_cut_for_what_the_cuts_write)
+{
+    static const struct bytes below = BYTES_LITERAL("\xff\x02/metrics"), inside = BYTES_LITERAL("\xff/serverKeys/1");
+    struct model *model = fresh(2, 4, 1);
+    uint32_t team[] = {0, 1};
+
+    model->bytes = 1000000;
+    model->rules.shards_per_server_min = 0;
+    model->rules.balance_percent = 10000; /* nothing is moved */
+    model_step(model);
+    weigh(model, KEY_SYSTEM_BEGIN, 5 * model->rules.shard_bytes_min, 100 * model->rules.load_floor);
+    cr_assert_not(is_ordered(model, PLAN_SPLIT, KEY_SYSTEM_BEGIN), "it holds the shard map");
+    weigh(model, KEY_SYSTEM_BEGIN, PLAN_MAP_SHARD_BYTES + 1, 0);
+    cr_assert(is_ordered(model, PLAN_SPLIT, KEY_SYSTEM_BEGIN), "it is too big all the same");
+    picture_set_shard(model->picture, below, team, 2, NULL, 0, ++model->version);
+    picture_set_shard(model->picture, inside, team, 2, NULL, 0, model->version);
+    weigh(model, KEY_SYSTEM_BEGIN, 5 * model->rules.shard_bytes_min, 0);
+    cr_assert(is_ordered(model, PLAN_SPLIT, KEY_SYSTEM_BEGIN), "it ends before the shard map");
+    weigh(model, below, 5 * model->rules.shard_bytes_min, 0);
+    weigh(model, inside, 5 * model->rules.shard_bytes_min, 0);
+    cr_assert_not(is_ordered(model, PLAN_SPLIT, below) || is_ordered(model, PLAN_SPLIT, inside));
+    cr_assert(is_ordered(model, PLAN_MERGE, below), "two parts of the shard map are small together as long as one of it would be");
+    model_done(model);
+}
+
 /* Neighbours that go to each other's teams must meet: with three teams in turn, one that has come is not left by the one that it came to. */
 Test(plan, merging_ends_however_often_loads_are_looked_at)
 {
@@ -532,6 +576,29 @@ Test(plan, shows_what_it_costs_by_the_number_of_shards)
 
         printf("%s for 100 servers takes %.0f us with 1,000 shards, %.0f us with 10,000, %.0f us with 100,000\n", names[looking], small,
                large, huge);
+    }
+}
+
+/* Counted, not timed: each pass over the shards is one look at each. */
+Test(plan, a_plan_looks_at_each_shard_a_few_times_however_many_there_are)
+{
+    for (unsigned dead = 0; dead <= 1; dead++) {
+        uint64_t looks[2];
+
+        for (unsigned i = 0; i < 2; i++) {
+            struct model *model = fresh(3, 100, i == 0 ? 1000 : 100000);
+
+            model->bytes = 5e9;
+            model_step(model);
+            for (uint32_t k = 0; k < 100 && dead; k += 10)
+                model->picture->servers[k].failed = true;
+            plan_make(model->picture, &model->rules, model->now_us, &model->plan);
+            looks[i] = model->plan.summary.looks / model->picture->shard_count;
+            model_done(model);
+        }
+        cr_assert_geq(looks[1], 4, "it does look");
+        cr_assert_leq(looks[1], looks[0], "%" PRIu64 " looks a shard, and %" PRIu64 " where there are a hundred times as many", looks[0], looks[1]);
+        cr_assert_leq(looks[1], 25);
     }
 }
 

@@ -66,6 +66,7 @@
     X(storage_fetch_chunk_bytes, 1048576, 200, 1048576, "a chunk of a moving shard ends after the pair that reaches this") \
     X(storage_fetch_store_bytes, 65536, 1, 65536, "a chunk of at least so much goes straight into the engine")              \
     X(storage_sweep_bytes, 1048576, 1, 4194304, "of a range that was given up so much is cleared at a time")                \
+    X(storage_sweep_early, 0, 0, 1, "1: the sweep looks when something is given up, before it may clear it: for tests")     \
     X(storage_fetch_parallel, 4, 1, 8, "moving shards that a server fetches at a time; as many that heal")                                   \
     X(storage_engine_map_bytes, 1099511627776, 1073741824, 4294967296, "address space of the LMDB map")                   \
     X(storage_check_bytes_max, 67108864, 0, 67108864, "a store up to this is checked as a whole when it is opened")        \

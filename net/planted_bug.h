@@ -37,7 +37,7 @@
     X(EMPTY_BATCH_SKIPPED, "empty-batch-skipped-at-resolver", "a resolver's door stays where it is after an empty batch")       \
     X(METADATA_ONE_PROXY, "metadata-applied-by-one-proxy", "resolvers do not tell a proxy what another one changed")            \
     X(KEEP_SUFFIX, "keep-unacknowledged-suffix", "a new epoch starts with metadata that the old one never committed")           \
-    X(SAME_ZONE, "team-in-one-zone", "two replicas of a shard may be in the same zone")                                         \
+    X(SAME_ZONE, "team-in-one-zone", "a machine is taken for a zone: two replicas are in one")                                  \
     X(ENGINE_PAST_WINDOW, "engine-commits-past-window", "the engine takes versions that older reads still need")                \
     X(ABOVE_GENERATION_END, "storage-takes-above-generation-end", "what a log has beyond its generation's end is applied")      \
     X(CLEAR_MISSES_LAST, "clear-range-misses-last-key", "the memory engine keeps the last key of a range that is cleared")      \

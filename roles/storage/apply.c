@@ -4,7 +4,6 @@
  * mutations are applied, whatever we hold: within the version that gives us a shard its first data may stand before the
  * assignment, and a range that we don't hold is not read by anyone. Atomic operations are evaluated here, against the window
  * and then the engine, so that each later reader sees plain values. */
-#include "net/buggify.h"
 #include "net/error.h"
 #include "net/mem.h"
 #include "net/planted_bug.h"
@@ -194,8 +193,7 @@ static int apply_assign(struct storage_server *storage, version_t version, struc
         error = storage_assign(storage, version, mutation.param1, value.end, value.state);
     if (error == 0 && !ownership_state_is_readable(value.state))
         watches_moved(storage->watches, mutation.param1, value.end);
-    if (error == 0 && value.state == SERVER_KEYS_NONE &&
-        (PLANTED_BUG(SWEEP_TOO_EARLY) || BUGGIFY(storage->env, "what was just given up is looked for by the sweep at once")))
+    if (error == 0 && value.state == SERVER_KEYS_NONE && storage->env->knobs.storage_sweep_early)
         storage_sweep(storage);
     if (error == 0 && value.state == SERVER_KEYS_NONE)
         forget_damage(storage, mutation.param1, value.end);

@@ -7,6 +7,7 @@
  * description. When it fails, the leader has gone or the controller has dropped us: ask again. */
 #include "net/buggify.h"
 #include "net/mem.h"
+#include "net/planted_bug.h"
 #include "roles/worker/worker_internal.h"
 
 enum { ASK, ASKED, REGISTER, REGISTERED, PAUSE, STAGES };
@@ -86,7 +87,7 @@ static struct message *registration(struct worker *worker)
     m->address = (struct wire_address){worker->options.public_address.ip, worker->options.public_address.port};
     m->worker_id = worker->worker_id;
     m->process_class = worker->options.process_class;
-    m->zone = worker->options.zone; /* the worker's arena outlives every message of its rpc */
+    m->zone = PLANTED_BUG(SAME_ZONE) ? worker->options.machine : worker->options.zone; /* the worker's arena outlives every message of its rpc */
     m->machine = worker->options.machine;
     m->rack = worker->options.rack;
     m->hall = worker->options.hall;

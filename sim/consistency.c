@@ -156,7 +156,7 @@ static int compare_replicas(struct check *check, const struct location *shard)
     version_t version = read_version(check);
     int error = 0, excused = 0;
 
-    for (uint32_t i = 0; i < shard->servers_count && error == 0; i++) {
+    for (uint32_t i = 0; i < shard->servers_count && error == 0 && !check->cluster->world->failed; i++) {
         const struct sim_process *process = process_of(check, &shard->servers[i]);
         struct bytes_buffer other = {0};
         size_t count;
@@ -252,6 +252,8 @@ static bool check_some_shards(struct check *check, struct bytes_buffer *from)
     }
     whole = done == answer->locations_count;
     message_unref(reply);
+    if (check->cluster->world->failed)
+        return false; /* whoever waits now is never resumed, and leaks */
     if (!whole) {
         find_proxies(check); /* the proxy may be of an epoch that has ended */
         return true;

@@ -509,8 +509,10 @@ static enum op_result differs(struct scan *scan)
     if (!scan->judgement.content || scan->judgement.pairs <= 1)
         return report(scan);
     PROBE(scan->op.env, "a page that differs is looked at more closely");
-    if (scan->mode == SCAN_WALK)
+    if (scan->mode == SCAN_WALK) {
         set_key(&scan->narrow, scan->judgement.through);
+        TRACE(scan->op.env, SEVERITY_DEBUG, "ScanLooksCloser", {"Shard", trace_bytes(bytes_buffer_bytes(&scan->begin))});
+    }
     scan->mode = SCAN_NARROW;
     scan->pairs_limit = scan->judgement.pairs / 4 == 0 ? 1 : scan->judgement.pairs / 4;
     set_key(&scan->until, bytes_buffer_bytes(&scan->narrow));
@@ -686,7 +688,7 @@ static enum op_result run_repair(struct op *op)
         return op_move(op, LOOK);
     }
     scan->repairing = scan->ids[__builtin_ctz(scan->finding->bad)]; /* others in their turn */
-    if (BUGGIFY_DEATH(op->env, 4, "the distributor dies between a finding and its repair")) {
+    if (BUGGIFY_DEATH(op->env, 2, "the distributor dies between a finding and its repair")) {
         distributor_end(scan->distributor, ERROR_PLEASE_REBOOT);
         return op_finish(op, ERROR_PLEASE_REBOOT);
     }

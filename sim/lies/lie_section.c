@@ -138,6 +138,8 @@ static bool parse_text_key(struct lie_section *section, const char *key, const c
         *ret_well = parse_expect(section, LIE_EXPECT_ERROR, value);
     else if (strcmp(key, "expect-count") == 0)
         *ret_well = parse_expect(section, LIE_EXPECT_COUNT, value);
+    else if (strcmp(key, "excuse-error") == 0)
+        *ret_well = copy(section->excused, sizeof(section->excused), value);
     else if (strcmp(key, "expect-failure") == 0)
         *ret_well = copy(section->failure, sizeof(section->failure), value);
     else

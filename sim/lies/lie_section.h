@@ -8,7 +8,7 @@
  *   from = commit_proxy                ; hosts of that kind of role, or a process or a class of them by name
  *   to = log0
  *   before-recovery = yes              ; stale, replay: only what was sent before the newest recovery
- *   all = yes                          ; of lies about disks: all hosts of `from` at once
+ *   all = yes                          ; of lies about disks: all hosts of `from` at once; harmed-engine: each time another's, and other keys
  *   file = data/coordinator/log/       ; what the paths begin with that are harmed
  *   suffix = .queue                    ; and end with
  *   keys = still/                      ; harmed-engine: what the keys begin with that are harmed
@@ -18,13 +18,14 @@
  *   after = 3                          ; seconds of chaos before it begins
  *   for = 5                            ; and how long it goes on; 0: until the heal
  *   one-in = 10                        ; how many of the messages it touches
- *   most = 3                           ; strikes; 0: no limit
+ *   most = 3                           ; strikes; 0: no limit (harmed-engine: one), pause-ms between them
  *   provoke = leader                   ; what is killed now and then so that there is something to lie about
  *   every = 2                          ; seconds between two of these
  *   loses-replica = yes                ; a storage server may end for good: it counts as given up
  *   expect-trace = LogOtherContent     ; a trace event that must come after the first strike ("Name text": with this text in it)
  *                                      ; "This|That": one of them
  *   expect-error = RoleCannotGoOn      ; the same of severity error, which then is no failure of the run
+ *   excuse-error = ShardReplicasDiffer ; the same, but it need not come
  *   expect-count = bad_frames >= 1     ; a metric, over all roles and processes
  *   expect-failure = the ring          ; the run must fail, and say this (or: this | that); without it, it must end well */
 #pragma once
@@ -58,7 +59,7 @@ struct lie_section {
     int64_t after_us, lasts_us, one_in, most, every_us;
     int provoke; /* enum lie_provocation of lies.h */
     struct lie_expect expects[LIE_EXPECTS_MAX];
-    char failure[LIE_TEXT_MAX];
+    char failure[LIE_TEXT_MAX], excused[LIE_TEXT_MAX];
 };
 
 /* NULL, or what is wrong. */

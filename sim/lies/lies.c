@@ -265,7 +265,7 @@ static bool traced(struct sim_world *world, struct sim_process *process, enum se
 {
     struct lies *lies = world->lies;
     const struct lie_section *section = lies->section;
-    bool expected = false;
+    bool expected = severity >= SEVERITY_ERROR && lies->strikes > 0 && section->excused[0] != '\0' && is_one_of(line, section->excused);
 
     watch_claims(lies, process, line);
     watch_replicas(lies, process, line);

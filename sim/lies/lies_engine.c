@@ -16,7 +16,7 @@
 
 #define STORE_PREFIX "data/storage-"
 
-enum { DOWN_US = 300000, LOOK_US = 1000000 };
+enum { DOWN_US = 300000, LOOK_US = 1000000, KEYS_APART = 50 };
 
 /* NULL: the directory holds none. */
 static MDB_env *open_store(struct sim_process *process, const char *directory)
@@ -59,8 +59,8 @@ static bool is_meant(const struct lies *lies, MDB_val key)
     return key.mv_size >= len && memcmp(key.mv_data, lies->section->keys, len) == 0;
 }
 
-/* One record in three, or every one of the first half. Returns how many. */
-static unsigned harm_records(struct lies *lies, MDB_cursor *cursor, const char *at)
+/* One record in three, or the one behind `skip` others. Returns how many. */
+static unsigned harm_records(struct lies *lies, MDB_cursor *cursor, const char *at, uint64_t skip)
 {
     MDB_val key, stored;
     unsigned harmed = 0;
@@ -69,6 +69,10 @@ static unsigned harm_records(struct lies *lies, MDB_cursor *cursor, const char *
     for (; rc == 0 && *(const uint8_t *)key.mv_data < 0xff; rc = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT)) {
         if (!is_meant(lies, key) || stored.mv_size <= CHECKSUM_BYTES || is_marker(key.mv_size) || (harmed > 0 && lie_random(lies, 3) != 0))
             continue;
+        if (skip > 0) {
+            skip--;
+            continue;
+        }
         if (strcmp(at, "range") == 0)
             rc = mdb_cursor_del(cursor, 0);
         else
@@ -90,7 +94,7 @@ static unsigned harm_store(struct lies *lies, MDB_env *env)
     if (mdb_txn_begin(env, NULL, 0, &txn) != 0)
         return 0;
     if (mdb_dbi_open(txn, "keys", 0, &keys) == 0 && mdb_cursor_open(txn, keys, &cursor) == 0)
-        harmed = harm_records(lies, cursor, lies->section->at);
+        harmed = harm_records(lies, cursor, lies->section->at, lies->section->all ? lies->strikes * KEYS_APART : 0);
     if (cursor != NULL)
         mdb_cursor_close(cursor);
     return mdb_txn_commit(txn) == 0 ? harmed : 0;
@@ -139,10 +143,15 @@ static const char *store_of(const struct lies *lies, const struct sim_process *p
 
 static void harm_one(struct lies *lies)
 {
-    struct sim_process *process = lie_host(lies, ROLE_STORAGE, (unsigned)lie_random(lies, 2));
+    unsigned nth = lies->section->all ? (unsigned)lies->strikes : (unsigned)lie_random(lies, 2);
+    struct sim_process *process = lie_host(lies, ROLE_STORAGE, nth);
     const char *store = process == NULL ? NULL : store_of(lies, process);
     unsigned harmed;
 
+    while (process != NULL && store == NULL) { /* the shard may be anywhere */
+        process = lie_host(lies, ROLE_STORAGE, ++nth);
+        store = process == NULL ? NULL : store_of(lies, process);
+    }
     if (store == NULL)
         return;
     lie_stop(process, SIM_KILL);
@@ -156,9 +165,11 @@ static void harm_one(struct lies *lies)
 /* Again while the store that was drawn holds nothing of the users yet. */
 static void harm_engine(struct lies *lies)
 {
+    uint64_t most = lies->section->most == 0 ? 1 : (uint64_t)lies->section->most;
+
     do
         harm_one(lies);
-    while (lies->strikes == 0 && lie_sleep(lies, LOOK_US));
+    while (lies->strikes < most && lie_sleep(lies, lies->strikes == 0 ? LOOK_US : lies->section->pause_ms * 1000));
 }
 
 const struct lie_type lie_harmed_engine = {

@@ -1,12 +1,18 @@
-/* Still: data that is written once and then left alone, as most data is.
+/* Still: data that is written once and then left alone, as most data is. With rewrite = 1, the same is written once more each time that
+ * the scan looks closer at what it suspects.
  *
  * Nobody reads it before the end, unless pause-ms says so: what happens to one of its replicas meanwhile, only a scan of the replicas
  * can notice. The check then reads every key from the client's side. */
 #include "sim/workloads/values.h"
 
-enum option { ACTORS, KEYS, VALUE_BYTES, PAUSE_MS };
+enum option { ACTORS, KEYS, VALUE_BYTES, PAUSE_MS, REWRITE };
 
-enum { KEYS_MAX = 480, VALUE_MAX = 1000, KEYS_AT_ONCE = 20 };
+enum { KEYS_MAX = 480, VALUE_MAX = 1000, KEYS_AT_ONCE = 20, LOOK_US = 20000 };
+
+struct still {
+    struct sim_listener listener;
+    uint64_t closer, rewritten; /* how often the scan looked closer; of these, after how many all was written again */
+};
 
 static struct bytes value_of(uint64_t index, size_t len, uint8_t out[VALUE_MAX])
 {
@@ -34,10 +40,25 @@ static void write_some(struct sim_actor *actor, struct sim_workload_run *run, ui
     sim_transaction_destroy(transaction);
 }
 
-static void still_setup(struct sim_actor *actor, struct sim_workload_run *run)
+static void write_all(struct sim_actor *actor, struct sim_workload_run *run)
 {
     for (uint64_t first = 0; first < (uint64_t)run->options[KEYS]; first += KEYS_AT_ONCE)
         write_some(actor, run, first);
+}
+
+static void hear_scan(struct sim_listener *listener, struct sim_process *process, struct bytes line)
+{
+    (void)process;
+    container_of(listener, struct still, listener)->closer += sim_line_is(line, "ScanLooksCloser");
+}
+
+static void still_setup(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    struct still *still = run->state;
+
+    still->listener.heard = hear_scan;
+    list_push_back(&workload_world(actor)->listeners, &still->listener.link);
+    write_all(actor, run);
 }
 
 static void read_one(struct sim_actor *actor, struct sim_workload_run *run)
@@ -61,6 +82,15 @@ static void read_one(struct sim_actor *actor, struct sim_workload_run *run)
 
 static void still_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
+    struct still *still = run->state;
+
+    while (run->options[REWRITE] != 0 && !sim_actor_stopping(actor)) {
+        if (still->rewritten < still->closer) {
+            still->rewritten = still->closer;
+            write_all(actor, run);
+        }
+        sim_actor_sleep(actor, LOOK_US);
+    }
     while (run->options[PAUSE_MS] != 0 && !sim_actor_stopping(actor)) {
         read_one(actor, run);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS]));
@@ -104,7 +134,9 @@ static void still_check(struct sim_actor *actor, struct sim_workload_run *run)
 const struct sim_workload sim_workload_still = {
     .name = "Still",
     .what = "data that nobody touches is what it was in the end, whatever has become of a replica",
-    .options = {{"actors", 2, 1, 100}, {"keys", 200, 1, KEYS_MAX}, {"value-bytes", 100, 1, VALUE_MAX}, {"pause-ms", 0, 0, 10000}},
+    .options = {{"actors", 2, 1, 100}, {"keys", 200, 1, KEYS_MAX}, {"value-bytes", 100, 1, VALUE_MAX}, {"pause-ms", 0, 0, 10000},
+                {"rewrite", 0, 0, 1}},
+    .state_bytes = sizeof(struct still),
     .setup = still_setup,
     .run = still_run,
     .check = still_check,

@@ -29,6 +29,7 @@ enum {
     SOURCES_MAX = 8,
     CALL_TIMEOUT_US = 5000000,
     LOOK_AGAIN_US = 50000,    /* for what nobody tells */
+    SETTLED_US = 250000,      /* and for a charge that may turn out to be less */
     PAUSE_US = 20000,         /* after every source failed; doubles */
     PAUSE_MAX_US = 1000000,
     FAILURES_BEFORE_OTHERS = 4, /* a piece that nobody gives must not keep others waiting for ever */
@@ -51,6 +52,8 @@ struct fetch {
     struct chunk_storing storing;
     bool stored;               /* the engine has its pairs */
     bool heals;                /* as of the last LOOK: at the rate of heals, and counted among them */
+    struct fetch_rate *charged; /* for the chunk that is asked for; NULL: none is */
+    int64_t charge;
     bool told;                 /* a chunk came in, and with it: */
     uint64_t bytes_left;       /* of the piece, as the source's sample has it */
 };
@@ -130,12 +133,30 @@ static int64_t bytes_per_second(const struct fetch *fetch)
     return fetch->heals && heals > moves ? heals : moves;
 }
 
-/* How long until the rate allows another chunk. The bucket holds a quarter of a second. */
+/* A chunk counts from when it is asked for, as a whole one until its size is known: else as many as are fetched at a time would come at once whenever
+ * the rate allows any. */
+static void charge(struct fetch *fetch)
+{
+    fetch->charged = rate_of(fetch);
+    fetch->charge = fetch->op.env->knobs.storage_fetch_chunk_bytes;
+    fetch->charged->tokens -= fetch->charge;
+}
+
+static void settle(struct fetch *fetch, size_t bytes)
+{
+    if (fetch->charged != NULL)
+        fetch->charged->tokens += fetch->charge - (int64_t)bytes;
+    fetch->charged = NULL;
+}
+
+/* How long until the rate allows another chunk. The bucket holds a quarter of a second, and is empty at first. */
 static int64_t rate_delay_us(struct fetch *fetch)
 {
     struct fetch_rate *bucket = rate_of(fetch);
     int64_t rate = bytes_per_second(fetch), now_us = env_now_us(fetch->op.env);
 
+    if (bucket->tokens_us == 0)
+        bucket->tokens_us = now_us;
     if (now_us > bucket->tokens_us + 1000000)
         bucket->tokens_us = now_us - 1000000;
     bucket->tokens += (now_us - bucket->tokens_us) * rate / 1000000;
@@ -159,6 +180,7 @@ static enum op_result look(struct op *op)
     int64_t delay_us;
 
     fetch->version = VERSION_NONE;
+    settle(fetch, 0);
     rpc_call_clear(&fetch->call);
     message_unref(fetch->chunk);
     fetch->chunk = NULL;
@@ -172,7 +194,7 @@ static enum op_result look(struct op *op)
     judge_urgency(fetch, piece);
     delay_us = rate_delay_us(fetch);
     if (delay_us > 0)
-        return look_again(fetch, delay_us);
+        return look_again(fetch, delay_us < SETTLED_US ? delay_us : SETTLED_US);
     return op_move(op, located(fetch) ? ASK : LOCATE);
 }
 
@@ -273,6 +295,7 @@ static enum op_result ask(struct op *op)
     }
     m->bytes_limit = (uint32_t)storage->env->knobs.storage_fetch_chunk_bytes;
     announce(fetch, "StorageChunkAsked", false);
+    charge(fetch);
     rpc_call_start(&fetch->call, op, storage->rpc, &fetch->sources[fetch->source % fetch->source_count], message,
                    BUGGIFY_ONE_IN(op->env, 16, "a chunk is given up after some milliseconds") ? PAUSE_US : CALL_TIMEOUT_US);
     return op_wait(op, JUDGE);
@@ -322,6 +345,7 @@ static const char *judge(const struct fetch *fetch, const struct fetch_range_rep
 
 static enum op_result ask_another(struct fetch *fetch)
 {
+    settle(fetch, 0);
     fetch->source++;
     fetch->failures++;
     fetch->storage->moves.failures++;
@@ -365,6 +389,7 @@ static enum op_result judge_reply(struct op *op)
         return ask_another(fetch);
     }
     fetch->chunk = rpc_call_take(&fetch->call);
+    settle(fetch, MESSAGE_BODY(fetch_range_reply, fetch->chunk)->pairs.len);
     fetch->failures = 0;
     return op_move(op, goes_into_the_engine(fetch) ? STORE : ENTER);
 }
@@ -487,7 +512,6 @@ static enum op_result enter(struct op *op)
     storage->moves.chunks++;
     storage->moves.bytes += reply->pairs.len;
     storage->moves.pairs += reply->count;
-    rate_of(fetch)->tokens -= (int64_t)reply->pairs.len;
     announce(fetch, "StorageChunkEntered", last);
     fetch->told = true;
     fetch->bytes_left = reply->bytes_left;
@@ -522,6 +546,7 @@ static void ended(struct op *op)
     struct fetch *fetch = fetch_of(op);
     struct storage_server *storage = fetch->storage;
 
+    settle(fetch, 0);
     rpc_call_clear(&fetch->call);
     list_remove(&fetch->storing.link);
     message_unref(fetch->chunk);

@@ -240,3 +240,29 @@ Test(moves, two_ranges_at_a_time_take_each_their_own_part_of_what_was_written)
     compare(lab);
     bench_done(&bench);
 }
+
+Test(moves, chunks_of_several_pieces_are_asked_for_evenly_as_the_rate_allows)
+{
+    struct bench bench;
+    struct lab *lab = &bench.lab;
+    uint64_t asked;
+
+    bench_init(&bench, 41, false);
+    lab->world->knobs.storage_fetch_bytes_per_second = lab->world->knobs.storage_fetch_chunk_bytes; /* one a second */
+    sim_process_stop(lab->storage, SIM_KILL);
+    sim_process_boot(lab->storage);
+    bench.source.moods[0] = bench.source.moods[1] = SOURCE_HOLDS;
+    assign(lab, OWN_END, BYTES_LITERAL("k25"), SERVER_KEYS_FETCH);
+    assign(lab, BYTES_LITERAL("k25"), BYTES_LITERAL("k30"), SERVER_KEYS_FETCH);
+    assign(lab, BYTES_LITERAL("k30"), BYTES_LITERAL("k35"), SERVER_KEYS_FETCH);
+    assign(lab, BYTES_LITERAL("k35"), MOVED_END, SERVER_KEYS_FETCH);
+    lab_commit(lab, lab->newest);
+    lab_catch_up(lab);
+    lab_run(lab, SIM_SECOND_US / 2);
+    asked = bench.source.asked[0] + bench.source.asked[1];
+    cr_assert_eq(asked, 1, "%llu", (unsigned long long)asked);
+    lab_run(lab, 2 * SIM_SECOND_US);
+    asked = bench.source.asked[0] + bench.source.asked[1];
+    cr_assert(asked == 2 || asked == 3, "%llu", (unsigned long long)asked);
+    bench_done(&bench);
+}

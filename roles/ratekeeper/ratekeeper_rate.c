@@ -350,6 +350,16 @@ static double missing(const struct rate_core *core, double lag_us, int64_t now_u
     return known == 0 ? core->released * lag_us / 1e6 : count * lag_us / (double)(known * PAST_SLOT_US);
 }
 
+/* What it can take in. That shows only while it lacks what some transaction brings: one that lacks nothing takes in all that comes, and of a
+ * cluster that is idle hardly anything would be left in the end, beside which the least lag is much. */
+static void learn_intake(const struct rate_core *core, struct rate_source *source, int64_t now_us, int64_t past_us)
+{
+    if (source->input.rate > source->intake)
+        source->intake = source->input.rate;
+    else if (missing(core, source->lag_us, now_us) >= 1)
+        source->intake = smooth(source->intake, source->input.rate, past_us, INTAKE_SMOOTHING_US);
+}
+
 /* What starts now, as a base: of a cluster that is nearly idle that says nothing, and must not choke what comes next. */
 static double started(const struct rate_core *core)
 {
@@ -393,7 +403,7 @@ static void look_at_storage(struct rate_core *core, struct rate_source *source, 
     disk_known = source->cost > 0 && source->capacity > 0;
     if (disk_known)
         disk = source->capacity / source->cost;
-    source->intake = source->input.rate > source->intake ? source->input.rate : smooth(source->intake, source->input.rate, past_us, INTAKE_SMOOTHING_US);
+    learn_intake(core, source, now_us, past_us);
     memory_known = source->cost > 0 && source->intake > 0;
     if (memory_known)
         memory = source->intake / source->cost;

@@ -291,6 +291,39 @@ Test(ratekeeper_storage, a_server_that_stood_still_for_two_seconds_is_no_reason_
     }
 }
 
+/* A second of an idle cluster: now and then something starts, and the server lacks two seconds' versions. */
+static void idle_second(struct rate_core *core, int64_t now_us, bool starts, bool lacks, struct proxy_load *grv, struct storage_load *storage)
+{
+    struct log_load log = {.id = 12, .version = now_us, .queue_max = 1000, .free_bytes = INT64_C(100000000000), .total_bytes = INT64_C(1000000000000)};
+    struct address at = {1, 1};
+
+    grv->started += starts;
+    storage->version = storage->durable_version = now_us - (lacks ? 2 * SECOND_US : 0);
+    rate_note_proxy(core, now_us, at, grv);
+    rate_note_log(core, now_us, at, &log);
+    rate_note_storage(core, now_us, at, storage);
+    rate_core_update(core, now_us);
+}
+
+Test(ratekeeper_storage, a_server_that_was_idle_for_long_and_lacks_something_for_a_moment_holds_nobody_back)
+{
+    struct storage_load storage = {.id = 11, .queue_max = (int64_t)MEMORY, .free_bytes = INT64_C(100000000000), .total_bytes = INT64_C(1000000000000)};
+    struct proxy_load grv = {.id = 13, .kind = ROLE_GRV_PROXY};
+    struct model *m = model_create(1, 1, MB, MB);
+    int64_t now = START_US;
+
+    for (int i = 0; i < 20; i++) {
+        grv.started += 1000;
+        storage.input_bytes += 1000000;
+        idle_second(&m->core, now += SECOND_US, true, false, &grv, &storage);
+    }
+    for (int i = 0; i < 4000; i++) {
+        idle_second(&m->core, now += SECOND_US, i % 10 == 0, i % 100 == 99, &grv, &storage);
+        cr_assert_geq(m->core.normal.rate, 100, "after %d s: %g by %s", i, m->core.normal.rate, rate_reason_name(m->core.normal.reason));
+    }
+    model_destroy(m);
+}
+
 /* Half of the time: it can take 10,000 a second. */
 Test(ratekeeper_storage, a_server_that_stands_still_now_and_then_is_given_what_it_can_take)
 {

@@ -27,6 +27,7 @@ struct sim_transaction {
     struct transaction_range range;
     struct transaction_mapped mapped;
     struct special_read special;
+    struct transaction_query query;
     struct transaction_version version;
     struct client_call commit;
     struct transaction_retry retry;
@@ -123,6 +124,7 @@ void sim_transaction_destroy(struct sim_transaction *transaction)
     transaction_range_done(&transaction->range);
     transaction_mapped_done(&transaction->mapped);
     special_read_done(&transaction->special);
+    transaction_query_done(&transaction->query);
     arena_done(&transaction->arena);
     mem_free(transaction);
 }
@@ -317,6 +319,23 @@ int sim_read_special(struct sim_transaction *transaction, struct bytes begin, st
     range->count = call->count;
     range->more = call->more;
     return 0;
+}
+
+int sim_query(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_query *query)
+{
+    struct transaction_query *call = &transaction->query;
+
+    transaction_query_done(call);
+    *call = (struct transaction_query){.kind = (enum query_kind)query->kind, .chunk = query->chunk};
+    belongs_to(&call->call, transaction->actor);
+    if (!transaction_query_prepare(call, transaction->txn, begin, end)) {
+        transaction_query_submit(call, NULL);
+        sim_actor_wait(transaction->actor);
+    }
+    query->items = call->items;
+    query->count = call->count;
+    query->bytes = call->bytes;
+    return call->call.error;
 }
 
 static void remember(struct sim_transaction *transaction, int error)

@@ -54,6 +54,15 @@ int sim_read_mapped(struct sim_transaction *transaction, struct bytes begin, str
                     struct sim_mapped *mapped);
 /* Special keys, as one request; `reverse` and `limit` of the range count. Also after a commit that failed, until the retry. */
 int sim_read_special(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_range *range);
+/* A question about [begin, end) (txn/client/transaction.h): `kind`, and `chunk` where keys are to be cut. */
+struct sim_query {
+    int kind; /* enum query_kind */
+    int64_t chunk;
+    const struct bytes *items; /* results; borrowed until the next question or the destruction */
+    uint32_t count;
+    int64_t bytes;
+};
+int sim_query(struct sim_transaction *transaction, struct bytes begin, struct bytes end, struct sim_query *query);
 /* The key that a selector means. */
 int sim_get_key(struct sim_transaction *transaction, struct bytes key, bool or_equal, int offset, struct bytes *ret_key);
 int sim_get_snapshot(struct sim_transaction *transaction, struct bytes key, bool *ret_present, struct bytes *ret_value);

@@ -25,6 +25,7 @@ const struct sim_workload *const sim_workloads[] = {
     &sim_workload_random_selector,
     &sim_workload_low_latency,
     &sim_workload_steady_reads,
+    &sim_workload_range_sizes,
     &sim_workload_still,
     &sim_workload_consistency_check,
     &sim_workload_machine_attrition,

@@ -44,7 +44,8 @@ extern const struct sim_workload sim_workload_serializability, sim_workload_conf
     sim_workload_remove_servers, sim_workload_move_kills, sim_workload_two_distributors,
     sim_workload_storage_returns, sim_workload_configure_data;
 extern const struct sim_workload sim_workload_api_correctness, sim_workload_fuzz_api, sim_workload_random_selector,
-    sim_workload_low_latency, sim_workload_steady_reads, sim_workload_still, sim_workload_consistency_check;
+    sim_workload_low_latency, sim_workload_steady_reads, sim_workload_still, sim_workload_consistency_check,
+    sim_workload_range_sizes;
 extern const struct sim_workload sim_workload_machine_attrition, sim_workload_random_clogging, sim_workload_targeted_kill,
     sim_workload_rollback, sim_workload_tag_throttle;
 extern const struct sim_workload sim_workload_mapped_ranges, sim_workload_special_keys;

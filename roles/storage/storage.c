@@ -326,8 +326,10 @@ static int restore_sample(struct storage_server *storage)
         error = engine_meta_get(storage->engine, META_SAMPLE, &found, &packed);
     if (error == 0 && found)
         error = byte_sample_unpack(&storage->sample, packed);
-    if (found && error == ERROR_FILE_CORRUPT)
+    if (error == ERROR_FILE_CORRUPT) {
         PROBE(storage->env, "a sample that was written down is damaged: all keys are walked");
+        TRACE(storage->env, SEVERITY_WARN, "StorageSampleDamaged", {"Id", trace_id(storage->id)});
+    }
     return found && error == 0 ? 0 : error == 0 || error == ERROR_FILE_CORRUPT ? sample_all(storage) : error;
 }
 

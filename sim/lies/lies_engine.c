@@ -1,5 +1,5 @@
 /* Lies of the LMDB engine's file, told through LMDB itself while the storage server is down: `at` says which. What is lost or changed is the
- * users' data alone (keys below \xff), and never the counts and digests, which nobody has brought up to date. */
+ * users' data alone (keys below \xff) or the sample of them, and never the counts and digests, which nobody has brought up to date. */
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,17 +84,27 @@ static unsigned harm_records(struct lies *lies, MDB_cursor *cursor, const char *
     return harmed;
 }
 
+/* The byte sample that a large store writes down: 0 if it has not yet. */
+static unsigned harm_sample(MDB_cursor *cursor)
+{
+    char name[] = "sample";
+    MDB_val key = {strlen(name), name}, stored;
+
+    return mdb_cursor_get(cursor, &key, &stored, MDB_SET) == 0 && stored.mv_size > CHECKSUM_BYTES && change_record(cursor, key, stored, false) == 0;
+}
+
 static unsigned harm_store(struct lies *lies, MDB_env *env)
 {
+    bool sample = strcmp(lies->section->at, "sample") == 0;
     MDB_cursor *cursor = NULL;
     unsigned harmed = 0;
     MDB_txn *txn;
-    MDB_dbi keys;
+    MDB_dbi table;
 
     if (mdb_txn_begin(env, NULL, 0, &txn) != 0)
         return 0;
-    if (mdb_dbi_open(txn, "keys", 0, &keys) == 0 && mdb_cursor_open(txn, keys, &cursor) == 0)
-        harmed = harm_records(lies, cursor, lies->section->at, lies->section->all ? lies->strikes * KEYS_APART : 0);
+    if (mdb_dbi_open(txn, sample ? "meta" : "keys", 0, &table) == 0 && mdb_cursor_open(txn, table, &cursor) == 0)
+        harmed = sample ? harm_sample(cursor) : harm_records(lies, cursor, lies->section->at, lies->section->all ? lies->strikes * KEYS_APART : 0);
     if (cursor != NULL)
         mdb_cursor_close(cursor);
     return mdb_txn_commit(txn) == 0 ? harmed : 0;

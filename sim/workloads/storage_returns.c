@@ -4,15 +4,19 @@
  * One at a time, and only while the others suffice. Back within the bound, its server is the same one, listed as before. Back
  * after it was removed, it must end and its files must go; the process may then be given another server. One that is still listed
  * (nobody could take its shards) must serve again. What it answers meanwhile is judged by the other workloads and by the comparison of
- * replicas. */
+ * replicas.
+ *
+ * Each third absence is announced (maintenance of its zone) and lasts far longer than the bound: nobody may take the server's place. */
 #include "roles/worker/worker.h"
 #include "sim/cluster.h"
 #include "sim/faults_internal.h"
 #include "sim/workloads/values.h"
+#include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
-enum option { ACTORS, PAUSE_MS, SHORT_MS, LONG_MS, PATIENCE_MS };
-enum { OPTION_READ_SYSTEM_KEYS = 302, OPTION_READ_LOCK_AWARE = 702, LOOK_US = 200000, IDS_MAX = 256 };
+enum option { ACTORS, PAUSE_MS, SHORT_MS, LONG_MS, PATIENCE_MS, ANNOUNCED_MS };
+enum absence { SHORT, LONG, ANNOUNCED, ABSENCES };
+enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_READ_SYSTEM_KEYS = 302, OPTION_READ_LOCK_AWARE = 702, LOOK_US = 200000, HEARD_US = 5 * SIM_SECOND_US, IDS_MAX = 256 };
 
 struct storage_returns {
     struct sim_event leave; /* outside of any turn */
@@ -20,7 +24,7 @@ struct storage_returns {
     struct sim_process *process; /* away, or to go; NULL: nobody */
     int64_t away_us;
     bool left;
-    uint64_t kept, cleaned, stayed;
+    uint64_t kept, cleaned, stayed, spared;
 };
 
 static void leave_fire(struct sim_event *event)
@@ -115,36 +119,72 @@ static bool wait_for(struct sim_actor *actor, const struct sim_process *process,
     return true;
 }
 
-static void go_and_return(struct sim_actor *actor, struct sim_workload_run *run, bool for_long)
+/* The process's zone is under maintenance for so long from now on; 0: no more. */
+static void announce(struct sim_actor *actor, const struct sim_process *process, int64_t us)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    struct bytes_buffer value = {0};
+    version_t version;
+    char zone[16];
+    int error;
+
+    snprintf(zone, sizeof(zone), "m%u", sim_cluster_zone_of(process));
+    sim_option(transaction, OPTION_ACCESS_SYSTEM_KEYS);
+    do {
+        value.len = 0;
+        error = sim_read_version(transaction, &version);
+        if (error == 0 && us == 0)
+            sim_clear_range(transaction, KEY_HEALTHY_ZONE, BYTES_LITERAL("\xff/healthyZone\0"));
+        else if (error == 0 && healthy_zone_write(&value, version + us, bytes_of_string(zone)) == 0)
+            sim_set(transaction, KEY_HEALTHY_ZONE, bytes_buffer_bytes(&value));
+        error = error != 0 ? error : sim_commit(transaction);
+    } while (error != 0 && sim_retry(transaction, error));
+    bytes_buffer_done(&value);
+    sim_transaction_destroy(transaction);
+}
+
+static void judge_return(struct sim_actor *actor, struct sim_workload_run *run, enum absence absence, uint64_t id, bool listed)
 {
     struct storage_returns *state = run->state;
-    int64_t patience_us = 1000 * run->options[PATIENCE_MS];
+
+    if (absence != LONG && !listed)
+        sim_world_fail(workload_world(actor), "StorageReturns: server %016llx was away for %lld ms%s and was removed", (unsigned long long)id,
+                       (long long)state->away_us / 1000, absence == ANNOUNCED ? ", as was announced," : "");
+    else if (wait_for(actor, state->process, id, listed, 1000 * run->options[PATIENCE_MS]))
+        (*(absence == SHORT ? &state->kept : absence == ANNOUNCED ? &state->spared : listed ? &state->stayed : &state->cleaned))++;
+}
+
+static void go_and_return(struct sim_actor *actor, struct sim_workload_run *run, enum absence absence)
+{
+    static const enum option lengths[ABSENCES] = {SHORT_MS, LONG_MS, ANNOUNCED_MS};
+    struct storage_returns *state = run->state;
     bool listed = false;
     uint64_t id;
 
     state->left = false;
-    state->away_us = 1000 * run->options[for_long ? LONG_MS : SHORT_MS];
+    state->away_us = 1000 * run->options[lengths[absence]];
     if (!choose(actor, &state->process, &id))
         return;
+    if (absence == ANNOUNCED) {
+        announce(actor, state->process, 2 * state->away_us);
+        sim_actor_sleep(actor, HEARD_US);
+    }
     sim_event_in(workload_world(actor), &state->leave, 0);
     sim_actor_sleep(actor, LOOK_US);
     if (!state->left)
         return;
     while (!state->process->alive && !sim_actor_stopping(actor))
         sim_actor_sleep(actor, LOOK_US);
-    if (!is_listed(actor, id, &listed))
-        return;
-    if (!for_long && !listed)
-        sim_world_fail(workload_world(actor), "StorageReturns: server %016llx was away for %lld ms and was removed", (unsigned long long)id,
-                       (long long)run->options[SHORT_MS]);
-    else if (wait_for(actor, state->process, id, listed, patience_us))
-        (*(!for_long ? &state->kept : listed ? &state->stayed : &state->cleaned))++;
+    if (is_listed(actor, id, &listed))
+        judge_return(actor, run, absence, id, listed);
+    if (absence == ANNOUNCED && !sim_actor_stopping(actor))
+        announce(actor, state->process, 0);
 }
 
 static void storage_returns_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
     for (unsigned round = 0; actor->index == 0 && !sim_actor_stopping(actor); round++) {
-        go_and_return(actor, run, round % 3 == 1);
+        go_and_return(actor, run, round % ABSENCES);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
     }
 }
@@ -157,16 +197,16 @@ static void storage_returns_check(struct sim_actor *actor, struct sim_workload_r
         sim_world_fail(workload_world(actor), "StorageReturns: %llu came back to their data, %llu were cleaned",
                        (unsigned long long)state->kept, (unsigned long long)state->cleaned);
     sim_world_show(workload_world(actor),
-                   "servers away for %lld s kept their data %llu times; after %lld s %llu were cleaned, %llu were still listed",
+                   "servers away for %lld s kept their data %llu times; after %lld s %llu were cleaned, %llu were still listed; announced: %llu",
                    (long long)run->options[SHORT_MS] / 1000, (unsigned long long)state->kept, (long long)run->options[LONG_MS] / 1000,
-                   (unsigned long long)state->cleaned, (unsigned long long)state->stayed);
+                   (unsigned long long)state->cleaned, (unsigned long long)state->stayed, (unsigned long long)state->spared);
 }
 
 const struct sim_workload sim_workload_storage_returns = {
     .name = "StorageReturns",
     .what = "a storage server is back within the bound and keeps its data, or an hour later and is cleaned",
     .options = {{"actors", 1, 1, 1}, {"pause-ms", 10000, 0, 1000000}, {"short-ms", 4000, 0, 1000000}, {"long-ms", 3600000, 1000, 100000000},
-                {"patience-ms", 30000, 1000, 1000000}},
+                {"patience-ms", 30000, 1000, 1000000}, {"announced-ms", 60000, 1000, 1000000}},
     .state_bytes = sizeof(struct storage_returns),
     .setup = storage_returns_setup,
     .run = storage_returns_run,

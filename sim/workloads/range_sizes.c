@@ -1,13 +1,14 @@
 /* RangeSizes: what servers say of a range's size, of where to cut it, and of where shards begin, against data that does not change.
  *
  * Servers walk what they hold, so of keys that nobody writes size and cuts are exact, whichever replicas answer, however shards move meanwhile, and
- * also when a part of the answer comes from another server. */
+ * also when a part of the answer comes from another server. A server answers as of what it has heard of so far: one that has just been
+ * restored is as old as its engine. So nobody asks before all engines have the data. */
 #include "sim/workloads/values.h"
 #include "txn/client/transaction.h"
 
 enum option { ACTORS, KEYS, PAUSE_MS };
 
-enum { KEYS_MAX = 400, KEYS_AT_ONCE = 20, VALUE_MAX = 400 };
+enum { KEYS_MAX = 400, KEYS_AT_ONCE = 20, VALUE_MAX = 400, DURABLE_US = 30000000 };
 
 struct range_sizes {
     uint64_t sizes, splits, boundaries;
@@ -47,6 +48,7 @@ static void range_sizes_setup(struct sim_actor *actor, struct sim_workload_run *
             sim_world_fail(workload_world(actor), "RangeSizes: setup: %s", error_name(error));
         sim_transaction_destroy(transaction);
     }
+    sim_actor_sleep(actor, DURABLE_US);
 }
 
 /* ---- what must come out ---- */

@@ -5,6 +5,7 @@
 
 const struct sim_workload *const sim_workloads[] = {
     &sim_workload_bulk,
+    &sim_workload_busy_tag,
     &sim_workload_configure,
     &sim_workload_cycle,
     &sim_workload_increment,

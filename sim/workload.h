@@ -36,7 +36,7 @@ struct sim_workload {
     void (*done)(struct sim_workload_run *run); /* frees what state holds; may be NULL */
 };
 
-extern const struct sim_workload sim_workload_bulk, sim_workload_configure, sim_workload_cycle, sim_workload_increment,
+extern const struct sim_workload sim_workload_bulk, sim_workload_busy_tag, sim_workload_configure, sim_workload_cycle, sim_workload_increment,
     sim_workload_lock, sim_workload_many_shards, sim_workload_marker, sim_workload_recency;
 extern const struct sim_workload sim_workload_serializability, sim_workload_conflict_range, sim_workload_write_during_read,
     sim_workload_atomic_ops, sim_workload_sideband, sim_workload_version_stamp, sim_workload_list_append, sim_workload_watches,

@@ -34,6 +34,23 @@ static void tell_changes(struct ratekeeper *self)
     self->told_reason = core->normal.reason;
 }
 
+static void tell_tag_limits(struct ratekeeper *self)
+{
+    for (unsigned i = 0; i < RATE_TAG_LIMITS_MAX; i++) {
+        struct rate_tag_limit *limit = &self->tags->limits[i];
+        const struct throttle *throttle = &limit->throttle;
+        bool holds = limit->used && throttle->type == THROTTLE_AUTO;
+
+        if (holds && !limit->told)
+            TRACE(self->context.env, SEVERITY_INFO, "TagLimited", {"Tag", trace_bytes(tag_bytes(&throttle->tag))},
+                  {"Rate", trace_int((int64_t)throttle->rate)}, {"Reason", trace_str(throttle_reason_name(throttle->reason))},
+                  {"Server", trace_id(limit->server)});
+        else if (!holds && limit->told)
+            TRACE(self->context.env, SEVERITY_INFO, "TagLimitEnded", {"Tag", trace_bytes(tag_bytes(&throttle->tag))});
+        limit->told = holds;
+    }
+}
+
 static void update(struct ratekeeper *self)
 {
     int64_t now_us = env_now_us(self->context.env);
@@ -43,8 +60,10 @@ static void update(struct ratekeeper *self)
         return;
     rate_core_update(&self->core, now_us);
     tell_changes(self);
-    if (self->tags->changes != changes)
+    if (self->tags->changes != changes) {
+        tell_tag_limits(self);
         throttles_changed(self);
+    }
     if (self->tags->auto_count > 0)
         PROBE(self->context.env, "the ratekeeper limits a tag by itself");
 }

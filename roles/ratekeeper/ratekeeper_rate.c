@@ -325,12 +325,19 @@ static void remember_released(struct rate_core *core, int64_t now_us)
         core->past[slot % RATE_PAST_SLOTS] = core->released;
 }
 
+/* What started so many slots ago; 0: before what is remembered, or before the clock began. */
+static double released_ago(const struct rate_core *core, int64_t now_us, int64_t slots)
+{
+    int64_t slot = now_us / PAST_SLOT_US - slots;
+
+    return slots < RATE_PAST_SLOTS && slot >= 0 ? core->past[slot % RATE_PAST_SLOTS] : 0;
+}
+
 /* What a transaction brings it: what it took in of a second's versions, over what started in that second, which is not this one where it is behind.
  * Else one that works off what has piled up would seem to get it from the few that start now, and these few would be made fewer still. */
 static void learn_cost(const struct rate_core *core, struct rate_source *source, double pace, int64_t now_us, int64_t past_us)
 {
-    int64_t ago = (int64_t)source->lag_us / PAST_SLOT_US;
-    double released = ago >= RATE_PAST_SLOTS ? 0 : core->past[(now_us / PAST_SLOT_US - ago) % RATE_PAST_SLOTS], cost;
+    double released = released_ago(core, now_us, (int64_t)source->lag_us / PAST_SLOT_US), cost;
 
     if (released < 1 || source->input.rate <= 0 || pace < PACE_LEAST || pace > PACE_MOST)
         return; /* what was known stays */
@@ -346,7 +353,7 @@ static double missing(const struct rate_core *core, double lag_us, int64_t now_u
     double count = 0;
 
     for (int64_t i = 0; i < known; i++)
-        count += core->past[(now_us / PAST_SLOT_US - i) % RATE_PAST_SLOTS] * PAST_SLOT_US / 1e6;
+        count += released_ago(core, now_us, i) * PAST_SLOT_US / 1e6;
     return known == 0 ? core->released * lag_us / 1e6 : count * lag_us / (double)(known * PAST_SLOT_US);
 }
 

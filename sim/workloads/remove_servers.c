@@ -2,7 +2,8 @@
  *
  * One actor, one server (or, with the option zone, all of a zone) at a time, and only while the other servers' zones suffice. A drained server is one that no shard names; by then
  * it may be taken away (its process is killed at times, for good measure). The other workloads and the comparison of replicas say
- * whether the data came along; a server that is drained must not be named again before it is included. */
+ * whether the data came along; a server that is drained must not be named again before it is included. The check, when nothing fails any more, excludes once more, and
+ * that must be drained. */
 #include "sim/cluster.h"
 #include "sim/workloads/values.h"
 #include "txn/key_servers.h"
@@ -10,7 +11,7 @@
 #include "txn/system_keys.h"
 
 enum option { ACTORS, PAUSE_MS, PATIENCE_MS, ZONE };
-enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, LOOK_US = 500000, SERVERS_MAX = 64, CHOSEN_MAX = 8, RANGE_LIMIT = 1000 };
+enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, LOOK_US = 500000, LAST_PATIENCE_US = 90000000, SERVERS_MAX = 64, CHOSEN_MAX = 8, RANGE_LIMIT = 1000 };
 
 struct remove_servers {
     uint64_t excluded, drained, patience_ended;
@@ -231,10 +232,39 @@ static void remove_servers_run(struct sim_actor *actor, struct sim_workload_run 
     }
 }
 
+static bool all_may_live(const struct sim_world *world)
+{
+    for (size_t i = 0; i < world->process_count; i++)
+        if (world->processes[i]->given_up)
+            return false;
+    return true;
+}
+
+/* Nothing fails any more and all are back: whoever is excluded now must be drained, whatever has become of those before. They stay excluded: what
+ * is compared afterwards is at rest. */
+static void drain_at_last(struct sim_actor *actor, struct sim_workload_run *run)
+{
+    struct sim_world *world = workload_world(actor);
+    struct chosen chosen = {0};
+
+    if (!all_may_live(world))
+        return; /* there may be nobody to take their copies */
+    if (!set_exclusion(actor, run->options[ZONE] != 0, false, &chosen))
+        sim_world_fail(world, "RemoveServersSafely: nothing could be excluded after the heal");
+    for (int64_t waited_us = 0; chosen.count > 0 && !is_drained(actor, &chosen); waited_us += LOOK_US) {
+        if (waited_us >= LAST_PATIENCE_US) {
+            sim_world_fail(world, "RemoveServersSafely: what was excluded after the heal was not drained");
+            return;
+        }
+        sim_actor_sleep(actor, LOOK_US);
+    }
+}
+
 static void remove_servers_check(struct sim_actor *actor, struct sim_workload_run *run)
 {
     const struct remove_servers *state = run->state;
 
+    drain_at_last(actor, run);
     sim_say(workload_world(actor), actor->client->process, "RemoveServersSafely: %llu excluded, %llu drained, %llu not in time",
             (unsigned long long)state->excluded, (unsigned long long)state->drained, (unsigned long long)state->patience_ended);
 }

@@ -34,9 +34,9 @@ static void controller(void *ctx, struct rpc_request *request)
     *reply = (struct description){.epoch = 1, .term = 1, .number = 1, .cluster_high = 1, .cluster_low = 2};
     reply->roles_count = fakes->another_grv_is_lost ? 3 : 2;
     reply->roles = arena_zalloc(&message->arena, 3 * sizeof(reply->roles[0]));
-    reply->roles[0] = (struct role_ref){ROLE_GRV_PROXY, wire(fakes, GRV), {NULL, 0}};
+    reply->roles[0] = (struct role_ref){ROLE_GRV_PROXY, wire(fakes, fakes->lost_grv_is_first ? NOBODY : GRV), {NULL, 0}};
     reply->roles[1] = (struct role_ref){ROLE_COMMIT_PROXY, wire(fakes, PROXY), {NULL, 0}};
-    reply->roles[2] = (struct role_ref){ROLE_GRV_PROXY, wire(fakes, NOBODY), {NULL, 0}};
+    reply->roles[2] = (struct role_ref){ROLE_GRV_PROXY, wire(fakes, fakes->lost_grv_is_first ? GRV : NOBODY), {NULL, 0}};
     rpc_reply(request, message);
 }
 

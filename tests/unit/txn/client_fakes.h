@@ -18,7 +18,7 @@ struct fakes {
     struct kv_map *map;
     struct address address;
     struct rpc_request *poll; /* the last long poll; never answered */
-    bool locked, storage_a_dead, another_grv_is_lost;
+    bool locked, storage_a_dead, another_grv_is_lost, lost_grv_is_first;
     int wrong_shard_left, lose_commits_left, range_limit;
     bool hold_a, hold_b; /* they are silent: requests wait in `held` until fakes_release() */
     struct list held;

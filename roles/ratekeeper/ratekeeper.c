@@ -34,7 +34,7 @@ static void tell_changes(struct ratekeeper *self)
     self->told_reason = core->normal.reason;
 }
 
-static void tell_tag_limits(struct ratekeeper *self)
+void ratekeeper_tell_tag_limits(struct ratekeeper *self)
 {
     for (unsigned i = 0; i < RATE_TAG_LIMITS_MAX; i++) {
         struct rate_tag_limit *limit = &self->tags->limits[i];
@@ -61,7 +61,7 @@ static void update(struct ratekeeper *self)
     rate_core_update(&self->core, now_us);
     tell_changes(self);
     if (self->tags->changes != changes) {
-        tell_tag_limits(self);
+        ratekeeper_tell_tag_limits(self);
         throttles_changed(self);
     }
     if (self->tags->auto_count > 0)

@@ -27,3 +27,5 @@ struct ratekeeper {
 void throttles_start(struct ratekeeper *ratekeeper);
 /* An automatic limit began or ended. */
 void throttles_changed(struct ratekeeper *ratekeeper);
+/* Traces which automatic limits began and ended since the last time. */
+void ratekeeper_tell_tag_limits(struct ratekeeper *ratekeeper);

@@ -235,6 +235,7 @@ static void drop_cleared(struct throttles *self)
         PROBE(self->op.env, "an operator clears an automatic limit of a tag");
         rate_tags_forget(tags, limit);
     }
+    ratekeeper_tell_tag_limits(self->ratekeeper); /* before another takes its place */
 }
 
 static void write_autos(struct throttles *self)

@@ -4,15 +4,19 @@
  * tag or none. What holds: the ratekeeper limits the greedy tag within seconds (its trace says when: the keys that say so are on the very
  * servers that are slow), and none other ever; only greedy transactions are told tag_throttled; while it lasts, the greedy ones are
  * held back, and modest ones start and commit as fast as before; one who watches the keys in which limits stand (as `throttle
- * list` does) comes to see it; and when the greedy ones have stopped, it goes by itself. */
+ * list` does) comes to see it; and when the greedy ones have stopped, it goes by itself. In half of the runs he clears what he has found, as
+ * `throttle off auto` does: then the limit has an end, and comes again as long as there is reason for it. */
+#include <stdio.h>
+
 #include "sim/cluster.h"
 #include "sim/workloads/values.h"
+#include "txn/mutation.h"
 #include "txn/tags.h"
 
-enum option { ACTORS, VALUE_BYTES, BUSY_SECONDS, PACE_MS, BOUND_MS, GONE_SECONDS, LIMIT_SECONDS };
+enum option { ACTORS, VALUE_BYTES, BUSY_SECONDS, PACE_MS, BOUND_MS, GONE_SECONDS, LIMIT_SECONDS, CLEARS };
 enum { GREEDY, MODEST, WATCHER };
 enum { FREE, SETTLING, HELD, PHASES };
-enum { VALUE_MAX = 50000, PLACES = 50, WATCH_US = 200000, SETTLE_US = 10000000, HELD_US_MIN = 5000000, LIMITS_MAX = 100, OPTION_READ_SYSTEM_KEYS = 302 };
+enum { VALUE_MAX = 50000, PLACES = 50, WATCH_US = 200000, SETTLE_US = 10000000, HELD_US_MIN = 5000000, CLEARED_US_MAX = 10000000, LIMITS_MAX = 100, OPTION_READ_SYSTEM_KEYS = 302, OPTION_ACCESS_SYSTEM_KEYS = 301 };
 
 static const char greedy_tag[] = "greedy", modest_tag[] = "modest";
 
@@ -23,11 +27,13 @@ struct counts {
 
 struct busy_tag {
     struct sim_listener listener; /* first */
-    const struct sim_world *world;
+    struct sim_world *world;
     int64_t began_us, busy_us;    /* busy_us: for how long */
     int64_t limited_us, seen_us;  /* when the limit first began, and was first found among the keys; 0: never */
     int64_t since_us, counted_us; /* since when it is as it is; up to when `greedy` counts time */
     bool limited;                 /* now */
+    bool clears;                  /* the one who watches clears the first that he finds */
+    int64_t cleared_us, heard_us; /* when he did, and when the first limit ended after that; 0: not yet */
     struct counts greedy[PHASES];            /* not limited, just limited, limited for a while */
     uint64_t throttled;                      /* tries of greedy ones that were told so */
     uint64_t modest, slow;                   /* while limited */
@@ -65,6 +71,8 @@ static void heard(struct sim_listener *listener, struct sim_process *process, st
     if (!bytes_equal(sim_line_text(line, "Tag"), bytes_of_string(greedy_tag)))
         sim_world_fail(process->world, "BusyTag: another tag is limited");
     state->limited = begins;
+    if (!begins && state->cleared_us != 0 && state->heard_us == 0)
+        state->heard_us = state->world->now_us;
     state->since_us = state->world->now_us;
     if (begins && state->limited_us == 0)
         state->limited_us = state->world->now_us;
@@ -112,12 +120,34 @@ static bool look_once(struct sim_actor *actor)
     return limited;
 }
 
+/* What `throttle off auto` does; look() has said that all of them are automatic. */
+static void clear(struct sim_actor *actor)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    int error;
+
+    sim_option(transaction, OPTION_ACCESS_SYSTEM_KEYS);
+    do {
+        sim_clear_range(transaction, KEY_THROTTLE_PREFIX, KEY_THROTTLE_END);
+        sim_atomic(transaction, MUTATION_SET_VERSIONSTAMPED_VALUE, KEY_THROTTLE_SIGNAL, BYTES_LITERAL("XXXXXXXXXX\0\0\0\0"));
+        error = sim_commit(transaction);
+    } while (error != 0 && sim_retry(transaction, error));
+    if (error != 0)
+        sim_world_fail(workload_world(actor), "BusyTag: the limit can't be cleared: %s", error_name(error));
+    sim_transaction_destroy(transaction);
+}
+
 static void watch(struct sim_actor *actor, const struct sim_workload_run *run)
 {
     struct busy_tag *state = run->state;
 
-    if (look_once(actor) && state->seen_us == 0)
+    if (look_once(actor) && state->seen_us == 0) {
         state->seen_us = state->world->now_us;
+        if (state->clears) {
+            clear(actor);
+            state->cleared_us = state->limited ? state->world->now_us : 0; /* else it had just ended by itself */
+        }
+    }
     sim_actor_sleep(actor, WATCH_US);
 }
 
@@ -196,6 +226,7 @@ static void busy_tag_setup(struct sim_actor *actor, struct sim_workload_run *run
     state->world = workload_world(actor);
     state->began_us = state->counted_us = state->world->now_us;
     state->busy_us = run->options[BUSY_SECONDS] * SIM_SECOND_US;
+    state->clears = sim_actor_random(actor, 100) < (uint64_t)run->options[CLEARS];
     state->listener.heard = heard;
     list_push_back(&workload_world(actor)->listeners, &state->listener.link);
     slow_stores(workload_world(actor), run->options[BUSY_SECONDS] * SIM_SECOND_US);
@@ -243,10 +274,19 @@ static void check_end(struct sim_actor *actor, const struct sim_workload_run *ru
     }
 }
 
+/* The ratekeeper reads as slowly as anybody while servers are slow. */
+static void check_cleared(const struct busy_tag *state)
+{
+    if (state->cleared_us != 0 && (state->heard_us == 0 || state->heard_us - state->cleared_us > CLEARED_US_MAX))
+        sim_world_fail(state->world, "BusyTag: the limit was cleared by hand, and held for %.1f s still",
+                       (double)((state->heard_us != 0 ? state->heard_us : state->world->now_us) - state->cleared_us) / 1e6);
+}
+
 static void busy_tag_check(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct sim_world *world = workload_world(actor);
     const struct busy_tag *state = run->state;
+    char by_hand[80] = "";
 
     if (state->limited_us == 0)
         sim_world_fail(world, "BusyTag: %.0f commits/s of %d bytes, and no limit", a_second(&state->greedy[FREE]), (int)run->options[VALUE_BYTES]);
@@ -260,9 +300,13 @@ static void busy_tag_check(struct sim_actor *actor, struct sim_workload_run *run
     if (state->modest == 0 || state->slow * 20 > state->modest + 20)
         sim_world_fail(world, "BusyTag: %llu of %llu modest ones took over %lld ms, the longest %.3f s", (unsigned long long)state->slow,
                        (unsigned long long)state->modest, (long long)run->options[BOUND_MS], (double)state->longest_us / 1e6);
+    check_cleared(state);
     check_end(actor, run);
-    sim_world_show(world, "the busy tag was limited after %.1f s, and listed after %.1f s: from %.0f to %.0f commits/s, %llu tries throttled; of %llu others the longest took %.3f s",
-                   (double)(state->limited_us - state->began_us) / 1e6, (double)(state->seen_us - state->began_us) / 1e6,
+    if (state->cleared_us != 0)
+        snprintf(by_hand, sizeof(by_hand), ", cleared by hand after %.1f s, gone %.1f s later", (double)(state->cleared_us - state->began_us) / 1e6,
+                 (double)(state->heard_us - state->cleared_us) / 1e6);
+    sim_world_show(world, "the busy tag was limited after %.1f s, and listed after %.1f s%s: from %.0f to %.0f commits/s, %llu tries throttled; of %llu others the longest took %.3f s",
+                   (double)(state->limited_us - state->began_us) / 1e6, (double)(state->seen_us - state->began_us) / 1e6, by_hand,
                    a_second(&state->greedy[FREE]), a_second(&state->greedy[HELD]),
                    (unsigned long long)state->throttled, (unsigned long long)state->modest, (double)state->longest_us / 1e6);
 }
@@ -272,7 +316,7 @@ const struct sim_workload sim_workload_busy_tag = {
     .what = "a tag that overloads a storage server is limited by the ratekeeper itself, alone, and for as long as it lasts",
     .options = {{"actors", 8, 3, 64}, {"value-bytes", 10000, 100, VALUE_MAX}, {"busy-seconds", 40, 5, 1000}, {"pace-ms", 100, 1, 10000},
                 {"bound-ms", 1500, 1, 100000}, {"gone-seconds", 60, 1, 1000},
-                {"limit-seconds", 10, 1, 1000}},
+                {"limit-seconds", 10, 1, 1000}, {"clears", 50, 0, 100}},
     .state_bytes = sizeof(struct busy_tag),
     .setup = busy_tag_setup,
     .run = busy_tag_run,

@@ -13,7 +13,7 @@
 #include "sim/workloads/values.h"
 #include "txn/key_servers.h"
 
-enum option { ACTORS, STAGE, VICTIM, PAUSE_MS };
+enum option { ACTORS, STAGE, VICTIM, PAUSE_MS, HOW };
 
 enum stage {
     START_DECIDED,  /* the distributor is about to commit START_MOVE */
@@ -26,11 +26,13 @@ enum stage {
     FINISHED,       /* it knows that it is committed */
     READY_APPLIED,  /* a destination hears that it is the team's */
     NONE_APPLIED,   /* a source hears that it gives the shard up */
+    SWEPT,          /* a source begins to clear a slice of what it gave up */
     STAGES,
 };
 static const char *const stage_names[STAGES] = {
     "START_MOVE is decided", "START_MOVE is committed",  "a fetch begins",           "half is fetched", "all is fetched",
     "all is durable",        "FINISH_MOVE is decided",   "FINISH_MOVE is committed", "READY is heard",  "NONE is heard",
+    "a slice is cleared",
 };
 
 enum victim { SOURCE, DESTINATION, DISTRIBUTOR, COMMIT_PROXY, GRV_PROXY, SEQUENCER, LOG, VICTIMS };
@@ -52,6 +54,7 @@ struct move_kills {
     struct sim_faults *faults;
     enum stage stage;
     enum victim victim;
+    int64_t how; /* 0: drawn each time; else enum how + 1 */
     bool armed, stopped;
     struct sim_process *process;  /* to be struck */
     struct seen_move moves[MOVES_MAX];
@@ -164,6 +167,19 @@ static enum stage shard_stage(struct move_kills *kills, const struct sim_process
     return state == SERVER_KEYS_NONE && move->from == id ? NONE_APPLIED : STAGES;
 }
 
+/* A slice says where it begins, and not of which shard: its destination is that of the newest move away from there. */
+static enum stage slice_stage(const struct move_kills *kills, struct bytes line, uint64_t *ret_from, uint64_t *ret_to)
+{
+    if (!sim_line_number(line, "Id", 16, ret_from))
+        return STAGES;
+    for (unsigned i = 1; i <= MOVES_MAX && *ret_to == 0; i++) {
+        const struct seen_move *move = &kills->moves[(kills->next_move + MOVES_MAX - i) % MOVES_MAX];
+
+        *ret_to = move->from == *ret_from ? move->to : 0;
+    }
+    return SWEPT;
+}
+
 static struct sim_process *victim_of(const struct move_kills *kills, uint64_t from, uint64_t to)
 {
     static const enum role_kind kinds[VICTIMS] = {[DISTRIBUTOR] = ROLE_DATA_DISTRIBUTOR, [COMMIT_PROXY] = ROLE_COMMIT_PROXY,
@@ -188,6 +204,8 @@ static void heard(struct sim_listener *listener, struct sim_process *process, st
         stage = chunk_stage(kills, process, line, &from, &to);
     else if (sim_line_is(line, "StorageShard") || sim_line_is(line, "StorageShardWhole"))
         stage = shard_stage(kills, process, line, &from, &to);
+    else if (sim_line_is(line, "StorageSweeps"))
+        stage = slice_stage(kills, line, &from, &to);
     if (stage != kills->stage)
         return;
     kills->reached++;
@@ -206,7 +224,7 @@ static void strike_fire(struct sim_event *event)
 {
     struct move_kills *kills = container_of(event, struct move_kills, strike);
     struct sim_faults *faults = kills->faults;
-    enum how how = (enum how)fault_range(faults, 0, HOWS - 1);
+    enum how how = kills->how != 0 ? (enum how)(kills->how - 1) : (enum how)fault_range(faults, 0, HOWS - 1);
 
     if (kills->stopped || !kills->process->alive)
         return;
@@ -231,6 +249,7 @@ static void move_kills_setup(struct sim_actor *actor, struct sim_workload_run *r
     kills->faults = actor->client->cluster->faults;
     kills->stage = run->options[STAGE] != 0 ? (enum stage)(run->options[STAGE] - 1) : (enum stage)(cell / VICTIMS);
     kills->victim = run->options[VICTIM] != 0 ? (enum victim)(run->options[VICTIM] - 1) : (enum victim)(cell % VICTIMS);
+    kills->how = run->options[HOW];
     kills->strike.fire = strike_fire;
     kills->listener.heard = heard;
     list_push_back(&world->listeners, &kills->listener.link);
@@ -269,7 +288,8 @@ static void move_kills_check(struct sim_actor *actor, struct sim_workload_run *r
 const struct sim_workload sim_workload_move_kills = {
     .name = "MoveKills",
     .what = "each of source, destination, distributor, proxies, sequencer, logs dies at each stage of a move",
-    .options = {{"actors", 1, 1, 1}, {"stage", 0, 0, STAGES}, {"victim", 0, 0, VICTIMS}, {"pause-ms", 5000, 0, 100000}},
+    .options = {{"actors", 1, 1, 1}, {"stage", 0, 0, STAGES}, {"victim", 0, 0, VICTIMS}, {"pause-ms", 5000, 0, 100000},
+                {"how", 0, 0, HOWS}},
     .state_bytes = sizeof(struct move_kills),
     .setup = move_kills_setup,
     .run = move_kills_run,

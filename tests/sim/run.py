@@ -25,7 +25,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 OK = re.compile(r"^ok seed=(\d+) hash=([0-9a-fx]+) simulated=(\S+) real=(\S+)")
 FIXED, DRAWN, LIE_SEEDS = 100, 50, 4
 # Each stage of a move with each of those who may die at it: a cell of the table is a seed (sim/workloads/move_kills.c).
-TABLE, TABLE_CELLS = "tests/sim/move-kills.ini", 70
+TABLE, TABLE_CELLS = "tests/sim/move-kills.ini", 77
 CELL = re.compile(r"^shown: (when .*, the .* dies): killed (\d+) times, without power (\d+) times, away for long (\d+) times", re.M)
 # Which runs come again: the build, what is said beside the seed, how many.
 AGAIN = [("asan", [], 10), ("clang", [], 6), ("release", ["--trace", "/dev/null"], 4)]

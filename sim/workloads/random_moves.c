@@ -2,7 +2,8 @@
  *
  * Each actor is a hand of one distributor: it chooses by what it reads, and decides by what its transaction reads again. A move is
  * START_MOVE, a wait until every destination says that it is ready, FINISH_MOVE; or it is given up, at a drawn moment or because
- * somebody never gets ready, or another team takes it over. Moves that were left in the middle are taken up by whoever comes by.
+ * somebody never gets ready, or another team takes it over; and of those that are finished some go straight back, while not everybody
+ * has heard of it. Moves that were left in the middle are taken up by whoever comes by.
  * The other workloads and the comparison of replicas say whether the data came along, the check of the shard map whether the records
  * that these transactions left are right. */
 #include "sim/cluster.h"
@@ -11,7 +12,7 @@
 #include "txn/mutation.h"
 #include "txn/system_keys.h"
 
-enum option { ACTORS, PAUSE_MS, PATIENCE_MS };
+enum option { ACTORS, PAUSE_MS, PATIENCE_MS, BACK };
 enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700 };
 enum { SERVERS_MAX = 32, TEAM_MAX = 8, SHARDS_MAX = 2000, PROGRESS_WAIT_US = 500000, PROGRESS_TIMEOUT_US = 3000000 };
 
@@ -55,7 +56,7 @@ struct move {
 
 struct random_moves {
     uint64_t lock;
-    uint64_t started, finished, given_up, taken_over, splits, merges;
+    uint64_t started, finished, given_up, taken_over, back, splits, merges;
 };
 
 /* ---- teams ---- */
@@ -413,6 +414,28 @@ static int decide_finish(struct map *map, struct random_moves *moves, void *ctx)
     return 0;
 }
 
+struct going_back {
+    struct move *move; /* the one back, once decided */
+    struct team at, to;
+};
+
+/* What has just been moved goes back to where it came from. */
+static int decide_return(struct map *map, struct random_moves *moves, void *ctx)
+{
+    struct going_back *back = ctx;
+    struct shard *shard = shard_at(map, bytes_buffer_bytes(&back->move->begin));
+    int error;
+
+    (void)moves;
+    if (shard == NULL || !bytes_equal(shard->end, bytes_buffer_bytes(&back->move->end)) || shard->destination.count > 0 ||
+        !same_team(&shard->source, &back->at))
+        return ERROR_OPERATION_CANCELLED;
+    error = remember(map, back->move, shard, &back->to);
+    if (error == 0)
+        write_start(map, shard, &back->to);
+    return error;
+}
+
 static int decide_give_up(struct map *map, struct random_moves *moves, void *ctx)
 {
     struct shard *shard = same_move(map, ctx);
@@ -496,21 +519,39 @@ static bool wait_until_ready(struct sim_actor *actor, const struct move *move, i
     return ready == move->destination.count;
 }
 
-static void move_one(struct sim_actor *actor, struct random_moves *moves, int64_t patience_us)
+/* True: it is finished. */
+static bool see_through(struct sim_actor *actor, struct random_moves *moves, struct move *move, int64_t patience_us)
 {
-    struct move move = {0};
-    int error = decide_and_commit(actor, moves, decide_start, &move, &move.version);
     int64_t patience = patience_us / 2 + (int64_t)sim_actor_random(actor, (uint64_t)patience_us);
+    bool finished = false;
 
     if (sim_actor_random(actor, 5) == 0)
         patience = (int64_t)sim_actor_random(actor, 2000000); /* given up while it goes well */
+    if (wait_until_ready(actor, move, workload_world(actor)->now_us + patience))
+        finished = decide_and_commit(actor, moves, decide_finish, move, NULL) == 0;
+    else if (sim_actor_random(actor, 4) != 0) /* else it is left to others */
+        moves->given_up += decide_and_commit(actor, moves, decide_give_up, move, NULL) == 0;
+    moves->finished += finished;
+    return finished;
+}
+
+static bool start_back(struct sim_actor *actor, struct random_moves *moves, struct move *move)
+{
+    struct going_back back = {move, move->destination, move->source};
+
+    return decide_and_commit(actor, moves, decide_return, &back, &move->version) == 0;
+}
+
+static void move_one(struct sim_actor *actor, struct random_moves *moves, const int64_t *options)
+{
+    int64_t patience_us = 1000 * options[PATIENCE_MS];
+    struct move move = {0};
+    int error = decide_and_commit(actor, moves, decide_start, &move, &move.version);
+
     moves->started += error == 0;
-    if (error == 0 || (error == ERROR_OPERATION_CANCELLED && move.destination.count > 0 && move.version > 0)) {
-        if (wait_until_ready(actor, &move, workload_world(actor)->now_us + patience))
-            moves->finished += decide_and_commit(actor, moves, decide_finish, &move, NULL) == 0;
-        else if (sim_actor_random(actor, 4) != 0) /* else it is left to others */
-            moves->given_up += decide_and_commit(actor, moves, decide_give_up, &move, NULL) == 0;
-    }
+    if (error == 0 || (error == ERROR_OPERATION_CANCELLED && move.destination.count > 0 && move.version > 0))
+        while (see_through(actor, moves, &move, patience_us) && sim_actor_random(actor, 100) < (uint64_t)options[BACK] && start_back(actor, moves, &move))
+            moves->back++;
     bytes_buffer_done(&move.begin);
     bytes_buffer_done(&move.end);
 }
@@ -549,7 +590,7 @@ static void random_moves_run(struct sim_actor *actor, struct sim_workload_run *r
         else if (what == 1)
             moves->merges += decide_and_commit(actor, moves, decide_merge, NULL, NULL) == 0;
         else
-            move_one(actor, moves, 1000 * run->options[PATIENCE_MS]);
+            move_one(actor, moves, run->options);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
     }
 }
@@ -559,15 +600,17 @@ static void random_moves_check(struct sim_actor *actor, struct sim_workload_run 
     const struct random_moves *moves = run->state;
 
     sim_say(workload_world(actor), actor->client->process,
-            "RandomMoves: %llu started, %llu finished, %llu given up, %llu taken over, %llu splits, %llu merges",
+            "RandomMoves: %llu started, %llu finished, %llu given up, %llu taken over, %llu back, %llu splits, %llu merges",
             (unsigned long long)moves->started, (unsigned long long)moves->finished, (unsigned long long)moves->given_up,
-            (unsigned long long)moves->taken_over, (unsigned long long)moves->splits, (unsigned long long)moves->merges);
+            (unsigned long long)moves->taken_over, (unsigned long long)moves->back,
+            (unsigned long long)moves->splits, (unsigned long long)moves->merges);
 }
 
 const struct sim_workload sim_workload_random_moves = {
     .name = "RandomMoves",
     .what = "shards move to drawn teams, split and merge; no write is lost or applied twice",
-    .options = {{"actors", 3, 1, 20}, {"pause-ms", 500, 0, 100000}, {"patience-ms", 20000, 100, 1000000}},
+    .options = {{"actors", 3, 1, 20}, {"pause-ms", 500, 0, 100000}, {"patience-ms", 20000, 100, 1000000},
+                {"back", 30, 0, 100}},
     .state_bytes = sizeof(struct random_moves),
     .setup = random_moves_setup,
     .run = random_moves_run,

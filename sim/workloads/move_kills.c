@@ -240,6 +240,25 @@ static void strike_fire(struct sim_event *event)
 
 /* ---- the workload ---- */
 
+/* A key for each first byte: an empty shard has nothing to be fetched, and leaves nothing to be cleared. */
+static void fill(struct sim_actor *actor)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    int error;
+
+    do {
+        for (unsigned first = 0; first < 0xff; first++) {
+            uint8_t key[] = {(uint8_t)first, 'k', 'i', 'l', 'l'};
+
+            sim_set(transaction, bytes_of(key, sizeof(key)), BYTES_LITERAL("x"));
+        }
+        error = sim_commit(transaction);
+    } while (error != 0 && sim_retry(transaction, error));
+    if (error != 0)
+        sim_world_fail(workload_world(actor), "MoveKills: setup: %s", error_name(error));
+    sim_transaction_destroy(transaction);
+}
+
 static void move_kills_setup(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct move_kills *kills = run->state;
@@ -253,6 +272,7 @@ static void move_kills_setup(struct sim_actor *actor, struct sim_workload_run *r
     kills->strike.fire = strike_fire;
     kills->listener.heard = heard;
     list_push_back(&world->listeners, &kills->listener.link);
+    fill(actor);
     sim_world_show(world, "when %s, the %s dies", stage_names[kills->stage], victim_names[kills->victim]);
 }
 

@@ -113,6 +113,8 @@ static void plan_fired(struct env_timer *timer)
     self->plans++;
     for (uint32_t i = 0; i < self->plan.count; i++)
         act(self, &self->plan.actions[i]);
+    if (self->plan.count > 0)
+        distributor_plan_soon(self); /* a plan is bounded: there may be more to do */
     if (self->env->knobs.dd_disturb && !self->settings.off)
         disturb(self);
     if (self->env->knobs.dd_disturb)

@@ -58,7 +58,7 @@ struct plan_action {
     uint32_t team_count;
     int64_t chunk;                     /* PLAN_SPLIT_BYTES: a cut each so many bytes */
 };
-enum { PLAN_ACTIONS_MAX = 128 };
+enum { PLAN_ACTIONS_MAX = 128, PLAN_CUTS_MAX = 64 /* of one split: what is larger is cut again, piece by piece */ };
 
 /* A shard with a part of the shard map in it (keyServers, serverKeys and what lies behind) is split above this alone, whatever its load. */
 enum { PLAN_MAP_SHARD_BYTES = 500000000 };

@@ -58,6 +58,7 @@ static void split_one(struct planning *planning, size_t at)
     if (shard->bytes > bound) {
         int64_t pieces = (shard->bytes + bound - 1) / bound;
 
+        pieces = pieces > PLAN_CUTS_MAX + 1 ? PLAN_CUTS_MAX + 1 : pieces;
         action = planning_add(planning, PLAN_SPLIT, PLAN_SPLIT_BYTES, at);
         if (action != NULL)
             action->chunk = shard->bytes / pieces;

@@ -12,7 +12,7 @@
 #include "roles/distributor/move_keys.h"
 
 enum { ASK, ANSWERED, CHANGE, CHANGED, STAGES };
-enum { PIECES_MAX = 64, ASK_TIMEOUT_US = 5000000, REST_US = 1000000, WHOLE_US = 30000000 };
+enum { ASK_TIMEOUT_US = 5000000, REST_US = 1000000, WHOLE_US = 30000000 };
 
 struct resize {
     struct op op;
@@ -26,7 +26,7 @@ struct resize {
     struct change change;
     const struct transaction_range *range; /* of the change's present try */
     struct arena arena;
-    struct bytes keys[PIECES_MAX]; /* in the arena */
+    struct bytes keys[PLAN_CUTS_MAX]; /* in the arena */
     uint32_t key_count;
 };
 
@@ -88,7 +88,7 @@ static enum op_result run_answered(struct op *op)
     if (resize->call.error != 0)
         return op_finish(op, resize->call.error);
     reply = MESSAGE_BODY(shard_split, resize->call.reply);
-    for (uint32_t i = 0; i < reply->keys_count && i < PIECES_MAX; i++)
+    for (uint32_t i = 0; i < reply->keys_count && i < PLAN_CUTS_MAX; i++)
         must(arena_copy(&resize->arena, reply->keys[i].key, &resize->keys[resize->key_count++]));
     rpc_call_clear(&resize->call);
     if (resize->key_count == 0) {

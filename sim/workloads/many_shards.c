@@ -4,19 +4,22 @@
  * splits them (the scenario's knobs say how small shards are) and evens them out. Then actors rewrite keys anywhere. Each key belongs to
  * one actor, which knows what it wrote last: whatever a split, a move or a heal loses, doubles or takes back shows in the check. The check
  * also says to how many shards it came, which must be as many as were asked for, and that no plan cost more than in proportion to
- * them; and it shows what CPU time the plans took, by the number of shards. */
+ * them; and it shows what CPU time the plans took, by the number of shards. With `places = 1` all keys follow each other, and are in one
+ * shard at first; `split-seconds` says by when none may be left to split. */
 #include <assert.h>
 #include <inttypes.h>
 
 #include "net/mem.h"
 #include "sim/workloads/values.h"
 
-enum option { ACTORS, KEYS, VALUE_BYTES, SHARDS, PAUSE_MS, STEPS_MAX };
-enum { KEYS_A_COMMIT = 200, VALUE_MAX = 2000, PLACES = 64, READ_MAX = 20000, REWRITES_MAX = 8 };
+enum option { ACTORS, KEYS, VALUE_BYTES, SHARDS, PAUSE_MS, STEPS_MAX, PLACES, SPLIT_SECONDS };
+enum { KEYS_A_COMMIT = 200, VALUE_MAX = 2000, PLACES_MAX = 64, READ_MAX = 20000, REWRITES_MAX = 8 };
 
 struct many_shards {
+    struct sim_listener listener; /* first */
     uint32_t *generations; /* owned; by key: how often it was rewritten */
     uint64_t rewritten;
+    int64_t split_us;      /* from then on none should be split any more */
 };
 
 /* Below a prefix whose first byte says where: 1, 5, .. 253. */
@@ -33,7 +36,9 @@ static const char *prefix_of(struct prefix *prefix, uint64_t place)
 /* The keys of a place follow each other. */
 static uint64_t keys_a_place(const struct sim_workload_run *run)
 {
-    return ((uint64_t)run->options[KEYS] + PLACES - 1) / PLACES;
+    uint64_t places = (uint64_t)run->options[PLACES];
+
+    return ((uint64_t)run->options[KEYS] + places - 1) / places;
 }
 
 /* The key's number, its generation, and bytes that follow from both. */
@@ -57,6 +62,14 @@ static void write_key(const struct sim_workload_run *run, struct sim_transaction
     sim_set(transaction, workload_key(&text, prefix_of(&prefix, key / each), key % each), value_of(run, key, generation, value));
 }
 
+static void heard(struct sim_listener *listener, struct sim_process *process, struct bytes line)
+{
+    const struct many_shards *many = container_of(listener, struct many_shards, listener);
+
+    if (process->world->now_us > many->split_us && sim_line_is(line, "ShardSplit"))
+        sim_world_fail(process->world, "ManyShards: a shard is still split");
+}
+
 static void many_shards_setup(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct many_shards *many = run->state;
@@ -76,6 +89,11 @@ static void many_shards_setup(struct sim_actor *actor, struct sim_workload_run *
     }
     if (error != 0)
         sim_world_fail(workload_world(actor), "ManyShards: setup: %s", error_name(error));
+    if (run->options[SPLIT_SECONDS] == 0)
+        return;
+    many->split_us = workload_world(actor)->now_us + run->options[SPLIT_SECONDS] * SIM_SECOND_US;
+    many->listener.heard = heard;
+    list_push_back(&workload_world(actor)->listeners, &many->listener.link);
 }
 
 /* Of those that are the actor's: every n-th, n being the number of actors. */
@@ -214,7 +232,8 @@ const struct sim_workload sim_workload_many_shards = {
     .name = "ManyShards",
     .what = "thousands of shards on all machines: each key stays as it was written last, and plans cost what the shards cost",
     .options = {{"actors", 2, 1, 100}, {"keys", 10000, 1000, 1000000}, {"value-bytes", 100, 16, VALUE_MAX}, {"shards", 1000, 0, 100000},
-                {"pause-ms", 100, 0, 10000}, {"steps-max", 100, 1, 1000000}},
+                {"pause-ms", 100, 0, 10000}, {"steps-max", 100, 1, 1000000}, {"places", PLACES_MAX, 1, PLACES_MAX},
+                {"split-seconds", 0, 0, 1000}},
     .state_bytes = sizeof(struct many_shards),
     .setup = many_shards_setup,
     .run = many_shards_run,

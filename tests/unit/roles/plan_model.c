@@ -244,8 +244,9 @@ static void split(struct model *model, const uint8_t *begin_key, size_t begin_le
     model_density *density = action->reason == PLAN_SPLIT_BYTES    ? model->bytes_at
                              : action->reason == PLAN_SPLIT_WRITES ? model->writes_at
                                                                    : model->reads_at;
-    int64_t pieces = action->reason == PLAN_SPLIT_BYTES ? (shard->bytes + action->chunk - 1) / action->chunk : 2;
+    int64_t pieces = action->reason == PLAN_SPLIT_BYTES ? (shard->bytes + action->chunk / 2) / action->chunk : 2;
 
+    cr_assert_leq(pieces, PLAN_CUTS_MAX + 1, "a split makes no more cuts: what is behind them would stay as it is");
     model->version++;
     if (to - from < 2 / KEYS)
         shard->whole_until_us = model->now_us + 60000000;

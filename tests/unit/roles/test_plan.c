@@ -309,6 +309,25 @@ Test(plan, shards_grow_and_are_split_and_shrink_and_are_merged)
     model_done(model);
 }
 
+/* Each round makes up to PLAN_CUTS_MAX + 1 pieces of every one there is, all alike: not so many off the front of what is left. */
+Test(plan, what_comes_into_one_shard_is_cut_to_pieces_within_a_few_rounds)
+{
+    struct model *model = fresh(2, 8, 1);
+
+    model->bytes = 50e9;
+    model->rules.shard_bytes_max = 25000000; /* 2,000 pieces */
+    model->rules.balance_percent = 10000; /* nothing is moved */
+    model_step(model);
+    cr_assert_leq(model->picture->shard_count, PLAN_CUTS_MAX + 2);
+    model_step(model);
+    model_step(model);
+    cr_assert_geq(model->picture->shard_count, 2000);
+    cr_assert_leq(model->picture->shard_count, 4001);
+    for (size_t i = 0; i < model->picture->shard_count; i++)
+        cr_assert_leq(model->picture->shards[i]->bytes, model->plan.summary.split_bytes);
+    model_done(model);
+}
+
 static void weigh(struct model *model, struct bytes begin, int64_t bytes, int64_t writes)
 {
     const struct picture_shard *shard = model->picture->shards[picture_find_shard(model->picture, begin)];

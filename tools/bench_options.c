@@ -51,9 +51,11 @@ static const char usage[] =
     "                        accesses in ten go to the part F (0 to 1) of the keys, or hot-range:F: to neighbours\n"
     "  --rate OPS            begin no more than OPS operations a second; latency then counts from when a transaction was due\n"
     "  --overload            instead of one run: finds the peak with --clients and ever twice as many, then offers 0.8, 1 and 2 times\n"
-    "                        as much by an open loop (put unless told otherwise): what is done, what is refused, and how long\n"
-    "                        accepted transactions take; each run takes --warmup and --seconds (up to 9 runs). With --rate that\n"
-    "                        is taken for the peak: for several clients at once, each with its part of it\n"
+    "                        as much by an open loop (put unless told otherwise), then measures the peak again: what is done, what\n"
+    "                        is refused, and how long accepted transactions take. Five runs of --warmup and --seconds, and up to 6\n"
+    "                        of --warmup and a third of --seconds before. Disks catch up late: with large values give it\n"
+    "                        --warmup 5 --seconds 30. With --rate that is taken for the peak: for several clients at once,\n"
+    "                        each with its part of it\n"
     "  --tag TAG             of every transaction (auto_throttle_tag); see `throttle' of quoincli\n"
     "  --warmup S            default 2                 --seconds S        measured, default 10\n"
     "  --kill ROLE           of a cluster of tools/local-cluster: kill -9 a process of the role under load (put unless told\n"
@@ -78,6 +80,7 @@ static const char usage[] =
     "  quoin-bench --cluster quoin.cluster --workload mixed --rate 5000\n"
     "  quoin-bench --cluster /tmp/q/quoin.cluster --kill sequencer --times 20\n"
     "  quoin-bench --cluster quoin.cluster --overload --workload rmw\n"
+    "  quoin-bench --cluster quoin.cluster --overload --clients 1024 --value-bytes 1000 --warmup 5 --seconds 30\n"
     "  quoin-bench --cluster quoin.cluster --overload --rate 10000\n"
     "  quoin-bench --cluster quoin.cluster --measure all --seconds 5\n";
 

@@ -28,6 +28,11 @@ def test_every_workload_is_measured_and_finds_its_keys(scratch, _):
     part = bench(file, "--overload", "--rate", "400", "--keys", "20000", "--warmup", "0.1", "--seconds", "1")
     assert part["peak_per_s"] == 400 and [offer["offered_per_s"] for offer in part["offers"]] == [320, 400, 800], part
     assert 250 < part["offers"][0]["done_per_s"] < 390, part
+    whole = bench(file, "--overload", "--clients", "16", "--keys", "20000", "--warmup", "0.1", "--seconds", "0.6")
+    before, after = whole["peak_before_per_s"], whole["peak_after_per_s"]
+    assert min(before, after) > 0 and abs(whole["peak_per_s"] / ((before + after) / 2) - 1) < 0.001, whole
+    assert whole["steady"] == (abs(before - after) <= 0.15 * whole["peak_per_s"]) and whole["peak_clients"] >= 16, whole
+    assert abs(whole["throughput_kept"] * whole["peak_per_s"] / whole["offers"][2]["done_per_s"] - 1) < 0.001, whole
 
 
 def test_what_a_client_costs_is_measured_and_its_memory_is_within_bounds(scratch, _):

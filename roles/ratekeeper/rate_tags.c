@@ -7,7 +7,7 @@
 #define PRESSURE_MOST 4.0
 #define RATE_LEAST 1.0
 #define GROWTH 0.5 /* a second, of a limit that nothing presses */
-enum { COST_SMOOTHING_US = 3000000, CALM_US = 10000000, TAG_IDLE_US = 20000000 };
+enum { COST_SMOOTHING_US = 3000000, MOST_SMOOTHING_US = 5000000, CALM_US = 10000000, LAG_FEW_US = 300000, TAG_IDLE_US = 20000000 };
 
 /* ---- who wants what ---- */
 
@@ -219,22 +219,39 @@ static bool is_large(struct rate_tags *tags, const struct tag_name *name, double
     return share >= (auto_limit(tags, name) != NULL ? SHARE_STAYS : SHARE_BEGIN);
 }
 
-static double smooth(double old, double now, int64_t past_us)
+static double smooth(double old, double now, int64_t past_us, int64_t smoothing_us)
 {
-    return old + (now - old) * (double)past_us / (double)(past_us + COST_SMOOTHING_US);
+    return old + (now - old) * (double)past_us / (double)(past_us + smoothing_us);
 }
 
-/* Of the tag's starts, so many that the server has just room for what they write beside the others. What a start costs and what the others
- * write are learned slowly: they are quotients and differences of numbers that lag behind each other while the limit moves. */
-static double room_for(struct rate_tag_limit *limit, int64_t now_us, const struct rate_source *source, double started, double written)
+/* What starts, as a base where nothing is known: of the last seconds, since what a limit lets start is the less, the longer it holds. */
+static double started_lately(struct rate_tag_limit *limit, int64_t now_us, double started)
 {
-    double cost = written / started, others;
+    limit->most = started > limit->most ? started : smooth(limit->most, started, now_us - limit->most_us, MOST_SMOOTHING_US);
+    limit->most_us = now_us;
+    return limit->most;
+}
 
-    limit->cost = limit->cost == 0 ? cost : smooth(limit->cost, cost, now_us - limit->learned_us);
-    others = source->input.rate > started * limit->cost ? source->input.rate - started * limit->cost : 0;
-    limit->others = limit->learned_us == 0 ? others : smooth(limit->others, others, now_us - limit->learned_us);
+/* What the others write shows in a server that lacks nothing: one that works off what has piled up takes in what the tag started before. */
+static void learn_others(struct rate_tag_limit *limit, int64_t now_us, const struct rate_source *source, double started)
+{
+    double others = source->input.rate > started * limit->cost ? source->input.rate - started * limit->cost : 0;
+
+    if (source->lag_us < LAG_FEW_US)
+        limit->others = limit->learned_us == 0 ? others : smooth(limit->others, others, now_us - limit->learned_us, COST_SMOOTHING_US);
+}
+
+/* Of the tag's starts, so many that a server which takes `capacity` has just room for what they write beside the others. What a start costs and what the others
+ * write are learned slowly: they are quotients and differences of numbers that lag behind each other while the limit moves. */
+static double room_for(struct rate_tag_limit *limit, int64_t now_us, const struct rate_source *source, double capacity, double started,
+                       double written)
+{
+    double cost = written / started;
+
+    limit->cost = limit->cost == 0 ? cost : smooth(limit->cost, cost, now_us - limit->learned_us, COST_SMOOTHING_US);
+    learn_others(limit, now_us, source, started);
     limit->learned_us = now_us;
-    return source->capacity > limit->others ? (source->capacity - limit->others) / limit->cost : RATE_LEAST;
+    return capacity > limit->others ? (capacity - limit->others) / limit->cost : RATE_LEAST;
 }
 
 /* The part of what presses the server that the tag has written: of its load as it is, and as it was while its memory filled. Who is left
@@ -259,32 +276,64 @@ static void press_tag(struct rate_tags *tags, int64_t now_us, const struct tag_n
         limit->cost = learned->cost;
         limit->others = learned->others;
         limit->learned_us = learned->learned_us;
+        limit->most = learned->most;
+        limit->most_us = learned->most_us;
     }
     set_auto(limit, now_us, rate, reason, server);
 }
 
+/* What the server takes for ever, in starts of the tag: of its disk what that was seen to take, of what it lacks what it was seen to take in. A
+ * base made of what the limit itself lets start is the last resort: while the pressure stays it shrinks without end. */
+static double base_of_writes(struct rate_tag_limit *limit, int64_t now_us, const struct rate_source *source, bool writes, double started,
+                             double written)
+{
+    double capacity = writes ? source->capacity : source->intake, lately = started_lately(limit, now_us, started);
+
+    return capacity > 0 ? room_for(limit, now_us, source, capacity, started, written) : lately;
+}
+
+static void press_writer(struct rate_tags *tags, int64_t now_us, const struct rate_source *source, double pressed, bool writes, int64_t stale_us)
+{
+    struct tag_name name = {0};
+    double written = rate_tags_busiest_writer(tags, now_us, source->tag, stale_us, &name), started;
+    struct rate_tag_limit *limit, fresh = {.most_us = now_us};
+
+    if (written <= 0 || !is_large(tags, &name, share_of_writes(source, written)))
+        return;
+    started = rate_tags_started(tags, now_us, &name, stale_us);
+    if (started < RATE_LEAST / 2)
+        return;
+    limit = auto_limit(tags, &name);
+    press_tag(tags, now_us, &name, started,
+              base_of_writes(limit != NULL ? limit : &fresh, now_us, source, writes, started, written) / pressed, &fresh, THROTTLE_BUSY_WRITE,
+              source->id);
+}
+
+static void press_reader(struct rate_tags *tags, int64_t now_us, const struct rate_source *source, double pressed, int64_t stale_us)
+{
+    const struct tag_name *name = &source->busy_reader;
+    struct rate_tag_limit *limit, fresh = {.most_us = now_us};
+    double started;
+
+    if (source->busy_read <= 0 || !is_large(tags, name, source->busy_read))
+        return;
+    started = rate_tags_started(tags, now_us, name, stale_us);
+    if (started < RATE_LEAST / 2)
+        return;
+    limit = auto_limit(tags, name);
+    press_tag(tags, now_us, name, started, started_lately(limit != NULL ? limit : &fresh, now_us, started) / pressed, &fresh,
+              THROTTLE_BUSY_READ, source->id);
+}
+
 void rate_tags_press(struct rate_tags *tags, int64_t now_us, const struct rate_source *source, double pressure, bool writes, int64_t stale_us)
 {
-    double pressed = pressure > PRESSURE_MOST ? PRESSURE_MOST : pressure, started, written, base;
-    struct rate_tag_limit *limit, fresh = {0};
-    struct tag_name writer = {0};
+    double pressed = pressure > PRESSURE_MOST ? PRESSURE_MOST : pressure;
 
     if (pressure <= 0)
         return;
-    written = rate_tags_busiest_writer(tags, now_us, source->tag, stale_us, &writer);
-    if (written > 0 && is_large(tags, &writer, share_of_writes(source, written))) {
-        started = rate_tags_started(tags, now_us, &writer, stale_us);
-        limit = auto_limit(tags, &writer);
-        if (started >= RATE_LEAST / 2) {
-            base = writes && source->capacity > 0 ? room_for(limit != NULL ? limit : &fresh, now_us, source, started, written) : started;
-            press_tag(tags, now_us, &writer, started, base / pressed, &fresh, THROTTLE_BUSY_WRITE, source->id);
-        }
-    }
-    if (!writes && source->busy_read > 0 && is_large(tags, &source->busy_reader, source->busy_read)) {
-        started = rate_tags_started(tags, now_us, &source->busy_reader, stale_us);
-        if (started >= RATE_LEAST / 2)
-            press_tag(tags, now_us, &source->busy_reader, started, started / pressed, &fresh, THROTTLE_BUSY_READ, source->id);
-    }
+    press_writer(tags, now_us, source, pressed, writes, stale_us);
+    if (!writes)
+        press_reader(tags, now_us, source, pressed, stale_us);
 }
 
 void rate_tags_forget(struct rate_tags *tags, struct rate_tag_limit *limit)

@@ -46,6 +46,8 @@ struct rate_tag_limit {
     uint64_t server;          /* automatic: which; the role's id */
     double cost, others;      /* automatic: bytes a start brings that server, bytes a second that everybody else does; 0: not known */
     int64_t learned_us;
+    double most;              /* automatic: what has started lately: the base while nothing is known of the server */
+    int64_t most_us;
     bool told;                /* automatic: it was traced, and its end was not */
     bool writing, listed;     /* automatic: it stands in the database, or will when what is under way has committed */
 };

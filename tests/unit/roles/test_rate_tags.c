@@ -170,6 +170,47 @@ Test(rate_tags, who_is_left_after_a_storm_is_not_to_blame)
     mem_free(m.tags);
 }
 
+/* The server takes in what the tag started seconds ago: that is not the others' writing, beside which nothing would be left for the tag. */
+Test(rate_tags, what_a_late_server_works_off_is_not_taken_for_the_others_writes)
+{
+    struct model m;
+    double before;
+
+    model_init(&m);
+    m.others = 0;
+    for (int i = 0; i < 100; i++) {
+        m.source.lag_us = 4e6;
+        m.source.input.rate = 12e6;
+        step(&m);
+        m.queue = 60e6;
+    }
+    before = m.started;
+    for (int i = 0; i < 50; i++) {
+        m.source.input.rate = 12e6;
+        step(&m);
+        m.queue = 60e6;
+    }
+    cr_assert_gt((m.started - before) / 5, 0.9 * 10000 / 1.2, "%.0f a second", (m.started - before) / 5);
+    mem_free(m.tags);
+}
+
+/* Nothing is known of the disk: a limit made of what it lets start itself shrinks, but by and by. */
+Test(rate_tags, a_limit_of_an_unknown_disk_does_not_choke_at_once)
+{
+    struct model m;
+    double limit;
+
+    model_init(&m);
+    m.source.capacity = 0;
+    for (int i = 0; i < 150; i++) {
+        step(&m);
+        m.queue = i < 120 ? 0 : 100e6; /* twice the mark, for three seconds */
+    }
+    limit = leased(m.tags, m.now_us, 1, 1);
+    cr_assert(limit > 20000 / 2 * 0.6 && limit <= 20000 / 2 * 1.01, "%f", limit);
+    mem_free(m.tags);
+}
+
 Test(rate_tags, a_limit_begins_when_it_holds_somebody_back)
 {
     struct model m;

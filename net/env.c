@@ -427,6 +427,12 @@ void env_job_hurry(struct env *env, struct env_job *job)
     job->priority = ENV_JOB_NORMAL;
 }
 
+void env_job_stop(struct env *env, struct env_job *job)
+{
+    assert(job->env == env);
+    env->ops->job_stop(env, job);
+}
+
 void env_exit(struct env *env, int status, const char *why)
 {
     env->ops->exit(env, status, why);

@@ -88,8 +88,9 @@ struct env_sync {
     int error;                /* the env's */
 };
 
-/* Off-loop work. run() may touch only what the job owns (and LMDB); done() runs on the loop. A job that began is never
- * abandoned: whoever started it keeps it alive until done(). */
+/* Off-loop work. run() may touch only what the job owns (and LMDB), and of the env call what opens, fills, truncates and syncs files,
+ * renames, removes and syncs names; done() runs on the loop. A job that began is never abandoned: whoever started it keeps it alive
+ * until done(). */
 enum env_job_priority { ENV_JOB_NORMAL, ENV_JOB_IDLE /* gives way to everything, as far as it can be hurried; for engine commits */ };
 
 struct env_job {
@@ -151,6 +152,7 @@ struct env_ops {
 
     void (*job_start)(struct env *env, struct env_job *job);
     void (*job_hurry)(struct env *env, struct env_job *job);
+    void (*job_stop)(struct env *env, struct env_job *job);
     void (*trace)(struct env *env, enum severity severity, struct bytes json_line);
     /* A role or process can't go on: the process (posix) or the simulated process ends after this turn. */
     void (*exit)(struct env *env, int status, const char *why);
@@ -232,4 +234,7 @@ int env_real_path(struct env *env, const char *path, char *out, size_t out_size)
 void env_job_start(struct env *env, struct env_job *job);
 /* A job of idle priority that has been started and is not done runs like any other from now on. */
 void env_job_hurry(struct env *env, struct env_job *job);
+/* When it returns, run() of a job that is not done is over or will never begin; done() is called as ever. Blocks the loop while run() is under
+ * way: only where its owner ends, and what comes next would meet what it does. */
+void env_job_stop(struct env *env, struct env_job *job);
 void env_exit(struct env *env, int status, const char *why);

@@ -518,6 +518,7 @@ static const struct env_ops posix_ops = {
     .real_path = posix_real_path,
     .job_start = posix_job_start,
     .job_hurry = posix_job_hurry,
+    .job_stop = posix_job_stop,
     .trace = posix_trace,
     .exit = posix_exit,
 };

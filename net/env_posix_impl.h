@@ -20,8 +20,9 @@ struct worker {
     bool started;  /* the loop's */
     bool stopping; /* under mutex, like all below */
     void *first, *last; /* struct env_job by `next` (job threads) or struct env_file by `next_unsynced` (the syncer) */
-    struct env_job *current; /* of the thread of idle priority */
-    pid_t tid;               /* the same */
+    struct env_job *current; /* of a job thread: whose run() is under way */
+    pthread_cond_t ran;      /* it is over */
+    pid_t tid;               /* of the thread of idle priority */
     int nice;                /* its own, before it gave way */
     bool comes_back;         /* it may raise its priority again */
 };
@@ -37,6 +38,7 @@ struct trace_sink {
     unsigned number;
     uint64_t file_bytes;
     struct bytes_buffer buffer; /* lines not yet written */
+    pthread_mutex_t mutex;      /* of the buffer and the file: jobs trace failures of files */
 };
 
 /* Of whoever drives, or of the seat: what env_posix_wake has to do. */
@@ -159,6 +161,7 @@ int posix_file_flush(struct env_file *file);
 void posix_file_sync(struct env_file *file, struct env_sync *sync);
 void posix_job_start(struct env *env, struct env_job *job);
 void posix_job_hurry(struct env *env, struct env_job *job);
+void posix_job_stop(struct env *env, struct env_job *job);
 void posix_jobs_init(struct env_posix *posix);
 /* Ends the threads after all that is queued has run. */
 void posix_jobs_stop(struct env_posix *posix);

@@ -189,12 +189,22 @@ static struct env_job *next_job(struct worker *worker)
     return job;
 }
 
+/* With the mutex held. */
+static void job_ran(struct worker *worker)
+{
+    worker->current = NULL;
+    pthread_cond_signal(&worker->ran); /* the loop, if it waits: posix_job_stop */
+}
+
 static void run_jobs(struct env_posix *posix, struct worker *worker)
 {
     struct env_job *job;
 
     while ((job = next_job(worker)) != NULL) {
         job->run(job);
+        pthread_mutex_lock(&worker->mutex);
+        job_ran(worker);
+        pthread_mutex_unlock(&worker->mutex);
         push_done_job(posix, job);
     }
 }
@@ -230,7 +240,7 @@ static void *idle_job_main(void *ctx)
         job->run(job);
         pthread_mutex_lock(&worker->mutex);
         hurried = job->hurried;
-        worker->current = NULL;
+        job_ran(worker);
         pthread_mutex_unlock(&worker->mutex);
         if (hurried)
             give_way(worker);
@@ -264,6 +274,48 @@ void posix_job_hurry(struct env *env, struct env_job *job)
             give_way_no_more(worker);
     }
     pthread_mutex_unlock(&worker->mutex);
+}
+
+/* With the mutex held; false if it is not queued. */
+static bool take_from_queue(struct worker *worker, const struct env_job *job)
+{
+    struct env_job *before = NULL, *at = worker->first;
+
+    while (at != NULL && at != job) {
+        before = at;
+        at = at->next;
+    }
+    if (at == NULL)
+        return false;
+    if (before == NULL)
+        worker->first = at->next;
+    else
+        before->next = at->next;
+    if (worker->last == at)
+        worker->last = before;
+    return true;
+}
+
+/* True if it had not begun, and will not. */
+static bool stop_in(struct worker *worker, const struct env_job *job)
+{
+    bool queued;
+
+    pthread_mutex_lock(&worker->mutex);
+    queued = take_from_queue(worker, job);
+    while (worker->current == job)
+        pthread_cond_wait(&worker->ran, &worker->mutex);
+    pthread_mutex_unlock(&worker->mutex);
+    return queued;
+}
+
+/* One that was hurried says that its priority is normal, wherever it stands. */
+void posix_job_stop(struct env *env, struct env_job *job)
+{
+    struct env_posix *posix = env_posix_of(env);
+
+    if (stop_in(&posix->jobs, job) || stop_in(&posix->idle_jobs, job))
+        push_done_job(posix, job);
 }
 
 static void run_job_done(struct ready *ready)
@@ -523,6 +575,7 @@ static void worker_init(struct worker *worker)
 {
     pthread_mutex_init(&worker->mutex, NULL);
     pthread_cond_init(&worker->wake, NULL);
+    pthread_cond_init(&worker->ran, NULL);
 }
 
 static void worker_done(struct worker *worker)
@@ -530,6 +583,7 @@ static void worker_done(struct worker *worker)
     assert(!worker->started);
     pthread_mutex_destroy(&worker->mutex);
     pthread_cond_destroy(&worker->wake);
+    pthread_cond_destroy(&worker->ran);
 }
 
 void posix_jobs_init(struct env_posix *posix)

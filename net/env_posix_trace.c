@@ -32,6 +32,7 @@ int posix_trace_init(struct env_posix *posix, const struct env_posix_options *op
 {
     struct trace_sink *sink = &posix->trace;
 
+    pthread_mutex_init(&sink->mutex, NULL);
     sink->fd = -1;
     sink->port = options->trace_port;
     sink->to_stderr = options->trace_stderr;
@@ -127,7 +128,8 @@ static void open_file(struct env_posix *posix)
     remove_oldest(posix);
 }
 
-void posix_trace_flush(struct env_posix *posix)
+/* With the mutex held. */
+static void flush_lines(struct env_posix *posix)
 {
     struct trace_sink *sink = &posix->trace;
     size_t done = 0;
@@ -153,6 +155,13 @@ void posix_trace_flush(struct env_posix *posix)
     }
 }
 
+void posix_trace_flush(struct env_posix *posix)
+{
+    pthread_mutex_lock(&posix->trace.mutex);
+    flush_lines(posix);
+    pthread_mutex_unlock(&posix->trace.mutex);
+}
+
 /* ---- lines ---- */
 
 static void write_to_stderr(struct bytes line)
@@ -161,6 +170,22 @@ static void write_to_stderr(struct bytes line)
                               {.iov_base = (void *)(uintptr_t)"\n", .iov_len = 1}};
 
     (void)!writev(STDERR_FILENO, pieces, 2);
+}
+
+/* With the mutex held. */
+static void add_line(struct env_posix *posix, enum severity severity, struct bytes json_line)
+{
+    struct trace_sink *sink = &posix->trace;
+
+    json_line.len--; /* its end is the tail's */
+    if (sink->buffer.len + json_line.len + sink->tail.len > BUFFER_BYTES_MAX)
+        flush_lines(posix);
+    if (bytes_buffer_reserve(&sink->buffer, json_line.len + sink->tail.len) != 0)
+        return;
+    bytes_buffer_append(&sink->buffer, json_line);
+    bytes_buffer_append(&sink->buffer, bytes_buffer_bytes(&sink->tail));
+    if (severity >= SEVERITY_ERROR) /* the process may not live to the end of the turn */
+        flush_lines(posix);
 }
 
 void posix_trace(struct env *env, enum severity severity, struct bytes json_line)
@@ -175,15 +200,9 @@ void posix_trace(struct env *env, enum severity severity, struct bytes json_line
             write_to_stderr(json_line);
         return;
     }
-    json_line.len--; /* its end is the tail's */
-    if (sink->buffer.len + json_line.len + sink->tail.len > BUFFER_BYTES_MAX)
-        posix_trace_flush(posix);
-    if (bytes_buffer_reserve(&sink->buffer, json_line.len + sink->tail.len) != 0)
-        return;
-    bytes_buffer_append(&sink->buffer, json_line);
-    bytes_buffer_append(&sink->buffer, bytes_buffer_bytes(&sink->tail));
-    if (severity >= SEVERITY_ERROR) /* the process may not live to the end of the turn */
-        posix_trace_flush(posix);
+    pthread_mutex_lock(&sink->mutex);
+    add_line(posix, severity, json_line);
+    pthread_mutex_unlock(&sink->mutex);
 }
 
 void posix_trace_done(struct env_posix *posix)
@@ -196,4 +215,5 @@ void posix_trace_done(struct env_posix *posix)
     mem_free(sink->dir);
     if (sink->fd >= 0)
         close(sink->fd);
+    pthread_mutex_destroy(&sink->mutex);
 }

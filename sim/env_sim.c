@@ -97,26 +97,39 @@ static void job_done_arrives(struct sim_event *event)
     env_ready(&pending->process->env, &pending->job->ready, READY_COMMIT);
 }
 
-static void job_run(struct sim_pending *pending)
+/* Returns how long it blocked its thread, which is not the loop's. */
+static int64_t job_run(struct sim_pending *pending)
 {
+    struct sim_process *process = pending->process;
+    int64_t loop_blocked_us = process->blocked_us, blocked_us;
+
     pending->ran = true;
-    sim_set_cause(pending->process->world, sim_note(pending->process->world, pending->process, "job", 0));
+    sim_set_cause(process->world, sim_note(process->world, process, "job", 0));
     pending->job->run(pending->job);
+    blocked_us = process->blocked_us - loop_blocked_us;
+    process->blocked_us = loop_blocked_us;
+    return blocked_us;
+}
+
+static void job_ends_in(struct sim_pending *pending, int64_t us)
+{
+    pending->event.fire = job_done_arrives;
+    pending->event.process = pending->process;
+    sim_event_in(pending->process->world, &pending->event, us);
 }
 
 static void job_run_fire(struct sim_event *event)
 {
     struct sim_pending *pending = container_of(event, struct sim_pending, event);
     struct sim_world *world = pending->process->world;
+    int64_t blocked_us;
 
     if (pending->process->paused) { /* a stopped process has stopped threads */
         sim_event_in(world, event, 20000);
         return;
     }
-    job_run(pending);
-    event->fire = job_done_arrives;
-    event->process = pending->process;
-    sim_event_in(world, event, sim_random_range(&world->schedule, 1, 100));
+    blocked_us = job_run(pending);
+    job_ends_in(pending, blocked_us + sim_random_range(&world->schedule, 1, 100));
 }
 
 static void job_start(struct env *env, struct env_job *job)
@@ -149,6 +162,20 @@ static void job_hurry(struct env *env, struct env_job *job)
         at_us = world->now_us + sim_draw_us(&world->schedule, world->settings.job_us, 50, world->settings.job_us * 50);
         if (at_us < pending->event.at_us)
             sim_agenda_put(&world->agenda, &pending->event, at_us);
+    }
+}
+
+static void job_stop(struct env *env, struct env_job *job)
+{
+    struct sim_process *process = sim_process_of(env);
+
+    list_each(link, after, &process->jobs) {
+        struct sim_pending *pending = list_entry(link, struct sim_pending, link);
+
+        if (pending->job != job || pending->ran)
+            continue;
+        pending->ran = true; /* it never will */
+        job_ends_in(pending, sim_random_range(&process->world->schedule, 1, 100));
     }
 }
 
@@ -356,6 +383,7 @@ const struct env_ops sim_env_ops = {
     .real_path = real_path,
     .job_start = job_start,
     .job_hurry = job_hurry,
+    .job_stop = job_stop,
     .trace = trace,
     .exit = process_exit,
 };

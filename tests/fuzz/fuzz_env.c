@@ -575,6 +575,19 @@ static void job_hurry(struct env *env, struct env_job *job)
     (void)job;
 }
 
+static void job_stopped(struct ready *ready)
+{
+    struct env_job *job = container_of(ready, struct env_job, ready);
+
+    job->done(job);
+}
+
+static void job_stop(struct env *env, struct env_job *job)
+{
+    (void)env;
+    job->ready.run = job_stopped;
+}
+
 /* ---- life ---- */
 
 static const struct env_ops ops = {
@@ -609,6 +622,7 @@ static const struct env_ops ops = {
     .real_path = real_path,
     .job_start = job_start,
     .job_hurry = job_hurry,
+    .job_stop = job_stop,
     .trace = trace,
     .exit = exit_asked,
 };

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -465,6 +466,62 @@ Test(env_posix_file, destroying_the_env_waits_for_jobs_and_syncs_under_way)
     fixture_done(&fixture);
     cr_assert_eq(freed, 3);
     cr_assert_eq(syncing.done, 1);
+}
+
+struct stopping {
+    struct env_timer timer;
+    struct work slow, queued;
+    atomic_bool slow_began;
+    bool slow_over, queued_ran;
+};
+
+static void run_slowly(struct env_job *job)
+{
+    struct stopping *stopping = container_of(job, struct stopping, slow.job);
+
+    atomic_store(&stopping->slow_began, true);
+    usleep(50000);
+    stopping->slow_over = true;
+}
+
+static void run_never(struct env_job *job)
+{
+    container_of(job, struct stopping, queued.job)->queued_ran = true;
+}
+
+static void stop_both(struct env_timer *timer)
+{
+    struct stopping *stopping = container_of(timer, struct stopping, timer);
+
+    if (!atomic_load(&stopping->slow_began)) {
+        env_timer_start(stopping->slow.job.env, timer, env_now_us(stopping->slow.job.env) + 1000);
+        return;
+    }
+    env_job_stop(stopping->slow.job.env, &stopping->queued.job);
+    env_job_stop(stopping->slow.job.env, &stopping->slow.job);
+    cr_assert(stopping->slow_over);
+}
+
+Test(env_posix_file, a_job_that_is_stopped_is_over_or_never_begins)
+{
+    static const enum env_job_priority priorities[] = {ENV_JOB_NORMAL, ENV_JOB_IDLE};
+
+    for (int i = 0; i < 2; i++) {
+        struct fixture fixture;
+        int left = 2, order = 0;
+        struct stopping stopping = {.timer.fire = stop_both};
+
+        fixture_init(&fixture, NULL);
+        stopping.slow = stopping.queued = (struct work){.left = &left, .order = &order, .loop = pthread_self()};
+        stopping.slow.job = (struct env_job){.run = run_slowly, .done = work_done, .priority = priorities[i]};
+        stopping.queued.job = (struct env_job){.run = run_never, .done = work_done, .priority = priorities[i]};
+        env_job_start(fixture.env, &stopping.slow.job);
+        env_job_start(fixture.env, &stopping.queued.job);
+        env_timer_start(fixture.env, &stopping.timer, env_now_us(fixture.env) + 1000);
+        env_posix_run(fixture.env); /* until both are done */
+        cr_assert(stopping.slow_over && !stopping.queued_ran);
+        fixture_done(&fixture);
+    }
 }
 
 /* ---- trace files ---- */

@@ -1,7 +1,8 @@
-/* Appending, group commit, popping and reading; diskqueue_open.c recovers, diskqueue_segment.c keeps the files.
+/* Appending, group commit, popping and reading; diskqueue_open.c recovers, diskqueue_segment.c and
+ * diskqueue_upkeep.c keep the files.
  *
  * A position is a logical byte offset. Segments hold consecutive stretches of positions; the file of the one that begins at
- * position B is named by B and holds position p at offset 4096 + p - B. No frame crosses from one segment into the next.
+ * position B is named by B, sooner or later, and holds position p at offset 4096 + p - B. No frame crosses from one segment into the next.
  *
  *   segment header (4096 bytes)              frame (a multiple of 8 bytes)
  *    0  8 "QuoinLog"                          0  8 XXH3-64 of [8, 32 + length), seeded
@@ -18,7 +19,8 @@
  * is at most FRAME_DATA_BYTES_MAX and ends within the segment, and popped <= synced <= position. So a frame of another file,
  * or one that a recycled segment still holds from its last life, is never valid. A segment header is valid if and only if the
  * magic and hash match, the format is known, the file id is this queue's, and begin is the one that the file's name says, a
- * multiple of 8 and at most SEGMENT_BEGIN_MAX.
+ * multiple of 8 and at most SEGMENT_BEGIN_MAX. A spare with a valid header whose begin lies above that of the oldest segment is a
+ * segment that has not got its name yet; any other spare is nothing (diskqueue_upkeep.c).
  *
  * What a crash leaves. Writes of batches that were not synced may be on disk in any subset. So the first bad frame from the
  * front, at position T, may be followed by valid ones (of the same batch, of the one that overlapped it, in the next segment).
@@ -93,10 +95,12 @@ void diskqueue_free(struct diskqueue *queue)
 {
     if (queue == NULL)
         return;
-    assert(queue->batch_count == 0 && queue->spare_sync == NULL);
+    assert(queue->batch_count == 0 && !queue->upkeep.running);
     for (size_t i = 0; i < queue->segment_count; i++)
         segment_close(queue, &queue->segments[i]);
-    env_file_close(queue->env, queue->spare);
+    for (unsigned i = 0; i < SPARES_MAX; i++)
+        env_file_close(queue->env, queue->spares[i].file);
+    env_file_close(queue->env, queue->upkeep.file);
     env_ready_cancel(&queue->flush_hook);
     env_ready_cancel(&queue->answer);
     bytes_buffer_done(&queue->pending);
@@ -107,7 +111,7 @@ void diskqueue_free(struct diskqueue *queue)
 
 void diskqueue_free_if_idle(struct diskqueue *queue)
 {
-    if (queue->batch_count == 0 && queue->spare_sync == NULL)
+    if (queue->batch_count == 0 && !queue->upkeep.running)
         diskqueue_free(queue);
 }
 
@@ -119,6 +123,7 @@ void diskqueue_close(struct diskqueue *queue)
     queue->closed = true;
     env_ready_cancel(&queue->flush_hook);
     env_ready_cancel(&queue->answer);
+    upkeep_stop(queue);
     diskqueue_free_if_idle(queue);
 }
 
@@ -199,6 +204,7 @@ static void finish_batches(struct diskqueue *queue)
     complete(queue);
     if (wants_flush(queue))
         env_turn_end(queue->env, &queue->flush_hook);
+    upkeep_go_on(queue);
 }
 
 static void part_done(struct env_sync *sync, int error)
@@ -259,9 +265,9 @@ static uint64_t room_left(const struct diskqueue *queue, uint64_t position)
     return last->begin + last->capacity - position;
 }
 
-static bool rolls_early(const struct diskqueue *queue, uint64_t position)
+static bool rolls_early(struct diskqueue *queue, uint64_t position)
 {
-    return position > queue->segments[queue->segment_count - 1].begin &&
+    return spare_ready(queue) != NULL && position > queue->segments[queue->segment_count - 1].begin &&
            BUGGIFY_ONE_IN(queue->env, 64, "a segment ends although there is room left in it");
 }
 
@@ -309,7 +315,6 @@ static void reset_pending(struct diskqueue *queue)
 static int flush(struct diskqueue *queue)
 {
     struct batch *batch = mem_zalloc(sizeof(*batch));
-    uint64_t before = queue->flushed_end;
     int error;
 
     if (batch == NULL)
@@ -325,7 +330,9 @@ static int flush(struct diskqueue *queue)
     batch->end = queue->end;
     reset_pending(queue);
     start_syncs(queue, batch);
-    return segments_maintain(queue, queue->flushed_end - before);
+    segments_close_sealed(queue);
+    upkeep_go_on(queue);
+    return 0;
 }
 
 static void flush_run(struct ready *ready)
@@ -453,9 +460,9 @@ static int open_for_reading(struct diskqueue *queue, struct segment *segment)
         return 0;
     PROBE(queue->env, "a sealed segment is opened again for reading");
     for (size_t i = 0; i + 1 < queue->segment_count; i++) /* at most one that is only read stays open */
-        if (segment_end(queue, &queue->segments[i]) <= queue->durable_end)
+        if (segment_is_sealed(queue, &queue->segments[i]))
             segment_close(queue, &queue->segments[i]);
-    segment_path(queue, segment->begin, path);
+    segment_path(queue->directory, segment->begin, path);
     return env_file_open(queue->env, path, ENV_OPEN_READ, &segment->file);
 }
 
@@ -509,8 +516,10 @@ int diskqueue_read(struct diskqueue *queue, uint64_t position, struct arena *are
 
 void diskqueue_status(const struct diskqueue *queue, struct diskqueue_status *ret_status)
 {
-    uint64_t file_bytes = queue->spare_bytes;
+    uint64_t file_bytes = 0;
 
+    for (unsigned i = 0; i < SPARES_MAX; i++)
+        file_bytes += queue->spares[i].bytes;
     for (size_t i = 0; i < queue->segment_count; i++)
         file_bytes += SEGMENT_HEADER_BYTES + queue->segments[i].capacity;
     *ret_status = (struct diskqueue_status){

@@ -22,7 +22,7 @@ struct diskqueue;
 struct diskqueue_options {
     const char *directory; /* exists or is made; borrowed during the call */
     uint64_t file_id;      /* of whoever owns the queue; a frame of another id is never valid */
-    uint64_t segment_bytes;      /* of later segments; frames larger than a segment get one of their own */
+    uint64_t segment_bytes;      /* of later segments; one grows where a frame is larger, or while the next is not ready */
     uint64_t first_segment_bytes; /* small, so that creating is quick */
     bool must_exist;       /* else an absent one is created, empty */
 };

@@ -1,4 +1,4 @@
-/* The inside of the disk queue, shared by diskqueue.c, diskqueue_open.c, diskqueue_segment.c and diskqueue_frame.c alone. */
+/* The inside of the disk queue, shared by diskqueue*.c alone. */
 #pragma once
 
 #include "net/arena.h"
@@ -13,7 +13,8 @@ enum {
     FRAME_DATA_BYTES_MAX = 1 << 30,
     DISKQUEUE_BATCHES_MAX = 2,   /* syncs that overlap */
     DISKQUEUE_PATH_MAX = 4096,
-    PENDING_KEEP_BYTES = 4 << 20 /* a larger buffer is given back after its flush */
+    PENDING_KEEP_BYTES = 4 << 20, /* a larger buffer is given back after its flush */
+    SPARES_MAX = 3,              /* segments to be: popped ones, mostly */
 };
 
 /* Nothing was ever appended that far; so positions in a segment never wrap. */
@@ -54,16 +55,32 @@ int segment_header_decode(const uint8_t in[SEGMENT_HEADER_BYTES], struct segment
 struct segment {
     uint64_t begin;        /* position of its first frame; its file's name */
     uint64_t capacity;     /* bytes for frames */
-    struct env_file *file; /* NULL while closed; the last one's is always open */
+    struct env_file *file; /* owned; NULL while closed; the last one's is always open */
+    unsigned spare;        /* 0, or its file still has the name of this spare, counted from 1 */
 };
 
-/* The sync of a spare that has just been filled, so that its zeros are on disk before it is needed. Outlives the queue's
- * interest in the file. */
-struct spare_sync {
-    struct env_sync sync;
-    struct diskqueue *queue;
-    struct env_file *file;
-    bool close_file; /* its segment is gone: close when the sync is back */
+enum spare_state { SPARE_NONE, SPARE_MADE /* by the upkeep */, SPARE_READY, SPARE_TAKEN /* a segment has its name */ };
+
+/* A file that may become the next segment at any moment: its size and name are durable. */
+struct spare {
+    enum spare_state state;
+    struct env_file *file; /* owned while it is ready */
+    uint64_t bytes;
+};
+
+enum upkeep_task { UPKEEP_NONE, UPKEEP_NAME, UPKEEP_RECYCLE, UPKEEP_REMOVE, UPKEEP_CREATE };
+
+/* What is being done to one of the files, step by step; the job's while `running`. */
+struct upkeep {
+    struct env_job job;
+    enum upkeep_task task;
+    unsigned step;
+    bool running;
+    int error;
+    unsigned spare;               /* which */
+    uint64_t begin;               /* of the segment */
+    uint64_t bytes, bytes_wanted; /* that the file has, and is to have as a spare */
+    struct env_file *file;        /* owned: the spare's, before it is ready */
 };
 
 struct diskqueue {
@@ -83,9 +100,8 @@ struct diskqueue {
     unsigned batch_count;
     struct ready flush_hook; /* at the end of the turn */
     struct ready answer;     /* for commits that have nothing to wait for */
-    struct env_file *spare;  /* NULL or the next segment's file, named "spare" */
-    uint64_t spare_bytes;    /* of it that are filled */
-    struct spare_sync *spare_sync; /* NULL or under way */
+    struct spare spares[SPARES_MAX];
+    struct upkeep upkeep;
     uint64_t commits, syncs, bytes_written;
     int error; /* sticky */
     bool closed;
@@ -93,7 +109,9 @@ struct diskqueue {
 
 /* ---- segments (diskqueue_segment.c) ---- */
 
-void segment_path(const struct diskqueue *queue, uint64_t begin, char out[DISKQUEUE_PATH_MAX]);
+void segment_path(const char *directory, uint64_t begin, char out[DISKQUEUE_PATH_MAX]);
+extern const char *const spare_names[SPARES_MAX];
+void spare_path(const char *directory, unsigned index, char out[DISKQUEUE_PATH_MAX]);
 /* "<16 hexadecimal digits>.queue" */
 bool segment_name_parse(const char *name, uint64_t *ret_begin);
 void queue_path(const char *directory, const char *name, char out[DISKQUEUE_PATH_MAX]);
@@ -101,16 +119,27 @@ void queue_path(const char *directory, const char *name, char out[DISKQUEUE_PATH
 int segments_push(struct diskqueue *queue, struct segment segment);
 struct segment *segments_find(struct diskqueue *queue, uint64_t position);
 uint64_t segment_end(const struct diskqueue *queue, const struct segment *segment);
+/* Durable as a whole, and named: it may be closed and opened again. */
+bool segment_is_sealed(const struct diskqueue *queue, const struct segment *segment);
 void segment_close(struct diskqueue *queue, struct segment *segment);
 int segment_write_header(struct diskqueue *queue, struct env_file *file, uint64_t begin);
-/* Makes room for a frame of `bytes` at `position`, the end of what was written. Blocks for a directory sync. */
+/* Makes room for a frame of `bytes` at `position`, the end of what was written: in a new segment if a spare is ready. */
 int segments_advance(struct diskqueue *queue, uint64_t position, uint64_t bytes);
-/* After a flush: lets popped segments go, fills the spare, closes files that nobody reads. */
-int segments_maintain(struct diskqueue *queue, uint64_t flushed_bytes);
+/* Files of sealed, durable segments; reading opens them again. Keeps the number of open files small. */
+void segments_close_sealed(struct diskqueue *queue);
+
+/* ---- upkeep (diskqueue_upkeep.c) ---- */
+
+/* NULL when none is. */
+struct spare *spare_ready(struct diskqueue *queue);
+/* Begins what is next to do, if anything is; after each flush, batch and task. */
+void upkeep_go_on(struct diskqueue *queue);
+/* When it returns, no name of the directory changes any more. */
+void upkeep_stop(struct diskqueue *queue);
 
 /* Fails the queue for good: every waiting commit completes with the error. */
 void diskqueue_fail(struct diskqueue *queue, int error);
-/* Frees a queue whose last sync is back. */
+/* Frees a queue whose last sync and job are back. */
 void diskqueue_free(struct diskqueue *queue);
 void diskqueue_free_if_idle(struct diskqueue *queue);
 struct diskqueue *diskqueue_alloc(struct env *env, const struct diskqueue_options *options);

@@ -12,7 +12,7 @@
 
 struct names {
     struct diskqueue *queue;
-    bool spare, creating;
+    bool spares[SPARES_MAX], creating;
     bool removing; /* the queue is being removed: nothing of it counts */
     int error;
 };
@@ -31,14 +31,22 @@ struct scan {
 
 /* ---- names ---- */
 
+static bool note_spare(struct names *names, const char *name)
+{
+    for (unsigned i = 0; i < SPARES_MAX; i++)
+        if (strcmp(name, spare_names[i]) == 0)
+            return names->spares[i] = true;
+    return false;
+}
+
 static void note_name(void *ctx, const char *name)
 {
     struct names *names = ctx;
     struct segment segment = {0};
 
-    if (strcmp(name, "spare") == 0)
-        names->spare = true;
-    else if (strcmp(name, "creating") == 0)
+    if (note_spare(names, name))
+        return;
+    if (strcmp(name, "creating") == 0)
         names->creating = true;
     else if (strcmp(name, "removing") == 0)
         names->removing = true;
@@ -97,7 +105,7 @@ static int create_first(struct diskqueue *queue, uint64_t bytes)
     int error;
 
     queue_path(queue->directory, "creating", from);
-    segment_path(queue, 0, to);
+    segment_path(queue->directory, 0, to);
     error = env_file_open(env, from, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE, &first.file);
     if (error != 0)
         return error;
@@ -127,15 +135,25 @@ static int remove_name(struct diskqueue *queue, const char *name)
     return env_remove(queue->env, path);
 }
 
+/* Also what they hold goes: a frame of an unfinished batch may lie where one of these positions will lie again. */
+static int remove_spares(struct diskqueue *queue, const struct names *names)
+{
+    int error = 0;
+
+    for (unsigned i = 0; i < SPARES_MAX && error == 0; i++)
+        if (names->spares[i])
+            error = remove_name(queue, spare_names[i]);
+    return error;
+}
+
 static int create(struct diskqueue *queue, const struct diskqueue_options *options, const struct names *names)
 {
     uint64_t bytes = options->first_segment_bytes & ~(uint64_t)(SEGMENT_HEADER_BYTES - 1);
-    int error = 0;
+    int error;
 
     if (options->must_exist)
         return ERROR_FILE_NOT_FOUND;
-    if (names->spare)
-        error = remove_name(queue, "spare");
+    error = remove_spares(queue, names);
     if (error == 0 && names->creating)
         error = remove_name(queue, "creating");
     if (error == 0)
@@ -186,19 +204,25 @@ static int read_file(struct scan *scan, struct env_file *file, struct segment *s
     return 0;
 }
 
-static int read_segment(struct scan *scan, struct segment *segment)
+static int read_path(struct scan *scan, const char *path, struct segment *segment)
 {
-    char path[DISKQUEUE_PATH_MAX];
     struct env_file *file;
     int error;
 
-    segment_path(scan->queue, segment->begin, path);
     error = env_file_open(scan->queue->env, path, ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
     if (error != 0)
         return error;
     error = read_file(scan, file, segment);
     env_file_close(scan->queue->env, file);
     return error;
+}
+
+static int read_segment(struct scan *scan, struct segment *segment)
+{
+    char path[DISKQUEUE_PATH_MAX];
+
+    segment_path(scan->queue->directory, segment->begin, path);
+    return read_path(scan, path, segment);
 }
 
 /* ---- what a segment says ---- */
@@ -318,25 +342,67 @@ static int damaged(struct diskqueue *queue, uint64_t position, const char *what)
     char path[DISKQUEUE_PATH_MAX];
 
     PROBE(queue->env, "a damaged queue does not open");
-    segment_path(queue, segment->begin, path);
+    segment_path(queue->directory, segment->begin, path);
     TRACE(queue->env, SEVERITY_WARN_ALWAYS, "DiskQueueDamaged", {"File", trace_str(path)},
           {"Offset", trace_int((int64_t)(SEGMENT_HEADER_BYTES + position - segment->begin))}, {"What", trace_str(what)});
     return ERROR_FILE_CORRUPT;
 }
 
-static int scan_all(struct scan *scan)
+/* Its header was read from the disk, and so is this. */
+static int spare_begins_at(struct diskqueue *queue, const char *path, uint64_t position, bool *ret_begins)
+{
+    uint8_t bytes[FRAME_HEADER_BYTES] = {0};
+    struct env_file *file;
+    uint32_t length;
+    size_t got;
+    int error = env_file_open(queue->env, path, ENV_OPEN_READ, &file);
+
+    if (error != 0)
+        return error;
+    error = env_file_read(queue->env, file, SEGMENT_HEADER_BYTES, bytes, sizeof(bytes), &got);
+    env_file_close(queue->env, file);
+    if (error == 0)
+        *ret_begins = frame_peek(bytes, queue->file_id, position, &length);
+    return error;
+}
+
+/* Whose header is damaged: it can only be the one that begins at the cut, and then its frames say how far was synced. Of any
+ * other spare, not even the first frame is valid there. */
+static int search_spare(struct scan *scan, unsigned index)
+{
+    struct segment spare = {.begin = scan->cut};
+    char path[DISKQUEUE_PATH_MAX];
+    bool begins_there;
+    int error;
+
+    spare_path(scan->queue->directory, index, path);
+    error = spare_begins_at(scan->queue, path, scan->cut, &begins_there);
+    if (error != 0 || !begins_there)
+        return error;
+    error = read_path(scan, path, &spare);
+    if (error == 0)
+        search_frames(scan, scan->cut, bytes_of(scan->buffer + SEGMENT_HEADER_BYTES, spare.capacity), 0);
+    return error;
+}
+
+static int scan_all(struct scan *scan, const struct names *names)
 {
     struct diskqueue *queue = scan->queue;
+    int error = 0;
 
     for (size_t i = 0; i < queue->segment_count; i++) {
-        int error = scan_segment(scan, i);
-
+        error = scan_segment(scan, i);
         if (error == ERROR_FILE_CORRUPT)
             return damaged(queue, queue->segments[i].begin, "segment header");
         if (error != 0)
             return error;
     }
     assert(scan->cut_found);
+    for (unsigned i = 0; i < SPARES_MAX && error == 0; i++)
+        if (names->spares[i])
+            error = search_spare(scan, i);
+    if (error != 0)
+        return error;
     if (scan->synced > scan->cut || scan->popped > scan->cut)
         return damaged(queue, scan->cut, "frame below the synced end");
     if (queue->segments[0].begin > scan->popped)
@@ -355,7 +421,7 @@ static int remove_beyond(struct diskqueue *queue, size_t last)
         char path[DISKQUEUE_PATH_MAX];
         int error;
 
-        segment_path(queue, gone->begin, path);
+        segment_path(queue->directory, gone->begin, path);
         error = env_remove(queue->env, path);
         if (error != 0)
             return error;
@@ -388,58 +454,106 @@ static int clear_beyond(struct scan *scan, struct segment *last)
     return error;
 }
 
-static int make_cut(struct scan *scan)
+static int make_cut(struct scan *scan, const struct names *names)
 {
     struct diskqueue *queue = scan->queue;
     struct segment *last = &queue->segments[scan->cut_segment];
     char path[DISKQUEUE_PATH_MAX];
     int error = remove_beyond(queue, scan->cut_segment);
 
-    segment_path(queue, last->begin, path);
+    segment_path(queue->directory, last->begin, path);
     if (error == 0)
         error = env_file_open(queue->env, path, ENV_OPEN_READ | ENV_OPEN_WRITE, &last->file);
     if (error == 0)
         error = clear_beyond(scan, last);
+    if (error == 0)
+        error = remove_spares(queue, names);
     if (error == 0) /* also what an earlier life removed or renamed last */
         error = env_dir_sync(queue->env, queue->directory);
     return error;
 }
 
-/* ---- the rest ---- */
+/* ---- segments without a name of their own ---- */
 
-/* A spare of the usual size goes on being one, whatever it holds; anything else goes. */
-static int adopt_spare(struct diskqueue *queue)
+static int read_header(struct diskqueue *queue, const char *path, struct segment_header *ret_header)
 {
-    char path[DISKQUEUE_PATH_MAX];
-    uint64_t size;
-    int error;
+    uint8_t bytes[SEGMENT_HEADER_BYTES];
+    struct env_file *file;
+    size_t got;
+    int error = env_file_open(queue->env, path, ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
 
-    queue_path(queue->directory, "spare", path);
-    error = env_file_open(queue->env, path, ENV_OPEN_READ | ENV_OPEN_WRITE, &queue->spare);
-    if (error == 0)
-        error = env_file_size(queue->env, queue->spare, &size);
     if (error != 0)
         return error;
-    queue->spare_bytes = size;
-    if (size == queue->segment_bytes && !BUGGIFY(queue->env, "a spare of the right size is thrown away at the start"))
-        return 0;
-    env_file_close(queue->env, queue->spare);
-    queue->spare = NULL;
-    queue->spare_bytes = 0;
-    return env_remove(queue->env, path);
+    error = env_file_sync_now(queue->env, file); /* read_file says why */
+    if (error == 0)
+        error = env_file_drop_cache(queue->env, file);
+    if (error == 0)
+        error = env_file_read(queue->env, file, 0, bytes, sizeof(bytes), &got);
+    env_file_close(queue->env, file);
+    if (error != 0)
+        return error;
+    memset(bytes + got, 0, sizeof(bytes) - got);
+    return segment_header_decode(bytes, ret_header);
 }
 
-static int recover(struct diskqueue *queue, const struct names *names, diskqueue_replay *replay, void *ctx)
+static bool has_segment(const struct diskqueue *queue, uint64_t begin)
+{
+    for (size_t i = 0; i < queue->segment_count; i++)
+        if (queue->segments[i].begin == begin)
+            return true;
+    return false;
+}
+
+/* What is no segment is left for remove_spares. */
+static int name_spare(struct diskqueue *queue, struct names *names, unsigned index)
+{
+    char from[DISKQUEUE_PATH_MAX], to[DISKQUEUE_PATH_MAX];
+    struct segment_header header;
+    int error;
+
+    spare_path(queue->directory, index, from);
+    error = read_header(queue, from, &header);
+    if (error == ERROR_FILE_CORRUPT)
+        return 0; /* nothing was written to it, or its first batch is not whole */
+    if (error != 0)
+        return error;
+    if (header.file_id != queue->file_id)
+        return damaged(queue, queue->segments[0].begin, "a segment of another queue");
+    if (header.begin <= queue->segments[0].begin || has_segment(queue, header.begin))
+        return 0;
+    PROBE(queue->env, "a segment that had no name of its own yet is found");
+    segment_path(queue->directory, header.begin, to);
+    error = env_rename(queue->env, from, to);
+    if (error == 0)
+        error = segments_push(queue, (struct segment){.begin = header.begin});
+    names->spares[index] = false;
+    return error;
+}
+
+static int name_spares(struct diskqueue *queue, struct names *names)
+{
+    size_t named = queue->segment_count;
+    int error = 0;
+
+    for (unsigned i = 0; i < SPARES_MAX && error == 0; i++)
+        if (names->spares[i])
+            error = name_spare(queue, names, i);
+    if (queue->segment_count > named)
+        sort_segments(queue);
+    return error;
+}
+
+static int recover(struct diskqueue *queue, struct names *names, diskqueue_replay *replay, void *ctx)
 {
     struct scan scan = {.queue = queue, .replay = replay, .ctx = ctx};
-    int error = scan_all(&scan);
+    int error = name_spares(queue, names);
 
     if (error == 0)
-        error = make_cut(&scan);
+        error = scan_all(&scan, names);
+    if (error == 0)
+        error = make_cut(&scan, names);
     if (error == 0 && names->creating)
         error = remove_name(queue, "creating");
-    if (error == 0 && names->spare)
-        error = adopt_spare(queue);
     mem_free(scan.buffer);
     if (error != 0)
         return error;
@@ -453,14 +567,12 @@ static int recover(struct diskqueue *queue, const struct names *names, diskqueue
 static int remove_listed(struct diskqueue *queue, const struct names *names)
 {
     char path[DISKQUEUE_PATH_MAX];
-    int error = 0;
+    int error = remove_spares(queue, names);
 
-    if (names->spare)
-        error = remove_name(queue, "spare");
     if (error == 0 && names->creating)
         error = remove_name(queue, "creating");
     for (size_t i = queue->segment_count; i-- > 0 && error == 0;) {
-        segment_path(queue, queue->segments[i].begin, path);
+        segment_path(queue->directory, queue->segments[i].begin, path);
         error = env_remove(queue->env, path);
     }
     return error;
@@ -475,7 +587,7 @@ static int mark_removing(struct diskqueue *queue, struct names *names)
 
     if (names->removing || queue->segment_count == 0)
         return 0;
-    segment_path(queue, queue->segments[0].begin, from);
+    segment_path(queue->directory, queue->segments[0].begin, from);
     queue_path(queue->directory, "removing", to);
     error = env_rename(queue->env, from, to);
     if (error == 0)

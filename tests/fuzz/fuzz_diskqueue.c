@@ -155,7 +155,7 @@ static void invent(struct queue_play *play)
         uint64_t begin = feed_number(&play->feed) * 8;
         struct segment_header header = {FILE_ID, feed_below(&play->feed, 8) == 0 ? feed_number(&play->feed) : begin,
                                         feed_number(&play->feed), feed_number(&play->feed)};
-        char path[FUZZ_PATH_MAX];
+        char path[DISKQUEUE_PATH_MAX];
         size_t at = 0;
 
         segment_header_encode(&header, file);
@@ -170,7 +170,10 @@ static void invent(struct queue_play *play)
         }
         feed_saw(&play->feed, (begin + at) / 8);
         feed_saw(&play->feed, begin + at);
-        snprintf(path, sizeof(path), "queue/%016llx.queue", (unsigned long long)begin);
+        if (feed_below(&play->feed, 4) == 3)
+            spare_path("queue", feed_below(&play->feed, SPARES_MAX), path);
+        else
+            segment_path("queue", begin, path);
         fuzz_file_put(play->fuzz, path, bytes_of(file, SEGMENT_HEADER_BYTES + (feed_below(&play->feed, 4) ? SEGMENT : at)));
         mem_free(file);
     }

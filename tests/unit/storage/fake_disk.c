@@ -116,6 +116,7 @@ static int fake_open(struct env *env, const char *path, unsigned flags, struct e
         if ((flags & ENV_OPEN_CREATE) == 0)
             return ERROR_FILE_NOT_FOUND;
         change(disk, "", path, new_inode(disk));
+        disk->created++;
         name = find(disk->names, path);
     }
     *ret_file = calloc(1, sizeof(**ret_file));
@@ -238,6 +239,7 @@ static int fake_remove(struct env *env, const char *path)
     if (find(disk->names, path) == NULL)
         return ERROR_FILE_NOT_FOUND;
     change(disk, path, "", 0);
+    disk->removed++;
     return 0;
 }
 
@@ -256,6 +258,7 @@ static int fake_dir_sync(struct env *env, const char *path)
         return ERROR_IO_ERROR;
     memcpy(disk->durable_names, disk->names, sizeof(disk->names));
     disk->change_count = 0;
+    disk->dir_syncs++;
     return 0;
 }
 
@@ -279,6 +282,22 @@ static int fake_dir_space(struct env *env, const char *path, struct env_space *r
         return ERROR_IO_ERROR;
     *ret_space = (struct env_space){1 << 30, 1 << 30};
     return 0;
+}
+
+static void fake_job_start(struct env *env, struct env_job *job)
+{
+    struct fake_disk *disk = disk_of(env);
+
+    if (disk->job != NULL)
+        abort();
+    disk->job = job;
+    disk->job_ran = disk->job_stopped = false;
+}
+
+static void fake_job_stop(struct env *env, struct env_job *job)
+{
+    if (disk_of(env)->job == job)
+        disk_of(env)->job_stopped = true;
 }
 
 static void fake_trace(struct env *env, enum severity severity, struct bytes line)
@@ -309,6 +328,8 @@ static const struct env_ops fake_ops = {
     .dir_sync = fake_dir_sync,
     .dir_list = fake_dir_list,
     .dir_space = fake_dir_space,
+    .job_start = fake_job_start,
+    .job_stop = fake_job_stop,
     .trace = fake_trace,
 };
 
@@ -322,7 +343,7 @@ struct fake_disk *fake_disk_create(void)
 
 void fake_disk_destroy(struct fake_disk *disk)
 {
-    if (disk->open_files != 0 || disk->syncs != NULL)
+    if (disk->open_files != 0 || disk->syncs != NULL || disk->job != NULL)
         abort();
     for (int i = 0; i < FAKE_FILES_MAX; i++) {
         free(disk->inodes[i].now.ptr);
@@ -349,6 +370,21 @@ static void finish_oldest_sync(struct fake_disk *disk)
     sync->done(sync, sync->error);
 }
 
+static void go_on_with_job(struct fake_disk *disk)
+{
+    struct env_job *job = disk->job;
+
+    if (job == NULL || (disk->jobs_wait && !disk->job_stopped))
+        return;
+    if (!disk->job_ran && !disk->job_stopped) {
+        disk->job_ran = true;
+        job->run(job);
+        return;
+    }
+    disk->job = NULL;
+    job->done(job);
+}
+
 void fake_disk_run(struct fake_disk *disk, unsigned turns, bool syncs)
 {
     for (unsigned i = 0; i < turns; i++) {
@@ -356,7 +392,14 @@ void fake_disk_run(struct fake_disk *disk, unsigned turns, bool syncs)
         env_turn(&disk->env);
         if (syncs)
             finish_oldest_sync(disk);
+        go_on_with_job(disk);
     }
+}
+
+void fake_disk_finish(struct fake_disk *disk)
+{
+    while (disk->syncs != NULL || disk->job != NULL)
+        fake_disk_run(disk, 1, true);
 }
 
 static void crash_content(struct fake_inode *inode, enum fake_crash how, uint64_t *random)

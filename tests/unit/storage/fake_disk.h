@@ -36,6 +36,10 @@ struct fake_disk {
     struct fake_change changes[FAKE_CHANGES_MAX];
     unsigned change_count;
     struct env_sync *syncs; /* under way, oldest first */
+    struct env_job *job;    /* the same; one at a time */
+    bool job_ran, job_stopped;
+    bool jobs_wait;         /* none runs */
+    uint64_t created, removed, dir_syncs; /* files; counters */
     unsigned open_files;
     uint64_t calls;   /* of file functions */
     uint64_t fail_at; /* this one fails; 0 = none */
@@ -45,8 +49,10 @@ struct fake_disk {
 
 struct fake_disk *fake_disk_create(void);
 void fake_disk_destroy(struct fake_disk *disk);
-/* Runs turns; finishes the oldest sync after each turn if `syncs`. */
+/* Runs turns; finishes the oldest sync after each turn if `syncs`. A job runs after one turn and is done after the next. */
 void fake_disk_run(struct fake_disk *disk, unsigned turns, bool syncs);
+/* Until no sync and no job is under way. */
+void fake_disk_finish(struct fake_disk *disk);
 enum fake_crash { FAKE_KEEP_ALL, FAKE_KEEP_NOTHING, FAKE_KEEP_SOME };
 /* Nobody may hold a file. */
 void fake_disk_crash(struct fake_disk *disk, enum fake_crash how, uint64_t *random);

@@ -130,8 +130,7 @@ static void bench_close(struct bench *bench)
     op_cancel_all(&bench->ops);
     diskqueue_close(bench->queue);
     bench->queue = NULL;
-    while (bench->disk->syncs != NULL)
-        fake_disk_run(bench->disk, 1, true);
+    fake_disk_finish(bench->disk);
     cr_assert_eq(bench->disk->open_files, 0);
 }
 
@@ -329,6 +328,150 @@ Test(diskqueue, popped_segments_are_recycled_and_stay_gone)
     cr_assert(!bench.replayed.bad);
     cr_assert_eq(bench.replayed.last, 400);
     cr_assert_leq(bench.replayed.count, 40);
+    bench_done(&bench);
+}
+
+static void add_and_pop(struct bench *bench, uint64_t from, uint64_t to)
+{
+    for (uint64_t i = from; i <= to; i++) {
+        add(bench, i, 500);
+        diskqueue_pop(bench->queue, diskqueue_end(bench->queue));
+    }
+}
+
+Test(diskqueue, in_the_steady_state_no_file_is_made_and_none_removed)
+{
+    struct bench bench;
+    uint64_t created, removed, begin;
+
+    bench_init(&bench, 8192, 8192);
+    add_and_pop(&bench, 1, 200);
+    created = bench.disk->created;
+    removed = bench.disk->removed;
+    begin = diskqueue_begin(bench.queue);
+    add_and_pop(&bench, 201, 600);
+    cr_assert_gt(diskqueue_begin(bench.queue), begin + 40 * 4096);
+    cr_assert_eq(bench.disk->created, created);
+    cr_assert_eq(bench.disk->removed, removed);
+    bench_done(&bench);
+}
+
+/* The disk does nothing with names any more, and commits go on as ever: through the spares that are there, then in a segment that grows. */
+Test(diskqueue, no_commit_waits_for_a_directory)
+{
+    struct bench bench;
+    uint64_t dir_syncs, created;
+
+    bench_init(&bench, 8192, 8192);
+    for (uint64_t i = 1; i <= 12; i++)
+        add(&bench, i, 500);
+    dir_syncs = bench.disk->dir_syncs;
+    created = bench.disk->created;
+    bench.disk->jobs_wait = true;
+    for (uint64_t i = 13; i <= 100; i++) {
+        add(&bench, i, 500); /* asserts that it is durable in a few turns */
+        diskqueue_pop(bench.queue, diskqueue_end(bench.queue));
+    }
+    cr_assert_eq(bench.disk->dir_syncs, dir_syncs);
+    cr_assert_eq(bench.disk->created, created);
+    bench.disk->jobs_wait = false;
+    bench_close(&bench);
+    fake_disk_crash(bench.disk, FAKE_KEEP_NOTHING, NULL);
+    cr_assert_eq(bench_open(&bench), 0);
+    expect_frames(&bench, 1, 100);
+    bench_done(&bench);
+}
+
+/* The first segment is full, the second one has the name of the spare that it was. */
+static void make_unnamed_case(struct bench *bench, bool one_batch)
+{
+    uint64_t position;
+
+    bench_init(bench, 8192, 8192);
+    for (uint64_t i = 1; i <= 5; i++)
+        add(bench, i, 500);
+    fake_disk_run(bench->disk, 20, true); /* the spare gets ready */
+    bench->disk->jobs_wait = true;
+    for (uint64_t i = 6; i <= 12; i++) {
+        cr_assert_eq(append(bench, i, 500, &position), 0);
+        if (!one_batch)
+            commit_all(bench);
+    }
+    commit_all(bench);
+    bench->disk->jobs_wait = false; /* closing takes back the one that would name it */
+    bench_close(bench);
+    cr_assert_not_null(fake_disk_content(bench->disk, "q/spare"));
+}
+
+Test(diskqueue, a_segment_that_has_no_name_of_its_own_yet_is_found)
+{
+    struct bench bench;
+
+    make_unnamed_case(&bench, false);
+    fake_disk_crash(bench.disk, FAKE_KEEP_NOTHING, NULL);
+    cr_assert_eq(bench_open(&bench), 0);
+    expect_frames(&bench, 1, 12);
+    cr_assert_null(fake_disk_content(bench.disk, "q/spare"));
+    add(&bench, 13, 500);
+    bench_close(&bench);
+    cr_assert_eq(bench_open(&bench), 0);
+    expect_frames(&bench, 1, 13);
+    bench_done(&bench);
+}
+
+Test(diskqueue, damage_to_a_segment_without_a_name_is_found)
+{
+    struct bench bench, torn;
+
+    make_unnamed_case(&bench, false);
+    bench_init(&torn, 8192, 8192);
+    bench_close(&torn);
+    for (size_t at = 0; at < 4096 + 500; at++) { /* its header, its first frame */
+        if (at >= 56 && at < 4096)
+            continue;
+        fake_disk_copy(torn.disk, bench.disk);
+        fake_disk_content(torn.disk, "q/spare")->ptr[at] ^= 0x10;
+        cr_assert_neq(bench_open(&torn), 0, "byte %zu", at);
+        cr_assert_eq(torn.disk->open_files, 0);
+    }
+    bench_done(&bench);
+    bench_done(&torn);
+}
+
+/* A spare holds frames of its last life, or, after a crash, of a batch that nobody was told of: they never come back. */
+Test(diskqueue, what_a_spare_holds_is_gone_after_an_opening)
+{
+    struct bench bench;
+    uint64_t position;
+
+    make_unnamed_case(&bench, true);
+    memset(fake_disk_content(bench.disk, "q/spare")->ptr, 0, 56); /* the header was not written, the frames were */
+    cr_assert_eq(bench_open(&bench), 0);
+    cr_assert_null(fake_disk_content(bench.disk, "q/spare"));
+    position = bench.replayed.last;
+    cr_assert_lt(position, 12);
+    add(&bench, position + 1, 500);
+    bench_close(&bench);
+    cr_assert_eq(bench_open(&bench), 0);
+    expect_frames(&bench, 1, position + 1);
+    bench_done(&bench);
+}
+
+Test(diskqueue, closing_takes_back_what_would_change_names)
+{
+    struct bench bench;
+
+    bench_init(&bench, 8192, 8192);
+    for (uint64_t i = 1; i <= 5 && bench.disk->job == NULL; i++)
+        add(&bench, i, 500);
+    while (bench.disk->job != NULL && bench.disk->job_ran) /* up to a step that has not begun */
+        fake_disk_run(bench.disk, 1, true);
+    bench.disk->jobs_wait = true;
+    bench_close(&bench);
+    bench.disk->jobs_wait = false;
+    cr_assert_eq(diskqueue_remove(&bench.disk->env, "q"), ERROR_FILE_NOT_FOUND); /* the disk knows no directories */
+    for (int i = 0; i < FAKE_FILES_MAX; i++)
+        cr_assert_eq(bench.disk->names[i].name[0], 0);
     bench_done(&bench);
 }
 
@@ -575,9 +718,7 @@ static void crash_and_compare(struct bench *bench, struct model *model, enum fak
 {
     op_cancel_all(&bench->ops);
     diskqueue_close(bench->queue);
-    while (bench->disk->syncs != NULL) { /* finish them late: nobody was told */
-        fake_disk_run(bench->disk, 1, true);
-    }
+    fake_disk_finish(bench->disk); /* late: nobody was told */
     fake_disk_crash(bench->disk, how, random);
     cr_assert_eq(bench_open(bench), 0);
     cr_assert(!bench->replayed.bad);

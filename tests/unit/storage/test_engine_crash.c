@@ -106,7 +106,7 @@ static void close_engine(struct fake_disk *disk, struct engine *engine)
     bool closed = false;
 
     engine_close(engine, note_closed, &closed);
-    for (int i = 0; i < 50 && (!closed || disk->syncs != NULL); i++)
+    for (int i = 0; i < 50 && (!closed || disk->syncs != NULL || disk->job != NULL); i++)
         fake_disk_run(disk, 1, true);
     cr_assert(closed);
     cr_assert_eq(disk->open_files, 0);

@@ -29,8 +29,7 @@ void lie_strikes(struct lies *lies, const char *format, ...)
     sim_say(lies->world, NULL, "lie %" PRIu64 " (%s): %s", lies->strikes, lies->section->type->name, text);
 }
 
-/* It has struck, and what must come of it while it lasts has come. */
-static bool is_answered(const struct lies *lies)
+bool lie_is_answered(const struct lies *lies)
 {
     const struct lie_section *section = lies->section;
     bool answered = lies->strikes > 0;
@@ -46,7 +45,7 @@ bool lie_may_strike(struct lies *lies)
     const struct lie_section *section = lies->section;
 
     if (section->most != 0 && lies->strikes >= (uint64_t)section->most &&
-        (is_answered(lies) || section->failure[0] != '\0' || lies->world->now_us < lies->struck_us + AGAIN_US))
+        (lie_is_answered(lies) || section->failure[0] != '\0' || lies->world->now_us < lies->struck_us + AGAIN_US))
         return false;
     return section->one_in == 1 || sim_random_one_in(&lies->world->faults, (uint64_t)section->one_in);
 }
@@ -514,7 +513,7 @@ void lies_begin(struct lies *lies)
 
 bool lies_unanswered(struct lies *lies)
 {
-    if (lies->section->type == NULL || lies->world->failed || is_answered(lies) ||
+    if (lies->section->type == NULL || lies->world->failed || lie_is_answered(lies) ||
         (lies->section->failure[0] != '\0' && lies->strikes > 0))
         return false;
     lies->ends_us = SIM_NEVER;

@@ -101,6 +101,8 @@ void lies_done(struct lies *lies);
 
 /* Something untrue is in the world now. */
 __attribute__((format(printf, 2, 3))) void lie_strikes(struct lies *lies, const char *format, ...);
+/* It has struck, and what must come of it while it lasts has come. */
+bool lie_is_answered(const struct lies *lies);
 /* False when it has struck often enough, or the dice say no. */
 bool lie_may_strike(struct lies *lies);
 /* A script's pause; false when the chaos is over. */

@@ -6,7 +6,7 @@
 #include "sim/lies/lie_disk.h"
 #include "sim/lies/lies_table.h"
 
-enum { DOWN_US = 300000, LOOK_US = 300000, BLOCK = 4096, HEADER_BYTES = 4096, VICTIMS_MAX = 16 };
+enum { DOWN_US = 300000, LOOK_US = 300000, AGAIN_US = 3000000, BLOCK = 4096, HEADER_BYTES = 4096, VICTIMS_MAX = 16 };
 
 struct victims {
     struct sim_process *processes[VICTIMS_MAX];
@@ -121,35 +121,39 @@ const struct lie_type lie_harmed_file = {
 
 /* ---- a page stands where another belongs ---- */
 
-static void misdirect_once(struct lies *lies)
+static void misdirect_once(struct lies *lies, const struct victims *victims)
 {
-    struct victims victims = choose(lies);
     uint8_t page[BLOCK];
     const char *path;
 
-    stop_all(&victims);
-    for (unsigned i = 0; i < victims.count; i++) {
+    stop_all(victims);
+    for (unsigned i = 0; i < victims->count; i++) {
         uint64_t pages, to;
 
-        path = lie_file_find(victims.processes[i], lies->section->file, lies->section->suffix);
-        pages = path == NULL ? 0 : lie_file_end(victims.processes[i], path) / BLOCK;
+        path = lie_file_find(victims->processes[i], lies->section->file, lies->section->suffix);
+        pages = path == NULL ? 0 : lie_file_end(victims->processes[i], path) / BLOCK;
         if (pages < 4)
             continue;
         to = 1 + lie_random(lies, (pages - 2) / 2); /* the last pages could pass for a torn tail */
-        lie_file_write(victims.processes[i], path, to * BLOCK,
-                       lie_file_read(victims.processes[i], path, (to + 1) * BLOCK, page, BLOCK));
+        lie_file_write(victims->processes[i], path, to * BLOCK,
+                       lie_file_read(victims->processes[i], path, (to + 1) * BLOCK, page, BLOCK));
         lie_strikes(lies, "page %d of %s stands at %d", (int)to + 1, path, (int)to);
     }
     (void)lie_sleep(lies, DOWN_US);
-    boot_all(&victims);
+    boot_all(victims);
 }
 
-/* Again while the file that was drawn is too short. */
+/* Again while the file that was drawn is too short, and while nobody has noticed: what was popped, or stands in a recycled file from its last
+ * life, is never read. The same ones again, for no more than they may be harmed. */
 static void misdirect(struct lies *lies)
 {
-    do
-        misdirect_once(lies);
-    while (lies->strikes == 0 && lie_sleep(lies, LOOK_US));
+    struct victims victims;
+
+    do {
+        if (lies->strikes == 0)
+            victims = choose(lies);
+        misdirect_once(lies, &victims);
+    } while (lie_sleep(lies, lies->strikes == 0 ? LOOK_US : AGAIN_US) && !lie_is_answered(lies));
 }
 
 const struct lie_type lie_misdirected = {

@@ -11,6 +11,8 @@ struct sim_cluster {
     struct sim_world *world;
     struct address coordinators[CLUSTER_COORDINATORS_MAX];
     size_t coordinator_count;
+    const struct sim_process *joining; /* a change of the coordinators that is under way makes it one; NULL: none is. How far it is nobody knows:
+                                        * it and the others are all needed */
     char connection_string[512]; /* what a cluster file would say */
     uint32_t redundancy, engine;
     unsigned commit_proxies, grv_proxies, resolvers; /* to be configured at the start; 0: not */

@@ -94,6 +94,8 @@ static bool spare(struct sim_process *process, struct left *left)
     bool has_logs = sim_disk_has(process->disk, "data/log-");
     struct left without = *left;
 
+    if (cluster->joining != NULL && (process == cluster->joining || is_coordinator(cluster, process)))
+        return false;
     machines_add(&without.spared, process->machine);
     if (!process->damaged) {
         without.coordinators -= is_coordinator(cluster, process);

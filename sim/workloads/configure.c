@@ -305,7 +305,7 @@ static void choose_coordinators(struct sim_actor *actor, struct configure *confi
 
     if (configure->joins != NULL || !process->server || process->coordinator || !process->alive || process->given_up || process->damaged)
         return;
-    configure->joins = process;
+    cluster->joining = configure->joins = process;
     configure->joined = false;
     configure->leaves = sim_actor_random(actor, cluster->coordinator_count);
 }
@@ -336,7 +336,7 @@ static bool replace_coordinator(struct sim_actor *actor, struct configure *confi
     if (process != NULL) {
         cluster->coordinators[configure->leaves] = process->address; /* as cluster files say now */
         process->coordinator = true;
-        configure->joins = NULL;
+        cluster->joining = configure->joins = NULL;
         configure->replaced++;
     }
     return true;

@@ -171,7 +171,8 @@ static bool can_be_reached(struct cli *cli, const struct change *change)
     return true;
 }
 
-static int join(struct cli *cli, const struct change *change, const struct coordinator_member *member)
+/* The process may wait as another member since a change that did not end: it is added as that one. */
+static int join(struct cli *cli, const struct change *change, struct coordinator_member *member)
 {
     struct endpoint at = {{member->address.ip, member->address.port}, ENDPOINT_WORKER};
     struct message *message, *reply;
@@ -191,9 +192,11 @@ static int join(struct cli *cli, const struct change *change, const struct coord
     memcpy(m->members, change->members, change->member_count * sizeof(*m->members));
     m->members_count = change->member_count;
     error = cli_session_call(&cli->session, at, message, CALL_LIMIT_US, &reply);
-    if (error == 0)
-        message_unref(reply);
-    return error;
+    if (error != 0)
+        return error;
+    member->member = MESSAGE_BODY(coordinator_join_reply, reply)->member;
+    message_unref(reply);
+    return member->member != 0 ? 0 : ERROR_OPERATION_FAILED;
 }
 
 static int change_one(struct cli *cli, const struct change *change, const struct coordinator_member *member, bool add)

@@ -312,6 +312,9 @@ SCHEMA_DEFINE(storage_servers, storage_servers_fields)
 #define SELF struct coordinator_join
 SCHEMA_DEFINE(coordinator_join, coordinator_join_fields)
 #undef SELF
+#define SELF struct coordinator_join_reply
+SCHEMA_DEFINE(coordinator_join_reply, coordinator_join_reply_fields)
+#undef SELF
 #define SELF struct coordinator_change
 SCHEMA_DEFINE(coordinator_change, coordinator_change_fields)
 #undef SELF
@@ -346,6 +349,7 @@ SCHEMA_DEFINE(rate_lease, rate_lease_fields)
 /* What the third column means; `none` is a one-way message or a reply. */
 #define REPLY_OF_commit_reply &message_type_commit_reply
 #define REPLY_OF_coordinator_create_reply &message_type_coordinator_create_reply
+#define REPLY_OF_coordinator_join_reply &message_type_coordinator_join_reply
 #define REPLY_OF_description &message_type_description
 #define REPLY_OF_done &message_type_done
 #define REPLY_OF_fetch_range_reply &message_type_fetch_range_reply

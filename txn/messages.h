@@ -64,13 +64,16 @@ SCHEMA_DECLARE(coordinator_create)
 SCHEMA_DECLARE(coordinator_create_reply)
 
 /* `coordinators`, a member at a time. join, at a worker's endpoint: its process becomes a coordinator that waits to be added as
- * `member`, which was drawn for this; `members` are those that may speak to it. A repeat is answered again; refused
- * (ERROR_CLIENT_INVALID_OPERATION) when it is one already. change, at the leader: adds that member or removes it, and is answered
+ * `member`, which was drawn for this; `members` are those that may speak to it. Answered with the member that is to be added: one that has
+ * waited since an earlier join, whose addition may have been lost with a leader, stays the member that it is. Refused
+ * (ERROR_CLIENT_INVALID_OPERATION) when it is one of `members` already. change, at the leader: adds that member or removes it, and is answered
  * when that is committed. ERROR_OPERATION_OBSOLETE: it does not lead (any more); ERROR_OPERATION_FAILED: another change is under way;
  * ERROR_TIMED_OUT: the member did not catch up; ERROR_CLIENT_INVALID_OPERATION: too many, the last one, or already so. */
 #define FIELDS_coordinator_join(F, S, A, L) \
     F(u64, cluster_high) F(u64, cluster_low) F(u64, member) A(coordinator_member, members)
 SCHEMA_DECLARE(coordinator_join)
+#define FIELDS_coordinator_join_reply(F, S, A, L) F(u64, member)
+SCHEMA_DECLARE(coordinator_join_reply)
 #define FIELDS_coordinator_change(F, S, A, L) F(boolean, add) S(coordinator_member, member)
 SCHEMA_DECLARE(coordinator_change)
 
@@ -563,7 +566,8 @@ SCHEMA_DECLARE(rate_lease)
     M(88, storage_servers, done, SENDER_SERVER, COMMIT)                              \
     M(100, settings, none, SENDER_SERVER, COMMIT)                                    \
     M(101, get_settings, settings, SENDER_SERVER, COMMIT)                            \
-    M(102, coordinator_join, done, SENDER_ANY, COMMIT)                               \
+    M(104, coordinator_join_reply, none, SENDER_SERVER, COMMIT)                      \
+    M(102, coordinator_join, coordinator_join_reply, SENDER_ANY, COMMIT)             \
     M(103, coordinator_change, done, SENDER_ANY, COMMIT)                             \
     M(110, range_digest, none, SENDER_SERVER, READ)                                  \
     M(111, get_range_digest, range_digest, SENDER_SERVER, READ)                      \

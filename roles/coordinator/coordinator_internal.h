@@ -48,6 +48,8 @@ struct coordinator {
     uint64_t announced_configuration; /* index of the one that the host was told, plus 1 */
     struct raft_member book[ADDRESS_BOOK]; /* where members are reached that are not (yet, or any more) in force */
     uint32_t book_next;
+    uint64_t asker;               /* a member that nothing here names, who asked for a vote last; 0: none */
+    struct address asker_address; /* where that came from */
 
     struct env_timer raft_timer;
     struct rpc_watch leader_watch;

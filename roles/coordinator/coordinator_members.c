@@ -30,6 +30,19 @@ static bool is_sound(const struct coordinator_member *member)
 
 /* ---- joining ---- */
 
+static void answer_joined(struct rpc_request *request, uint64_t member)
+{
+    struct message *reply;
+    struct coordinator_join_reply *m = MESSAGE_NEW(coordinator_join_reply, &reply);
+
+    if (m == NULL) {
+        rpc_fail(request, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    m->member = member;
+    rpc_reply(request, reply);
+}
+
 static void answer_done(struct rpc_request *request)
 {
     struct message *reply;
@@ -55,6 +68,18 @@ static bool join_is_sound(const struct coordinator_join *m)
     return true;
 }
 
+/* It waits since an earlier join. Who added it is gone, and what added it perhaps cut off: it may have vouched for entries as that member,
+ * so it stays that member, and is added as such. */
+static bool still_waits(const struct coordinator_record *held, const struct coordinator_join *m)
+{
+    if (!held->joins)
+        return false;
+    for (uint32_t i = 0; i < m->members_count; i++)
+        if (m->members[i].member == held->member)
+            return false;
+    return true;
+}
+
 void coordinator_join(struct coordinator *coordinator, struct rpc_request *request)
 {
     const struct coordinator_join *m = MESSAGE_BODY(coordinator_join, request->message);
@@ -69,8 +94,11 @@ void coordinator_join(struct coordinator *coordinator, struct rpc_request *reque
     struct coordinator_restored restored;
     int error;
 
-    if (held != NULL && held->member == m->member && held->cluster_high == m->cluster_high && held->cluster_low == m->cluster_low) {
-        answer_done(request);
+    if (held != NULL && held->cluster_high == m->cluster_high && held->cluster_low == m->cluster_low &&
+        (held->member == m->member || (coordinator->failed == 0 && join_is_sound(m) && still_waits(held, m)))) {
+        if (held->member != m->member)
+            PROBE(coordinator->env, "a coordinator that waits to be added is asked to join again: as the member that it is");
+        answer_joined(request, held->member);
         return;
     }
     if (held != NULL || coordinator->failed != 0 || !join_is_sound(m)) {
@@ -88,7 +116,7 @@ void coordinator_join(struct coordinator *coordinator, struct rpc_request *reque
         return;
     }
     TRACE(coordinator->env, SEVERITY_INFO, "CoordinatorJoins", {"Member", trace_id(m->member)});
-    answer_done(request);
+    answer_joined(request, m->member);
 }
 
 bool coordinator_must_forget(const struct coordinator *coordinator, const struct coordinator_join *join)

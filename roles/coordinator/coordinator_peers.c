@@ -15,6 +15,10 @@ bool peers_address(const struct coordinator *coordinator, uint64_t member_id, st
     for (uint32_t i = 0; i < ADDRESS_BOOK && member == NULL && member_id != 0; i++)
         if (coordinator->book[i].id == member_id)
             member = &coordinator->book[i];
+    if (member == NULL && member_id != 0 && member_id == coordinator->asker) {
+        *ret_address = coordinator->asker_address;
+        return true;
+    }
     return member != NULL && address_parse(bytes_of(member->address, member->address_len), ret_address) == 0;
 }
 
@@ -83,7 +87,7 @@ void peers_send(struct coordinator *coordinator, const struct raft_message *raft
     struct raft_wire *wire;
 
     if (!peers_address(coordinator, raft_message->to, &to.address))
-        return; /* a member that was just removed, or who only asked for a vote: it counts as lost */
+        return; /* a member that was just removed: it counts as lost */
     if (raft_message->type == RAFT_VOTE || (raft_message->type == RAFT_VOTE_REPLY && !raft_message->reject))
         TRACE(coordinator->env, SEVERITY_DEBUG, "RaftVoted", {"Member", trace_id(coordinator_record(coordinator)->member)},
               {"Term", trace_int((int64_t)raft_message->term)},
@@ -254,6 +258,20 @@ static bool is_superseded(struct coordinator *coordinator, const struct raft_wir
 
 static void leader_closed(struct rpc_watch *watch, int error);
 
+/* Who lags does not know yet who has been added, and must vote for it all the same: where others have died there may be no other majority. One
+ * place for all such, so that nobody drives others out of the address book. */
+static void remember_asker(struct coordinator *coordinator, const struct raft_wire *wire, struct address peer)
+{
+    struct address address;
+
+    if ((wire->type != RAFT_PRE_VOTE && wire->type != RAFT_VOTE) || peer.port == 0)
+        return;
+    if (coordinator->asker != wire->from && peers_address(coordinator, wire->from, &address))
+        return;
+    coordinator->asker = wire->from;
+    coordinator->asker_address = peer;
+}
+
 void peers_receive(struct coordinator *coordinator, struct rpc_request *request)
 {
     const struct raft_wire *wire = MESSAGE_BODY(raft_wire, request->message);
@@ -274,6 +292,7 @@ void peers_receive(struct coordinator *coordinator, struct rpc_request *request)
     } else if ((wrong = bad_snapshot(coordinator, wire)) != NULL) {
         coordinator->ignored_bad_snapshot++;
     } else if (coordinator->failed == 0) {
+        remember_asker(coordinator, wire, request->peer);
         step_message(coordinator, wire);
     }
     if (wrong != NULL)

@@ -219,7 +219,7 @@ static bool has_member(const struct get_leader_reply *reply, struct address addr
     return false;
 }
 
-static int ask_join(struct sim_actor *actor, const struct get_leader_reply *reply, const struct coordinator_member *member)
+static int ask_join(struct sim_actor *actor, const struct get_leader_reply *reply, struct coordinator_member *member)
 {
     struct endpoint to = {{member->address.ip, member->address.port}, ENDPOINT_WORKER};
     struct message *message, *answer = NULL;
@@ -230,6 +230,8 @@ static int ask_join(struct sim_actor *actor, const struct get_leader_reply *repl
     m->members = arena_zalloc(&message->arena, reply->members_count * sizeof(*m->members));
     memcpy(m->members, reply->members, reply->members_count * sizeof(*m->members));
     error = sim_actor_call(actor, &to, message, 5 * SIM_SECOND_US, &answer);
+    if (error == 0)
+        member->member = MESSAGE_BODY(coordinator_join_reply, answer)->member;
     message_unref(answer);
     return error;
 }

@@ -120,66 +120,110 @@ static unsigned harm_store_at(struct lies *lies, struct sim_process *process, co
     return harmed;
 }
 
-/* What another server's store holds still of a shard that has gone elsewhere, or a store of one that was removed: nobody sees harm there. */
-static bool serves(const struct lies *lies, const char *directory)
-{
-    const struct kv_map *metadata = sim_cluster_metadata(lies->world);
-    uint64_t id = strtoull(directory + strlen(STORE_PREFIX), NULL, 16);
-    struct bytes_buffer at = {0};
-    struct bytes key, value;
-    struct key_servers_value servers = {0};
-    struct arena arena = {0};
-    bool found = metadata != NULL && system_key_key_servers(&at, bytes_of_string(lies->section->keys)) == 0 &&
-                 bytes_buffer_append(&at, bytes_of("", 1)) == 0 && kv_map_before(metadata, bytes_buffer_bytes(&at), &key, &value) &&
-                 key_servers_decode(value, &arena, &servers) == 0, is_source = false;
+/* What a server has to do with the shards of the keys that are to be harmed. */
+struct part {
+    uint64_t id;
+    bool source, holds; /* answers reads of one; has one, or is about to */
+};
 
-    for (uint32_t i = 0; found && i < servers.source_count; i++)
-        is_source |= servers.source[i] == id;
-    bytes_buffer_done(&at);
-    arena_done(&arena);
-    return is_source;
+static bool is_of(uint64_t id, const uint64_t *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
 }
 
-/* Of the one that answers reads of what is to be harmed. */
+static void look_at_shard(void *ctx, struct bytes key, struct bytes value)
+{
+    struct key_servers_value servers = {0};
+    struct arena arena = {0};
+    struct part *part = ctx;
+
+    (void)key;
+    if (key_servers_decode(value, &arena, &servers) == 0) {
+        bool source = is_of(part->id, servers.source, servers.source_count);
+
+        part->source |= source;
+        part->holds |= source || is_of(part->id, servers.destination, servers.destination_count);
+    }
+    arena_done(&arena);
+}
+
+/* In all shards of the keys, or in the first alone. Where nobody knows it at the moment, it holds them. */
+static struct part part_of(const struct lies *lies, uint64_t id, bool all)
+{
+    const struct kv_map *metadata = sim_cluster_metadata(lies->world);
+    struct bytes_buffer begin = {0}, end = {0};
+    struct bytes key, value, keys = bytes_of_string(lies->section->keys);
+    struct part part = {.id = id, .holds = metadata == NULL};
+
+    if (metadata != NULL && system_key_key_servers(&begin, keys) == 0 && bytes_buffer_append(&begin, bytes_of("", 1)) == 0 &&
+        system_key_key_servers(&end, keys) == 0 && bytes_buffer_append(&end, bytes_of("\xff", 1)) == 0) {
+        if (kv_map_before(metadata, bytes_buffer_bytes(&begin), &key, &value))
+            look_at_shard(&part, key, value);
+        if (all)
+            kv_map_walk(metadata, bytes_buffer_bytes(&begin), bytes_buffer_bytes(&end), look_at_shard, &part);
+    }
+    bytes_buffer_done(&begin);
+    bytes_buffer_done(&end);
+    return part;
+}
+
+static uint64_t id_of(const char *directory)
+{
+    return strtoull(directory + strlen(STORE_PREFIX), NULL, 16);
+}
+
+/* Of the one that answers reads of what is to be harmed: what a store holds still of a shard that has gone elsewhere, or the store of a server
+ * that was removed, is read by nobody. */
 static const char *store_of(const struct lies *lies, const struct sim_process *process)
 {
     const char *directory;
 
     for (unsigned n = 0; (directory = lie_dir_nth(process, STORE_PREFIX, n)) != NULL; n++)
-        if (serves(lies, directory))
+        if (part_of(lies, id_of(directory), false).source)
             return directory;
     return NULL;
 }
 
-static void harm_one(struct lies *lies)
+/* Returns the id of the server that it harmed; 0: none. */
+static uint64_t harm_one(struct lies *lies)
 {
     unsigned nth = lies->section->all ? (unsigned)lies->strikes : (unsigned)lie_random(lies, 2);
     struct sim_process *process = lie_host(lies, ROLE_STORAGE, nth);
     const char *store = process == NULL ? NULL : store_of(lies, process);
     unsigned harmed;
+    uint64_t id;
 
     while (process != NULL && store == NULL) { /* the shard may be anywhere */
         process = lie_host(lies, ROLE_STORAGE, ++nth);
         store = process == NULL ? NULL : store_of(lies, process);
     }
     if (store == NULL)
-        return;
+        return 0;
+    id = id_of(store);
     lie_stop(process, SIM_KILL);
     harmed = harm_store_at(lies, process, store);
     if (harmed > 0)
         lie_strikes(lies, "%u records of %s: %s", harmed, process->name, lies->section->at);
     (void)lie_sleep(lies, DOWN_US);
     lie_boot(process);
+    return harmed > 0 ? id : 0;
 }
 
-/* Again while the store that was drawn holds nothing of the users yet. */
+/* Again while the store that was drawn holds nothing of the users yet; and when the shards went elsewhere before the harm was answered (a move
+ * that had begun, say): nobody needs that copy then, and another may be harmed. */
 static void harm_engine(struct lies *lies)
 {
-    uint64_t most = lies->section->most == 0 ? 1 : (uint64_t)lies->section->most;
+    uint64_t most = lies->section->most == 0 ? 1 : (uint64_t)lies->section->most, harmed;
 
     do
-        harm_one(lies);
+        harmed = harm_one(lies);
     while (lies->strikes < most && lie_sleep(lies, lies->strikes == 0 ? LOOK_US : lies->section->pause_ms * 1000));
+    while (most == 1 && !lie_is_answered(lies) && lies->section->failure[0] == '\0' && lie_sleep(lies, LOOK_US))
+        if (!part_of(lies, harmed, true).holds)
+            harmed = harm_one(lies);
 }
 
 const struct lie_type lie_harmed_engine = {

@@ -42,7 +42,7 @@
     X(ratekeeper_stale_us, 3000000, 1000000, 5000000, "silence after which a role counts as gone for the rate")           \
     X(ratekeeper_hold_free_bytes, 268435456, 0, 4194304, "free disk of a storage server below which nothing may be set")  \
     X(ratekeeper_read_lag_us, 1000000, 200000, 2000000, "what a storage server may lack of the newest version")           \
-    X(ratekeeper_durability_lag_us, 60000000, 12000000, 60000000, "how far a storage server's disk may be behind")         \
+    X(ratekeeper_durability_lag_us, 60000000, 12000000, 60000000, "how far a disk may be behind the 5 s of history kept")    \
     X(ratekeeper_catch_up_us, 60000000, 5000000, 60000000, "a server that lacks more was away: it slows nobody down")     \
     X(ratekeeper_commit_wait_us, 40000, 5000, 200000, "what a commit may wait for its batch before starts are slowed")    \
     X(resolver_balance_interval_us, 1000000, 20000, 1000000, "how often the sequencer asks resolvers for their load")     \

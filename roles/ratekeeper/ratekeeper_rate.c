@@ -382,6 +382,14 @@ static double started_lately(const struct rate_core *core, struct rate_source *s
     return source->most;
 }
 
+/* What its disk lacks beyond the history that it keeps in memory on purpose: that much it is behind wherever something is written, and limits nobody. */
+static double late_us(const struct rate_source *source)
+{
+    double late = source->behind_us - (double)MAX_READ_TRANSACTION_LIFE_VERSIONS;
+
+    return late > 0 ? late : 0;
+}
+
 static double tag_pressure(double value, double begin, double target)
 {
     return (value / TAG_TIGHTER - begin) / (target - begin);
@@ -391,7 +399,7 @@ static double tag_pressure(double value, double begin, double target)
 static void press_tags(struct rate_core *core, const struct rate_source *source, int64_t now_us)
 {
     double behind_us = (double)core->limits.durability_lag_us, lag_us = (double)core->limits.read_lag_us;
-    double queue = tag_pressure(source->queue, QUEUE_BEGIN, QUEUE_TARGET), behind = tag_pressure(source->behind_us, behind_us / 2, behind_us);
+    double queue = tag_pressure(source->queue, QUEUE_BEGIN, QUEUE_TARGET), behind = tag_pressure(late_us(source), behind_us / 2, behind_us);
     double lag = source->lag_us <= (double)core->limits.catch_up_us ? tag_pressure(source->lag_us, lag_us / 3, lag_us) : 0;
 
     if (core->tags == NULL)
@@ -415,7 +423,7 @@ static void look_at_storage(struct rate_core *core, struct rate_source *source, 
     if (memory_known)
         memory = source->intake / source->cost;
     press(core, source->queue, QUEUE_BEGIN, QUEUE_TARGET, disk, disk_known, RATE_STORAGE_QUEUE, source);
-    press(core, source->behind_us < lag_max * BEHIND_MOST ? source->behind_us : lag_max * BEHIND_MOST, lag_max / 2, lag_max, disk, disk_known,
+    press(core, late_us(source) < lag_max * BEHIND_MOST ? late_us(source) : lag_max * BEHIND_MOST, lag_max / 2, lag_max, disk, disk_known,
           RATE_STORAGE_DURABILITY, source);
     if (source->lag_us <= (double)core->limits.catch_up_us)
         press(core, memory_known ? missing(core, source->lag_us, now_us) / memory * 1e6 : source->lag_us, (double)core->limits.read_lag_us / 3,

@@ -35,7 +35,7 @@ struct rate_limits {
     int64_t stale_us;          /* a source that has been silent for longer counts as gone */
     int64_t hold_free_bytes;   /* free disk below which a storage server holds back transactions that set */
     int64_t read_lag_us;       /* what a storage server may lack of the newest committed version */
-    int64_t durability_lag_us; /* how far its disk may be behind its memory */
+    int64_t durability_lag_us; /* how far its disk may be behind its memory, beyond 5 s of history */
     int64_t catch_up_us;       /* one that lacks more was away: it limits nobody while it catches up */
     int64_t commit_wait_us;    /* what a commit may wait for its batch */
 };

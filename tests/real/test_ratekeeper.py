@@ -89,8 +89,8 @@ def good(file, command):
 
 
 def test_a_tag_that_overloads_is_limited_by_itself(scratch, _):
-    # No disk here is slow: by this knob the 5 s that a storage server's disk is always behind count as too much.
-    file = scratch.start_cluster("--processes", "one", "--knob", "ratekeeper_durability_lag_us=1000000")
+    # No disk here is slow: by these knobs what waits for the next commit of the engine counts as too much.
+    file = scratch.start_cluster("--processes", "one", "--knob", "ratekeeper_durability_lag_us=1000000", "--knob", "storage_commit_interval_us=3000000")
     autos = lambda: cluster_of(file)["qos"]["throttled_tags"]["auto"]
     assert autos()["count"] == 0 and "There are no throttled" in good(file, "throttle list")
     load = subprocess.Popen([program("quoin-bench"), "--cluster", file, "--workload", "put", "--keys", "100", "--clients", "4", "--seconds", "60",

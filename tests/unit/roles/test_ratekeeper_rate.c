@@ -237,6 +237,22 @@ Test(ratekeeper_rate, an_epochs_jump_of_versions_is_no_lag)
     model_done(&m);
 }
 
+Test(ratekeeper_rate, the_history_that_memory_keeps_limits_nobody_not_even_batches)
+{
+    struct model m;
+
+    model_init(&m);
+    m.core.limits.durability_lag_us = 4 * SECOND_US;
+    m.offered = 10;
+    run(&m, 5);
+    cr_assert_geq(m.core.batch.rate, RATE_UNLIMITED, "%f", m.core.batch.rate); /* 6 s behind: 1 beyond the history */
+    m.durable_behind_us = 5 * SECOND_US + 3 * SECOND_US;
+    run(&m, 5);
+    cr_assert_eq(m.core.normal.reason, RATE_STORAGE_DURABILITY);
+    cr_assert_lt(m.core.normal.rate, RATE_UNLIMITED);
+    model_done(&m);
+}
+
 Test(ratekeeper_rate, a_disk_that_fills_slows_writes_then_holds_sets_and_lets_them_go_later)
 {
     struct model m;

@@ -3,8 +3,8 @@
  * A new epoch is a pause of milliseconds, so it has to be worth it:
  * - what an operator set asks for it (other numbers, another replication of the logs, a process of the epoch is excluded or of a class
  *   that may not host its role, and, once, when a setting has just changed, processes of a better class): at once;
- * - an epoch that was recruited while processes were away has fewer logs, proxies or resolvers than it could have now: when nothing has
- *   come or gone for a while. The pause now, and not the loss of the last spare log later.
+ * - an epoch that was recruited while processes were away, or could not start a role, has fewer logs, proxies or resolvers than it could
+ *   have now: when nothing has come or gone for a while. The pause now, and not the loss of the last spare log later.
  * A plan that would not do (too few zones) is no reason: the epoch goes on, and status says what is missing. */
 #include "net/buggify.h"
 #include "roles/controller/controller_internal.h"
@@ -94,7 +94,7 @@ static const char *why_better(struct controller *controller, bool changed)
     struct recruitment_plan plan;
     bool fitter = false, less_fit = false;
 
-    recruitment_refresh(controller, env_now_us(controller->env));
+    recruitment_refresh(controller, controller->env->turn_us);
     if (!recruitment_plan(controller, c, &plan))
         return NULL;
     if (controller_newest_generation(&controller->state)->replication != c->replication)
@@ -111,9 +111,25 @@ static const char *why_better(struct controller *controller, bool changed)
     return changed && fitter && !less_fit ? "processes of a better class can be recruited" : NULL;
 }
 
+const char *controller_would_recover(struct controller *controller)
+{
+    return controller->phase == CONTROLLER_ACCEPTING ? why_better(controller, controller->settings_changed) : NULL;
+}
+
 static void arm(struct controller *controller, int64_t at_us)
 {
     env_timer_start(controller->env, &controller->better, at_us);
+}
+
+/* An epoch that did without a process that could not start a role then may have it when that one is no longer avoided. */
+static void look_when_trusted(struct controller *controller)
+{
+    int64_t at_us = recruitment_avoids_until_us(controller, env_now_us(controller->env));
+
+    if (at_us == 0 || controller->better.heap_index_plus_1 != 0)
+        return;
+    PROBE(controller->env, "an epoch waits for a process that could not start a role");
+    arm(controller, at_us);
 }
 
 void better_fired(struct env_timer *timer)
@@ -144,12 +160,15 @@ void better_fired(struct env_timer *timer)
     singletons_spread(controller);
     if (changed)
         better_look(controller); /* what has come a moment ago may still be worth it */
+    look_when_trusted(controller);
 }
 
 void better_look(struct controller *controller)
 {
-    if (controller->better.heap_index_plus_1 == 0)
-        arm(controller, env_now_us(controller->env) + controller->env->knobs.controller_better_delay_us);
+    int64_t at_us = env_now_us(controller->env) + controller->env->knobs.controller_better_delay_us;
+
+    if (controller->better.heap_index_plus_1 == 0 || controller->better.at_us > at_us)
+        arm(controller, at_us);
 }
 
 void better_look_now(struct controller *controller)

@@ -722,6 +722,13 @@ bool controller_accepts_commits(const struct controller *controller)
     return controller->phase == CONTROLLER_ACCEPTING;
 }
 
+bool controller_knows(const struct controller *controller, struct address address, uint64_t worker_id)
+{
+    const struct worker_info *info = controller_worker_at(controller, address);
+
+    return info != NULL && info->worker_id == worker_id;
+}
+
 void controller_status(const struct controller *controller, struct role_status *status, struct arena *arena)
 {
     role_metric(status, arena, "workers", controller->worker_count);

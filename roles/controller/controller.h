@@ -15,4 +15,8 @@ void controller_set_coordinators(struct controller *controller, const struct coo
 /* What it has published last, NULL before; borrowed until the next. */
 const struct description *controller_description(const struct controller *controller);
 bool controller_accepts_commits(const struct controller *controller);
+/* Why an epoch that accepts commits is about to give way to a better one (a literal); NULL: it is not. For checkers. */
+const char *controller_would_recover(struct controller *controller);
+/* That process, in that life of it, has registered. */
+bool controller_knows(const struct controller *controller, struct address address, uint64_t worker_id);
 void controller_status(const struct controller *controller, struct role_status *status, struct arena *arena);

@@ -30,6 +30,7 @@ struct worker_info {
     struct rpc_request *request; /* owned: its long poll; NULL between two */
     struct rpc_watch watch;
     int64_t avoid_until_us; /* it failed to start a role: others first, until then */
+    int64_t avoid_us;       /* how long that was the last time; 0: it has started one since */
     bool avoid;             /* as of the last recruitment_refresh */
     uint32_t assigned; /* stateless roles given to it in the present recruitment */
     uint32_t singletons; /* that live there, as of the last recruitment_refresh */
@@ -150,9 +151,13 @@ const struct generation *controller_newest_generation(const struct coordinated_s
 
 /* ---- recruitment.c: who gets which role (pure but for the assigned counters) ---- */
 /* Lower is better; RECRUIT_NEVER: not allowed. Own class, then unset, then what is allowed. */
-enum { RECRUIT_AVOID = 50, RECRUIT_NEVER = 100, RECRUIT_AVOID_US = 10000000 };
+enum { RECRUIT_AVOID = 50, RECRUIT_NEVER = 100, RECRUIT_AVOID_US = 10000000, RECRUIT_AVOID_US_MAX = 640000000 };
 /* Before a choice: who is to be avoided is a matter of time, and where singletons live changes. */
 void recruitment_refresh(struct controller *controller, int64_t now_us);
+/* It has failed to start a role: each time in a row keeps it away for twice as long. */
+void recruitment_avoid(struct worker_info *worker, int64_t now_us);
+/* When the next of those that are avoided will be as good as the others again; 0: none is avoided. */
+int64_t recruitment_avoids_until_us(const struct controller *controller, int64_t now_us);
 int recruitment_fitness(enum process_class process_class, enum role_kind kind);
 /* Sets every worker's assigned counter back. */
 void recruitment_forget(struct controller *controller);

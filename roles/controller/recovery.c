@@ -271,7 +271,17 @@ static void avoid(struct recovery *recovery, const struct recruit *recruit)
     TRACE(recovery->controller->env, SEVERITY_WARN, "RecruitFailed", {"Address", trace_addr(recruit->address)},
           {"Role", trace_str(role_kind_name(recruit->kind))}, {"Error", trace_str(error_name(recruit->child.error))});
     if (worker != NULL && worker->worker_id == recruit->worker_id)
-        worker->avoid_until_us = env_now_us(recovery->controller->env) + RECRUIT_AVOID_US;
+        recruitment_avoid(worker, env_now_us(recovery->controller->env));
+}
+
+static void trust(const struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < recovery->recruit_count; i++) {
+        struct worker_info *worker = controller_worker_at(recovery->controller, recovery->recruits[i].address);
+
+        if (worker != NULL && worker->worker_id == recovery->recruits[i].worker_id)
+            worker->avoid_us = 0;
+    }
 }
 
 /* 0 while some have not answered, -1 when all did, or the first error. */
@@ -324,6 +334,7 @@ static enum op_result run_recruiting_proxies(struct op *op)
         result = ERROR_RECRUITMENT_FAILED;
     if (result > 0)
         return op_finish(op, result);
+    trust(recovery_of(op));
     return op_move(op, RECOVERY_TXN);
 }
 

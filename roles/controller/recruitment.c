@@ -55,6 +55,27 @@ void recruitment_refresh(struct controller *controller, int64_t now_us)
     }
 }
 
+void recruitment_avoid(struct worker_info *worker, int64_t now_us)
+{
+    worker->avoid_us = worker->avoid_us == 0 ? RECRUIT_AVOID_US : worker->avoid_us * 2;
+    if (worker->avoid_us > RECRUIT_AVOID_US_MAX)
+        worker->avoid_us = RECRUIT_AVOID_US_MAX;
+    worker->avoid_until_us = now_us + worker->avoid_us;
+}
+
+int64_t recruitment_avoids_until_us(const struct controller *controller, int64_t now_us)
+{
+    int64_t soonest_us = 0;
+
+    list_each(node, after, &controller->workers) {
+        const struct worker_info *worker = list_entry(node, struct worker_info, link);
+
+        if (worker->avoid_until_us > now_us && (soonest_us == 0 || worker->avoid_until_us < soonest_us))
+            soonest_us = worker->avoid_until_us;
+    }
+    return soonest_us;
+}
+
 /* True when a is the better choice; ties go to the lower address, so that the choice is the same in every run. */
 static bool better(const struct worker_info *a, const struct worker_info *b, enum role_kind kind)
 {

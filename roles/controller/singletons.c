@@ -175,7 +175,7 @@ static void ended(struct op *op)
     if (singleton->known.kind != ROLE_NONE)
         publish(controller); /* it did not move: it is named again */
     if (error != 0 && is_there)
-        worker->avoid_until_us = env_now_us(controller->env) + RECRUIT_AVOID_US;
+        recruitment_avoid(worker, env_now_us(controller->env));
     look_later(controller, env_now_us(controller->env) + controller->env->knobs.controller_retry_delay_us);
 }
 

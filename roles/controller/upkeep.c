@@ -212,7 +212,7 @@ static void ended(struct op *op)
         return;
     }
     if (stage == GRV_STARTED && worker != NULL)
-        worker->avoid_until_us = env_now_us(controller->env) + RECRUIT_AVOID_US;
+        recruitment_avoid(worker, env_now_us(controller->env));
     if (stage < WRITE) /* the process that was asked has gone or could not, or there was none */
         env_timer_start(controller->env, &controller->upkeep_retry,
                         env_now_us(controller->env) + controller->env->knobs.controller_retry_delay_us);

@@ -125,6 +125,25 @@ Test(recruitment, who_just_failed_is_taken_only_if_there_is_no_other)
     cr_assert_eq(recruitment_stateful(&pool.controller, ROLE_LOG, 3, 2, got, &zones), 3);
 }
 
+Test(recruitment, who_fails_again_and_again_is_left_alone_for_longer)
+{
+    struct pool pool;
+    struct worker_info *worker;
+
+    pool_init(&pool);
+    worker = add(&pool, CLASS_LOG, 0);
+    add(&pool, CLASS_LOG, 1)->avoid_until_us = 15000000;
+    cr_assert_eq(recruitment_avoids_until_us(&pool.controller, 15000000), 0);
+    recruitment_avoid(worker, 0);
+    cr_assert_eq(recruitment_avoids_until_us(&pool.controller, 0), RECRUIT_AVOID_US);
+    cr_assert_eq(recruitment_avoids_until_us(&pool.controller, RECRUIT_AVOID_US), 15000000);
+    recruitment_avoid(worker, 0);
+    cr_assert_eq(worker->avoid_until_us, 2 * RECRUIT_AVOID_US);
+    for (int i = 0; i < 20; i++)
+        recruitment_avoid(worker, 7);
+    cr_assert_eq(worker->avoid_until_us, 7 + RECRUIT_AVOID_US_MAX);
+}
+
 Test(recruitment, nobody_at_all_gives_nothing)
 {
     struct pool pool;

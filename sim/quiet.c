@@ -1,5 +1,5 @@
-/* When a cluster is quiet: one controller, which accepts commits, no generation that storage has yet to drain, and both singletons:
- * a distributor that has nothing to do, a ratekeeper that limits nobody. */
+/* When a cluster is quiet: one controller, which accepts commits in an epoch that stays and has heard of every server that lives, no
+ * generation that storage has yet to drain, and both singletons: a distributor that has nothing to do, a ratekeeper that limits nobody. */
 #include "roles/worker/worker.h"
 #include "sim/cluster.h"
 
@@ -15,6 +15,18 @@ static bool some_storage_is_lost(const struct sim_world *world)
         if (world->processes[i]->keeps_data && (world->processes[i]->given_up || world->processes[i]->damaged))
             return true;
     return false;
+}
+
+/* The controller in `worker`, if there is one, has heard of all that live. A damaged one may have nothing to register with. */
+static bool knows_all(const struct sim_world *world, const struct worker *worker)
+{
+    for (size_t i = 0; i < world->process_count; i++) {
+        const struct worker *other = worker_in(world->processes[i]);
+
+        if (other != NULL && !world->processes[i]->damaged && !worker_knows(worker, other))
+            return false;
+    }
+    return true;
 }
 
 const char *sim_cluster_unrest(const struct sim_cluster *cluster)
@@ -33,6 +45,10 @@ const char *sim_cluster_unrest(const struct sim_cluster *cluster)
             continue;
         if (worker_recovers(worker))
             return "an epoch ends";
+        if (worker_would_recover(worker) != NULL)
+            return worker_would_recover(worker);
+        if (!knows_all(world, worker))
+            return "the controller has not heard of a server that lives";
         if (worker_singletons_unrest(worker) != NULL)
             return worker_singletons_unrest(worker);
         distributors += worker_role_kinds(worker) >> ROLE_DATA_DISTRIBUTOR & 1;

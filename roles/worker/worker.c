@@ -568,6 +568,16 @@ bool worker_recovers(const struct worker *worker)
     return worker->controller != NULL && !controller_accepts_commits(worker->controller);
 }
 
+const char *worker_would_recover(const struct worker *worker)
+{
+    return worker->controller == NULL ? NULL : controller_would_recover(worker->controller);
+}
+
+bool worker_knows(const struct worker *worker, const struct worker *other)
+{
+    return worker->controller == NULL || controller_knows(worker->controller, other->options.public_address, other->worker_id);
+}
+
 struct rpc *worker_rpc(struct worker *worker)
 {
     return worker->rpc;

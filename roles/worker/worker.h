@@ -57,3 +57,7 @@ const struct kv_map *worker_metadata(const struct worker *worker, uint64_t proxy
 const char *worker_singletons_unrest(const struct worker *worker);
 /* True while a controller in this process ends an epoch or looks whether it must: logs may be locked. */
 bool worker_recovers(const struct worker *worker);
+/* Why a controller in this process is about to end an epoch that accepts commits (a literal); NULL. */
+const char *worker_would_recover(const struct worker *worker);
+/* Whether the controller in this process has heard of the other process, as it lives now; true when none is here. */
+bool worker_knows(const struct worker *worker, const struct worker *other);

@@ -2,6 +2,7 @@
 #include "sim/faults_internal.h"
 
 enum { NEWS_LOOK_US = 500, NEWS_US_MAX = 3000000 };
+#define WALL_US_MAX (3600 * SIM_SECOND_US)
 
 bool strike_kill(struct sim_faults *faults)
 {
@@ -172,16 +173,31 @@ bool strike_clock_freeze(struct sim_faults *faults)
     return true;
 }
 
-/* As after a machine was moved or slept: every time limit ends at once. */
+static void wall_clocks_leap(struct sim_active *active)
+{
+    const struct sim_world *world = active->faults->world;
+
+    for (size_t i = 0; i < world->process_count; i++)
+        if (world->processes[i]->server && world->processes[i]->alive)
+            sim_process_jump_clock(world->processes[i], 0, fault_range(active->faults, -WALL_US_MAX, WALL_US_MAX));
+}
+
+/* As after a machine was moved or slept: every time limit ends at once. Or those that set the wall clocks of all machines disagree for
+ * some seconds: nothing that is measured by one in the meantime is right. */
 bool strike_clock_jump(struct sim_faults *faults)
 {
     struct sim_process *process = fault_server(faults);
     int64_t leap_us = fault_long_tail(faults, 100000, 3600 * SIM_SECOND_US);
-    int64_t wall_us = fault_range(faults, -3600 * SIM_SECOND_US, 3600 * SIM_SECOND_US);
+    int64_t wall_us = fault_range(faults, -WALL_US_MAX, WALL_US_MAX);
+    int64_t count = fault_one_in(faults, 3) ? fault_range(faults, 1, 100) : 0, delay_us = 0;
 
     if (!process->alive)
         return false;
     sim_process_jump_clock(process, fault_coin(faults) ? leap_us : 0, wall_us);
+    for (; count > 0; count--) {
+        delay_us += fault_range(faults, 0, 200000);
+        fault_lasts(faults, NULL, wall_clocks_leap, delay_us, 0);
+    }
     return true;
 }
 

@@ -2,9 +2,11 @@
 #include "sim/run.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
 #include "net/error.h"
 #include "net/mem.h"
+#include "roles/worker/worker.h"
 #include "sim/buggify.h"
 #include "sim/cluster.h"
 #include "sim/describe.h"
@@ -370,10 +372,39 @@ static void judge(struct run *run)
         sim_world_fail(run->world, "a loss beyond the limit was called for, and everything is there");
 }
 
-static void write_report(const struct run *run, FILE *out)
+/* "metric PROCESS ROLE NAME VALUE", tabs between. */
+static void write_metrics(const char *process, const char *role, const struct metric *metrics, uint32_t count, FILE *out)
+{
+    for (uint32_t i = 0; i < count; i++)
+        fprintf(out, "metric\t%s\t%s\t%.*s\t%" PRId64 "\n", process, role, (int)metrics[i].name.len,
+                (const char *)metrics[i].name.ptr, metrics[i].value);
+}
+
+/* What every server that lives would tell `status`. */
+static void report_metrics(const struct sim_world *world, FILE *out)
+{
+    for (size_t p = 0; p < world->process_count; p++) {
+        struct sim_process *process = world->processes[p];
+        struct get_worker_status_reply status = {0};
+        struct arena arena = {0};
+
+        if (!process->server || !process->alive || process->exiting || process->instance == NULL)
+            continue;
+        worker_status(process->instance, &arena, &status);
+        write_metrics(process->name, "process", status.metrics, status.metrics_count, out);
+        for (uint32_t i = 0; i < status.roles_count; i++)
+            write_metrics(process->name, role_kind_name((enum role_kind)status.roles[i].kind), status.roles[i].metrics,
+                          status.roles[i].metrics_count, out);
+        arena_done(&arena);
+    }
+}
+
+static void write_report(const struct run *run, bool well, FILE *out)
 {
     sim_faults_report(&run->faults, out);
     sim_buggify_report(run->world->buggify, out);
+    if (!well)
+        report_metrics(run->world, out);
 }
 
 void sim_run(const struct scenario *scenario, const struct sim_run_options *options, struct sim_run_result *ret_result)
@@ -397,7 +428,7 @@ void sim_run(const struct scenario *scenario, const struct sim_run_options *opti
         sim_trace_end(world);
     }
     if (options->report != NULL)
-        write_report(&run, options->report);
+        write_report(&run, well, options->report);
     *ret_result = (struct sim_run_result){
         .ok = well,
         .hash = world->hash,

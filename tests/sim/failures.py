@@ -25,6 +25,10 @@ def a_failing_seed_leaves_a_folder_that_explains_it(scratch):
     folder = os.path.join(scratch, "no-time-to-heal-5")
     for name in ("failure.txt", "scenario.ini", "output.txt", "trace.gz", "report.txt", "explanation.txt", "cause.dot"):
         assert os.path.exists(os.path.join(folder, name)), f"{name} is missing: {os.listdir(folder)}"
+    with open(os.path.join(folder, "report.txt"), encoding="utf-8") as file:
+        report = file.read()
+    for words in ("fault\tkill\t", "metric\tstorage0\tprocess\tframes_in\t", "metric\tlog0\tlog\t"):
+        assert words in report, report
     with open(os.path.join(folder, "explanation.txt"), encoding="utf-8") as file:
         explanation = file.read()
     for words in ("FAILED no commit within 0 s", "how it stands at the end", "coordinator0", "what waits", "world         strike "):

@@ -75,39 +75,49 @@ bool exclusion_key_parse(struct bytes key, struct exclusion *ret)
     return true;
 }
 
-/* Those below one prefix; NULL: only counts. */
-static uint32_t read_below(const struct kv_map *metadata, struct bytes prefix, struct arena *arena, struct exclusion *list)
+/* Adds those below one prefix to *count, and to the list unless that is NULL. */
+static int read_below(const struct kv_map *metadata, struct bytes prefix, struct arena *arena, struct exclusion *list, uint32_t *count)
 {
     struct bytes key = prefix, at, value;
     struct exclusion found;
-    uint32_t count = 0;
 
     while (kv_map_at_or_after(metadata, key, &at, &value) && bytes_starts_with(at, prefix)) {
-        if (exclusion_key_parse(at, &found)) {
-            if (list != NULL)
-                list[count] = found;
-            count++;
-        }
-        if (key_after(arena, at, &key) != 0)
-            break;
+        int error = key_after(arena, at, &key);
+
+        if (error != 0)
+            return error;
+        if (!exclusion_key_parse(at, &found))
+            continue;
+        if (list != NULL)
+            list[*count] = found;
+        ++*count;
     }
-    return count;
+    return 0;
+}
+
+static int read_all(const struct kv_map *metadata, struct arena *arena, struct exclusion *list, uint32_t *ret_count)
+{
+    uint32_t count = 0;
+    int error = read_below(metadata, KEY_EXCLUDED_PREFIX, arena, list, &count);
+
+    if (error == 0)
+        error = read_below(metadata, KEY_FAILED_PREFIX, arena, list, &count);
+    *ret_count = count;
+    return error;
 }
 
 int exclusions_read(const struct kv_map *metadata, struct arena *arena, struct exclusions *ret)
 {
     struct exclusions read = {0};
-    uint32_t count = read_below(metadata, KEY_EXCLUDED_PREFIX, arena, NULL) + read_below(metadata, KEY_FAILED_PREFIX, arena, NULL);
+    int error = read_all(metadata, arena, NULL, &read.count);
 
-    if (count > 0) {
-        read.list = arena_zalloc(arena, count * sizeof(*read.list));
-        if (read.list == NULL)
-            return ERROR_OUT_OF_MEMORY;
-        read.count = read_below(metadata, KEY_EXCLUDED_PREFIX, arena, read.list);
-        read.count += read_below(metadata, KEY_FAILED_PREFIX, arena, read.list + read.count);
+    if (error == 0 && read.count > 0) {
+        read.list = arena_zalloc(arena, read.count * sizeof(*read.list));
+        error = read.list == NULL ? ERROR_OUT_OF_MEMORY : read_all(metadata, arena, read.list, &read.count);
     }
-    *ret = read;
-    return 0;
+    if (error == 0)
+        *ret = read;
+    return error;
 }
 
 bool exclusion_means(struct address exclusion, struct address address)

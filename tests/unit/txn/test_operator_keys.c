@@ -1,6 +1,8 @@
 /* Exclusions, classes and maintenance, as they stand in keys and values. */
 #include <criterion/criterion.h>
 
+#include "net/error.h"
+#include "tests/unit/nth.h"
 #include "txn/kv_map.h"
 #include "txn/operator_keys.h"
 
@@ -58,6 +60,28 @@ Test(operator_keys, exclusions_are_read_from_the_metadata)
     cr_assert(exclusions_find(&exclusions, address_of_text("10.0.0.2:4500")) != NULL);
     cr_assert(exclusions_find(&exclusions, address_of_text("10.0.0.2:4501")) == NULL);
     arena_done(&arena);
+    kv_map_destroy(map);
+}
+
+/* Nobody may be taken for included because memory was short. */
+Test(operator_keys, exclusions_are_read_wholly_or_not_at_all)
+{
+    struct kv_map *map = kv_map_create();
+
+    put(map, "\xff/conf/excluded/10.0.0.1", "");
+    put(map, "\xff/conf/excluded/10.0.0.2:4500", "");
+    put(map, "\xff/conf/failed/10.0.0.1:4501", "");
+    FAIL_EACH(nth, nth_allocation) {
+        struct exclusions exclusions = {0};
+        struct arena arena = {0};
+        int error;
+
+        nth_begin(&nth, NULL);
+        error = exclusions_read(map, &arena, &exclusions);
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
+        cr_assert_eq(exclusions.count, error == 0 ? 3 : 0);
+        arena_done(&arena);
+    }
     kv_map_destroy(map);
 }
 

@@ -1,6 +1,8 @@
 #include <criterion/criterion.h>
 
+#include "net/error.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/nth.h"
 #include "txn/conflict_range.h"
 #include "txn/conflict_set.h"
 #include "txn/resolver_map.h"
@@ -80,6 +82,25 @@ Test(resolver_map, what_no_read_can_reach_is_forgotten_and_what_would_is_refused
     resolver_map_forget(&map, 1000000);
     cr_assert(map.partition_count == 1 && resolver_map_newest(&map)->number == 3);
     resolver_map_done(&map);
+}
+
+Test(resolver_map, each_allocation_that_fails_leaves_it_as_it_was)
+{
+    struct bytes begins[3] = {bytes_none(), L("h"), L("p")};
+
+    FAIL_EACH(nth, nth_allocation) {
+        struct resolver_map map;
+        int error;
+
+        nth_begin(&nth, NULL);
+        error = resolver_map_init(&map, begins, 3);
+        if (error == 0) {
+            error = resolver_map_add(&map, 2, 100, begins, 3);
+            cr_assert_eq(resolver_map_at(&map, 100), error == 0 ? 1 : 0);
+            resolver_map_done(&map);
+        }
+        cr_assert_eq(error, nth_end(&nth) ? ERROR_OUT_OF_MEMORY : 0);
+    }
 }
 
 Test(resolver_map, too_many_partitions_push_out_the_oldest)

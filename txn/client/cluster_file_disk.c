@@ -14,17 +14,23 @@ enum { PATH_BYTES_MAX = 4096 };
 
 static int read_file(const char *path, char *text, size_t size, size_t *ret_len, mode_t *ret_mode)
 {
-    FILE *file = fopen(path, "re");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat info;
+    size_t len = 0;
+    ssize_t got;
     bool failed;
 
-    if (file == NULL)
+    if (fd < 0)
         return ERROR_FILE_NOT_READABLE;
-    *ret_len = fread(text, 1, size, file);
-    failed = ferror(file) != 0 || fstat(fileno(file), &info) != 0 || *ret_len == size;
-    fclose(file);
+    while ((got = pread(fd, text + len, size - len, (off_t)len)) > 0)
+        len += (size_t)got;
+    failed = got < 0 || len == size || fstat(fd, &info) != 0;
+    close(fd);
+    if (failed)
+        return ERROR_FILE_NOT_READABLE;
+    *ret_len = len;
     *ret_mode = info.st_mode & 07777;
-    return failed ? ERROR_FILE_NOT_READABLE : 0;
+    return 0;
 }
 
 static bool is_same(const struct cluster_file *file, const struct address *coordinators, uint32_t count)
@@ -59,24 +65,31 @@ static void find_addresses(const char *text, size_t len, size_t *ret_begin, size
         ++*ret_end;
 }
 
+static bool write_all(int fd, const char *text, size_t len)
+{
+    ssize_t put;
+
+    for (size_t at = 0; at < len; at += (size_t)put) {
+        put = pwrite(fd, text + at, len - at, (off_t)at);
+        if (put <= 0)
+            return false;
+    }
+    return true;
+}
+
 /* By libc: the file is the application's, anywhere on the machine, and the caller may be a shell without an env. */
 static int write_file(const char *path, const char *text, size_t len, mode_t mode)
 {
     char beside[PATH_BYTES_MAX + 16];
-    FILE *file;
     int fd;
     bool failed;
 
     snprintf(beside, sizeof(beside), "%s.XXXXXX", path);
     fd = mkostemp(beside, O_CLOEXEC);
-    file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (file == NULL) {
-        if (fd >= 0)
-            close(fd);
+    if (fd < 0)
         return ERROR_FILE_NOT_WRITABLE;
-    }
-    failed = fwrite(text, 1, len, file) != len || fflush(file) != 0 || fchmod(fd, mode) != 0 || fsync(fd) != 0;
-    fclose(file);
+    failed = !write_all(fd, text, len) || fchmod(fd, mode) != 0 || fsync(fd) != 0;
+    close(fd);
     failed = failed || rename(beside, path) != 0;
     if (failed)
         unlink(beside);

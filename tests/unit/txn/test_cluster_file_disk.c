@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "net/error.h"
+#include "tests/unit/nth_files.h"
 #include "txn/client/cluster_file_disk.h"
 
 static char directory[] = "/tmp/quoin-cluster-file-XXXXXX";
@@ -79,4 +80,20 @@ Test(cluster_file_disk, what_is_no_cluster_file_is_not_touched)
     unlink(path);
     cr_assert_eq(cluster_file_update(path, two, 2), ERROR_FILE_NOT_READABLE);
     cr_assert_eq(cluster_file_update(path, two, 0), ERROR_FILE_NOT_WRITABLE);
+}
+
+Test(cluster_file_disk, each_file_call_that_fails_leaves_the_file_as_it_was)
+{
+    FAIL_EACH(nth, nth_file_call) {
+        int error;
+
+        put_text("d:i@1.2.3.4:5\n");
+        nth_begin(&nth, path);
+        error = cluster_file_update(path, two, 1);
+        if (nth_end(&nth))
+            cr_assert(error == ERROR_FILE_NOT_READABLE || error == ERROR_FILE_NOT_WRITABLE, "call %d: %s", (int)nth.n, error_name(error));
+        else
+            cr_assert_eq(error, 0);
+        expect_text(error == 0 ? "d:i@10.0.0.1:4500\n" : "d:i@1.2.3.4:5\n");
+    }
 }

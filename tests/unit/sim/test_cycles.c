@@ -82,6 +82,20 @@ Test(cycles, names_what_is_not_of_the_history)
     run(true, CYCLES_MALFORMED, 2, "c a01", "c a01");
 }
 
+Test(cycles, names_a_time_that_was_not)
+{
+    struct cycles_history history = lists();
+    struct cycles_record record = {0};
+    struct cycles_report report;
+
+    cycles_begin(&history, &record, 0);
+    steps(&record, "a01");
+    cycles_finish(&record, CYCLES_COMMITTED);
+    history.transactions[0].answered = history.clock + 1;
+    cr_assert_eq(cycles_check(&history, &report), CYCLES_MALFORMED, "it said %s: %s", cycles_name(report.anomaly), report.what);
+    cycles_done(&history);
+}
+
 Test(cycles, names_incompatible_orders)
 {
     run(true, CYCLES_INCOMPATIBLE_ORDER, 4, "c a01", "c a02", "c r012", "c r021");

@@ -452,6 +452,18 @@ Test(replay, names_an_unknown_result_that_happened_after_its_report)
     expect(&history, REPLAY_LATE_COMMIT);
 }
 
+/* What no run can have recorded: it says nothing of the database. */
+Test(replay, names_a_history_that_is_none)
+{
+    struct history mark = with_two_commits(10, 20), events = with_two_commits(10, 20), version = with_read("ab", VERSION_NONE, "b");
+
+    history_mark(&mark, 30, 0, 2);
+    events.transactions[1].answered = events.transactions[1].called - 1;
+    expect(&mark, REPLAY_MALFORMED);
+    expect(&events, REPLAY_MALFORMED);
+    expect(&version, REPLAY_MALFORMED);
+}
+
 Test(replay, ten_thousand_valid_histories_pass)
 {
     uint64_t conflicts = 0, unknown = 0;

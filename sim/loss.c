@@ -9,19 +9,25 @@ static const char *const words[] = {"nothing", "logs", "storage servers", "coord
 
 /* ---- losing ---- */
 
+/* One that is down is asked by its disk: it comes back with what lies there. */
 static bool holds(const struct sim_loss *loss, const struct sim_process *process)
 {
     uint32_t kinds = sim_cluster_role_kinds(process);
 
     if (loss->of == LOSS_OF_COORDINATORS)
         return process->coordinator;
+    if (!process->alive)
+        return sim_disk_has(process->disk, loss->of == LOSS_OF_LOGS ? "data/log-" : "data/storage-");
     return (kinds >> (loss->of == LOSS_OF_LOGS ? ROLE_LOG : ROLE_STORAGE) & 1) != 0;
 }
 
 /* All of a zone goes, or a part of it would be left. */
 static void lose(struct sim_loss *loss, struct sim_process *process)
 {
-    sim_process_stop(process, SIM_POWER_OFF);
+    if (process->alive)
+        sim_process_stop(process, SIM_POWER_OFF);
+    else
+        sim_disk_power_off(process->disk, &process->world->schedule);
     process->damaged = true;
     sim_disk_erase(process);
     loss->disks++;
@@ -47,7 +53,7 @@ static void strike(struct sim_event *event)
         struct sim_process *process = world->processes[i];
         unsigned zone;
 
-        if (!process->server || !process->alive || !holds(loss, process))
+        if (!process->server || !holds(loss, process))
             continue;
         zone = sim_cluster_zone_of(process);
         if (!machines_has(&zones, zone) && loss->zones_max != 0 && machines_count(&zones) >= loss->zones_max)

@@ -52,7 +52,7 @@ static void call_done(struct steady_call *call)
 {
     struct commit_batch *self = call->parent;
 
-    assert(self->calls_pending > 0);
+    assert(self->calls_pending > 0 || PLANTED_BUG(ACK_AFTER_FIRST_LOG));
     self->calls_pending = PLANTED_BUG(ACK_AFTER_FIRST_LOG) && self->op.stage == LOG ? 0 : self->calls_pending - 1;
     if (call->error != 0 && self->call_error == 0)
         self->call_error = call->error;

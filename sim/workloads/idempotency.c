@@ -1,18 +1,20 @@
 /* Idempotency: with automatic ids a commit is either done or not done, and the library knows which.
  *
  * Every increment is a blind atomic addition, tried until it is acknowledged: one applied twice, or acknowledged and lost, shows in
- * the sum. An unknown result (1021) must not come up at all. Only who could not ask for longer than ids live (a dozen recoveries
- * in a row do it, each of 100 s of versions) is told that nobody knows any more (1022): such an increment may be there, or not. */
+ * the sum. An unknown result (1021) must not come up at all. Only who could not ask for longer than ids live, which is counted in versions (a
+ * dozen recoveries in a row do it, each of 100 s of them), is told that nobody knows any more (1022): such an increment may be there, or not. */
 #include "sim/workloads/values.h"
+#include "txn/idempotency.h"
 
 enum option { ACTORS, COUNTERS, PAUSE_MS };
 
-enum { COUNTERS_MAX = 100, AUTOMATIC_IDEMPOTENCY = 505, EXPIRES_AFTER_US = 20000000 };
+enum { COUNTERS_MAX = 100, AUTOMATIC_IDEMPOTENCY = 505 };
 
 struct idempotency {
     uint64_t acknowledged[COUNTERS_MAX];
     uint64_t expired[COUNTERS_MAX]; /* nobody knows */
     uint64_t committed, retries;
+    version_t newest; /* of an acknowledged one */
 };
 
 static const char prefix[] = "idempotency";
@@ -38,6 +40,20 @@ static int attempt(struct sim_actor *actor, struct sim_transaction *transaction,
     return sim_commit(transaction);
 }
 
+/* An attempt that began after a commit at `began` was acknowledged, and looked for its id from there on, did so too late. */
+static bool has_expired(struct sim_actor *actor, version_t began)
+{
+    struct sim_transaction *transaction = sim_transaction_create(actor);
+    version_t now = 0;
+    int error;
+
+    do
+        error = sim_read_version(transaction, &now);
+    while (error != 0 && sim_retry(transaction, error));
+    sim_transaction_destroy(transaction);
+    return error == 0 && now - began > IDEMPOTENCY_LIFE_VERSIONS;
+}
+
 static void increment_once(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct sim_transaction *transaction = sim_transaction_create(actor);
@@ -45,18 +61,18 @@ static void increment_once(struct sim_actor *actor, struct sim_workload_run *run
     uint64_t counter = sim_actor_random(actor, (uint64_t)run->options[COUNTERS]);
     struct workload_key key;
     struct bytes at = workload_key(&key, prefix, counter);
-    int64_t began_us = workload_world(actor)->now_us;
+    version_t began = idempotency->newest;
     bool expired = false;
     int error;
 
     sim_option(transaction, AUTOMATIC_IDEMPOTENCY);
     while ((error = attempt(actor, transaction, at)) != 0) {
-        expired = error == ERROR_COMMIT_UNKNOWN_RESULT_FATAL && workload_world(actor)->now_us - began_us > EXPIRES_AFTER_US;
+        expired = error == ERROR_COMMIT_UNKNOWN_RESULT_FATAL && has_expired(actor, began);
         if (expired || !sim_retry(transaction, error))
             break;
         if (error == ERROR_COMMIT_UNKNOWN_RESULT)
             sim_world_fail(workload_world(actor), "Idempotency: a result is unknown");
-        began_us = workload_world(actor)->now_us;
+        began = idempotency->newest;
         idempotency->retries++;
     }
     if (error != 0 && !expired)
@@ -64,6 +80,8 @@ static void increment_once(struct sim_actor *actor, struct sim_workload_run *run
     idempotency->expired[counter] += error != 0;
     idempotency->acknowledged[counter] += error == 0;
     idempotency->committed += error == 0;
+    if (error == 0 && sim_committed_version(transaction) > idempotency->newest)
+        idempotency->newest = sim_committed_version(transaction);
     sim_transaction_destroy(transaction);
 }
 
@@ -93,7 +111,7 @@ static int check_counter(struct sim_actor *actor, struct sim_transaction *transa
     return 0;
 }
 
-static void idempotency_check(struct sim_actor *actor, struct sim_workload_run *run)
+static void check_counters(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct sim_transaction *transaction = sim_transaction_create(actor);
     struct idempotency *idempotency = run->state;
@@ -120,5 +138,5 @@ const struct sim_workload sim_workload_idempotency = {
     .state_bytes = sizeof(struct idempotency),
     .setup = idempotency_setup,
     .run = idempotency_run,
-    .check = idempotency_check,
+    .check = check_counters,
 };

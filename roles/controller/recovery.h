@@ -35,6 +35,7 @@ struct recovery {
     const struct generation *old; /* the newest generation of `state`; NULL when creating */
     struct call_child *locks;     /* one for each log of it */
     struct call_child old_sequencer;
+    int64_t locked_us;    /* when enough logs had answered; 0: not yet */
     uint64_t locked_mask; /* logs that have all that was acknowledged */
     uint32_t metadata_from; /* the log that is asked for it */
     version_t recovery_version;

@@ -39,6 +39,7 @@ enum {
     PAUSED_LOOK_US = 1000000,
     AGAIN_US = 200000,
     TRIES_MAX = 5,
+    CLOSER_MAX = 32, /* pages that differ, and hold more than one pair */
     ANSWER_TIMEOUT_US = 5000000,
     PAGE_COST_BYTES = 4096, /* of a page, whatever it holds: messages, a read version */
     PAGE_BYTES_MIN = 1000,
@@ -174,14 +175,16 @@ static void leave(struct scan *scan)
     scan->changed = true;
 }
 
+/* What was found in it and can be mended is not left to the next round. */
 static void skip(struct scan *scan)
 {
     PROBE(scan->op.env, "the consistency scan passes a shard over");
     scan->state.skipped += scan->by_round;
+    scan_again(scan);
     leave(scan);
 }
 
-static bool is_whole_team(const struct scan *scan, const struct team *team)
+bool scan_is_whole_team(const struct scan *scan, const struct team *team)
 {
     const struct picture *picture = scan->distributor->picture;
 
@@ -198,7 +201,7 @@ static void begin_pages(struct scan *scan, enum scan_mode mode, uint32_t asked)
 {
     scan->mode = mode;
     scan->asked = asked;
-    scan->pairs_limit = scan->tries = 0;
+    scan->pairs_limit = scan->tries = scan->closer = 0;
     scan->suspected = false;
     set_key(&scan->from, bytes_buffer_bytes(&scan->begin));
     scan->until.len = 0;
@@ -222,7 +225,7 @@ static void examine(struct scan *scan, struct bytes key, bool by_round)
     scan->count = team->count;
     for (uint32_t i = 0; i < team->count; i++)
         scan->ids[i] = picture->servers[team->servers[i]].id;
-    if (shard->busy || shard->destination != TEAM_NONE || !is_whole_team(scan, team)) {
+    if (shard->busy || shard->destination != TEAM_NONE || !scan_is_whole_team(scan, team)) {
         skip(scan);
         return;
     }
@@ -497,7 +500,7 @@ static enum op_result no_proof(struct scan *scan)
     return op_move(&scan->op, LOOK);
 }
 
-/* A page that differs for the second time, and of the least size that tells where. */
+/* A page that differs for the second time, and of the least size that tells where; or of any, where so much is written that it can't be told. */
 static enum op_result differs(struct scan *scan)
 {
     if (!scan->suspected) {
@@ -506,7 +509,7 @@ static enum op_result differs(struct scan *scan)
     }
     if (scan->mode == SCAN_PROVE)
         return no_proof(scan);
-    if (!scan->judgement.content || scan->judgement.pairs <= 1)
+    if (!scan->judgement.content || scan->judgement.pairs <= 1 || ++scan->closer > CLOSER_MAX)
         return report(scan);
     PROBE(scan->op.env, "a page that differs is looked at more closely");
     if (scan->mode == SCAN_WALK) {
@@ -533,10 +536,12 @@ static enum op_result page_done(struct scan *scan)
         scan->mode = SCAN_WALK;
         scan->pairs_limit = 0;
     }
-    if (scan->mode == SCAN_NARROW)
+    if (scan->mode == SCAN_NARROW) {
         set_key(&scan->until, bytes_buffer_bytes(&scan->narrow));
-    else
+        scan->pairs_limit *= 2; /* as many may have been written in front of what differs as pages are read */
+    } else {
         scan->suspected = false;
+    }
     if (bytes_compare(bytes_buffer_bytes(&scan->from), bytes_buffer_bytes(&scan->end)) < 0)
         return op_move(&scan->op, LOOK);
     if (scan->mode == SCAN_PROVE)
@@ -630,7 +635,7 @@ static struct picture_shard *shard_to_repair(const struct scan *scan, int64_t *r
     team = teams_at(&picture->teams, picture->shards[at]->source);
     for (uint32_t i = 0; i < team->count; i++)
         ids[i] = picture->servers[team->servers[i]].id;
-    return is_team(scan, ids, team->count) && is_whole_team(scan, team) ? picture->shards[at] : NULL;
+    return is_team(scan, ids, team->count) && scan_is_whole_team(scan, team) ? picture->shards[at] : NULL;
 }
 
 /* A server that may be given the shard in place of the one that is repaired, in a zone of its own; UINT32_MAX: there is none. */

@@ -23,6 +23,7 @@ enum scan_outcome {
     SCAN_REPAIRED,
     SCAN_OPEN,      /* nobody can tell which replica is right, or no good copy was proven, or it is not mended yet */
     SCAN_GONE,      /* all of the shard was equal when it was read again */
+    SCAN_WAITING,   /* the bad copy was given up, and there is no server for another */
     SCAN_OUTCOMES,
 };
 
@@ -80,6 +81,7 @@ struct scan {
     struct bytes_buffer from, until; /* owned: what is asked; until is empty: to the end */
     struct bytes_buffer narrow;      /* owned: the page that differs ends there */
     uint32_t pairs_limit, tries;
+    uint32_t closer;                 /* pages that differed since */
     bool suspected;                  /* it differed once: asked again, before anybody is accused */
     struct scan_judgement judgement;
     struct scan_ask asks[TEAM_SERVERS_MAX];
@@ -92,10 +94,15 @@ struct scan {
     uint32_t finding_count; /* since it began; the newest are kept */
 };
 
+/* Every one of it can be asked. */
+bool scan_is_whole_team(const struct scan *scan, const struct team *team);
+
 /* ---- scan_report.c ---- */
 /* Traced; what the examination has found lies in [from, through). */
 struct scan_finding *scan_found(struct scan *scan);
 void scan_outcome(struct scan *scan, struct scan_finding *finding, enum scan_outcome outcome);
+/* What can be mended in the shard under examination is looked at again before the round goes on. */
+void scan_again(struct scan *scan);
 /* Repairs that have come to their end since. */
 void scan_look(struct scan *scan);
 /* All of the shard under examination is equal. */

@@ -19,7 +19,7 @@ static const char *outcome_name(enum scan_outcome outcome)
 {
     static const char *const names[] = {
         [SCAN_REPAIRING] = "is fetched again", [SCAN_REPAIRED] = "was fetched again", [SCAN_OPEN] = "nothing was changed",
-        [SCAN_GONE] = "it is equal by now"};
+        [SCAN_GONE] = "it is equal by now", [SCAN_WAITING] = "was given up, waits for a server for another copy"};
 
     return names[outcome];
 }
@@ -100,25 +100,47 @@ static bool still_has_it(const struct scan *scan, const struct scan_finding *fin
     return false;
 }
 
-/* Whoever carried the move on: it is mended when the shard is at rest again, in however many pieces; one that was to move away, if
- * it did. */
+/* The bad copy was given up, and no other has come yet: the move there was taken back, for want of a server, and the next is to come. */
+static bool lacks_copies(const struct scan *scan, const struct scan_finding *finding, const struct picture_shard *shard)
+{
+    uint32_t wanted = scan->distributor->settings.configuration.replication;
+
+    return teams_at(&scan->distributor->picture->teams, shard->source)->count < (wanted < finding->count ? wanted : finding->count);
+}
+
+/* Whoever carried the move on: it is mended when the shard is at rest again with all its copies, in however many pieces; one that was to
+ * move away, if it did. */
 void scan_look(struct scan *scan)
 {
     const struct picture *picture = scan->distributor->picture;
 
     for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
         struct scan_finding *finding = &scan->findings[i];
-        int64_t at = finding->outcome == SCAN_REPAIRING && finding->count > 0 ? picture_shard_of(picture, finding->shard) : -1;
+        bool open = finding->count > 0 && (finding->outcome == SCAN_REPAIRING || finding->outcome == SCAN_WAITING);
+        int64_t at = open ? picture_shard_of(picture, finding->shard) : -1;
 
         if (at < 0 || picture->shards[at]->busy || picture->shards[at]->destination != TEAM_NONE)
             continue;
-        if (finding->away && still_has_it(scan, finding, picture->shards[at])) {
+        if (lacks_copies(scan, finding, picture->shards[at])) {
+            PROBE(scan->op.env, "a copy that a scan gave up has no server yet");
+            scan_outcome(scan, finding, SCAN_WAITING);
+        } else if (finding->away && still_has_it(scan, finding, picture->shards[at])) {
             PROBE(scan->op.env, "a shard did not get away from a damaged replica");
             finding->again = true;
             scan_outcome(scan, finding, SCAN_OPEN);
         } else {
             scan_outcome(scan, finding, SCAN_REPAIRED);
         }
+    }
+}
+
+void scan_again(struct scan *scan)
+{
+    for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
+        struct scan_finding *finding = &scan->findings[i];
+
+        if (finding->count > 0 && finding->outcome == SCAN_OPEN && finding->bad != 0 && bytes_equal(finding->shard, bytes_buffer_bytes(&scan->begin)))
+            finding->again = true;
     }
 }
 
@@ -205,13 +227,26 @@ void scan_findings_done(struct scan *scan)
 
 /* ---- status ---- */
 
+static bool can_be_looked_at(const struct scan *scan, const struct scan_finding *finding)
+{
+    const struct picture *picture = scan->distributor->picture;
+    int64_t at = picture_shard_of(picture, finding->shard);
+
+    return at >= 0 && scan_is_whole_team(scan, teams_at(&picture->teams, picture->shards[at]->source));
+}
+
 const char *scan_unrest(const struct distributor *self)
 {
     const struct scan *scan = self->scan;
 
-    for (uint32_t i = 0; scan != NULL && i < SCAN_FINDINGS_MAX; i++)
-        if (scan->findings[i].count > 0 && scan->findings[i].outcome == SCAN_REPAIRING)
+    for (uint32_t i = 0; scan != NULL && i < SCAN_FINDINGS_MAX; i++) {
+        const struct scan_finding *finding = &scan->findings[i];
+
+        if (finding->count > 0 && finding->outcome == SCAN_REPAIRING)
             return "a damaged replica is fetched again";
+        if (finding->count > 0 && finding->again && can_be_looked_at(scan, finding))
+            return "the consistency scan is to look again at what it has found";
+    }
     if (scan != NULL && scan->examining && (scan->mode != SCAN_WALK || scan->suspected))
         return "the consistency scan looks closer at a shard";
     return NULL;

@@ -13,7 +13,7 @@
 #include "sim/workloads/values.h"
 
 enum option { ACTORS, KEYS, VALUE_BYTES, SHARDS, PAUSE_MS, STEPS_MAX, PLACES, SPLIT_SECONDS };
-enum { KEYS_A_COMMIT = 200, VALUE_MAX = 2000, PLACES_MAX = 64, READ_MAX = 20000, REWRITES_MAX = 8 };
+enum { KEYS_A_COMMIT = 200, KEYS_A_READ = 50, VALUE_MAX = 2000, PLACES_MAX = 64, READ_MAX = 20000, REWRITES_MAX = 8 };
 
 struct many_shards {
     struct sim_listener listener; /* first */
@@ -144,12 +144,20 @@ static void many_shards_run(struct sim_actor *actor, struct sim_workload_run *ru
 
 /* ---- check ---- */
 
-/* All keys of a place, the first of which is `first`. */
+/* Keys that are read at once: one shard is read after another, and a transaction lives five seconds, however slow the network. */
+static uint64_t keys_from(const struct sim_workload_run *run, uint64_t first)
+{
+    uint64_t keys = (uint64_t)run->options[KEYS], each = keys_a_place(run), left = each - first % each;
+
+    left = keys - first < left ? keys - first : left;
+    return left < KEYS_A_READ ? left : KEYS_A_READ;
+}
+
 static void compare(struct sim_actor *actor, const struct sim_workload_run *run, uint64_t first, const struct sim_pair *pairs,
                     size_t count)
 {
     const struct many_shards *many = run->state;
-    uint64_t keys = (uint64_t)run->options[KEYS], each = keys_a_place(run), expected = keys - first < each ? keys - first : each;
+    uint64_t each = keys_a_place(run), expected = keys_from(run, first);
     struct prefix prefix;
     uint8_t value[VALUE_MAX];
 
@@ -158,7 +166,7 @@ static void compare(struct sim_actor *actor, const struct sim_workload_run *run,
     for (uint64_t i = 0; i < expected && i < count; i++) {
         uint64_t key = first + i, number = UINT64_MAX;
 
-        if (!workload_key_number(pairs[i].key, prefix_of(&prefix, first / each), &number) || number != i) {
+        if (!workload_key_number(pairs[i].key, prefix_of(&prefix, key / each), &number) || number != key % each) {
             sim_world_fail(workload_world(actor), "ManyShards: key %" PRIu64 " is missing", key);
             return;
         }
@@ -170,18 +178,24 @@ static void compare(struct sim_actor *actor, const struct sim_workload_run *run,
     }
 }
 
-static int check_place(struct sim_actor *actor, const struct sim_workload_run *run, uint64_t first)
+/* keys_from() of them; and whatever lies between them and what is read next. */
+static int check_keys(struct sim_actor *actor, const struct sim_workload_run *run, uint64_t first)
 {
     struct sim_transaction *transaction = sim_transaction_create(actor);
-    struct workload_key begin, end;
+    uint64_t each = keys_a_place(run), end_at = first + keys_from(run, first);
+    struct workload_key begin_key, end_key;
+    struct bytes begin, end;
     struct prefix prefix;
     const struct sim_pair *pairs;
     size_t count;
     int error;
 
-    (void)prefix_of(&prefix, first / keys_a_place(run));
+    (void)prefix_of(&prefix, first / each);
+    begin = first % each == 0 ? workload_begin(&begin_key, prefix.text) : workload_key(&begin_key, prefix.text, first % each);
+    end = end_at % each == 0 || end_at == (uint64_t)run->options[KEYS] ? workload_end(&end_key, prefix.text)
+                                                                      : workload_key(&end_key, prefix.text, end_at % each);
     do {
-        error = sim_get_range(transaction, workload_begin(&begin, prefix.text), workload_end(&end, prefix.text), READ_MAX, &pairs, &count);
+        error = sim_get_range(transaction, begin, end, READ_MAX, &pairs, &count);
         if (error == 0)
             compare(actor, run, first, pairs, count);
     } while (error != 0 && sim_retry(transaction, error));
@@ -209,11 +223,10 @@ static void many_shards_check(struct sim_actor *actor, struct sim_workload_run *
 {
     struct sim_world *world = workload_world(actor);
     struct many_shards *many = run->state;
-    uint64_t each = keys_a_place(run);
     int error = 0;
 
-    for (uint64_t first = 0; first < (uint64_t)run->options[KEYS] && error == 0; first += each)
-        error = check_place(actor, run, first);
+    for (uint64_t first = 0; first < (uint64_t)run->options[KEYS] && error == 0; first += keys_from(run, first))
+        error = check_keys(actor, run, first);
     if (error != 0)
         sim_world_fail(world, "ManyShards: check: %s", error_name(error));
     if (many->rewritten == 0)

@@ -104,7 +104,7 @@ static enum op_result after_shard(struct op *op, const struct client_location *l
 
     if (query->kind == QUERY_ADDRESSES)
         return op_finish(op, add_addresses(query, location));
-    if (bytes_compare(location->begin, query->begin) >= 0)
+    if (bytes_compare(location->begin, query->at) >= 0) /* below it: shards have merged since the one before was looked at */
         error = add_item(query, location->begin);
     if (error == 0)
         error = arena_copy(&query->arena, location->end, &query->at);

@@ -268,7 +268,7 @@ static bool choose(struct scan *scan)
         PROBE(scan->op.env, "what was found before is looked at again at once");
         TRACE(scan->op.env, SEVERITY_INFO, "ScanLooksAgain", {"Shard", trace_bytes(known->shard)});
         scan->again_us = env_now_us(scan->op.env) + PAUSED_LOOK_US;
-        examine(scan, known->shard, false);
+        examine(scan, known->begin, false); /* of what was one shard then */
         known->again = !scan->examining; /* passed over: later */
         return true;
     }

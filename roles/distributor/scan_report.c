@@ -44,13 +44,20 @@ static void trace_finding(const struct scan *scan, const struct scan_finding *fi
               {"Pairs", trace_int(scan->asks[i].answer.pairs)}, {"Bytes", trace_int((int64_t)scan->asks[i].answer.bytes)});
 }
 
+/* It begins in the shard under examination, which may be a piece of the one that it was found in. */
+static bool is_open_here(const struct scan *scan, const struct scan_finding *finding)
+{
+    return finding->count > 0 && finding->outcome == SCAN_OPEN && bytes_compare(finding->begin, bytes_buffer_bytes(&scan->begin)) >= 0 &&
+           bytes_compare(finding->begin, bytes_buffer_bytes(&scan->end)) < 0;
+}
+
 /* One that was found before and could not be mended is told once. */
 static struct scan_finding *entry_for(struct scan *scan)
 {
     for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
         struct scan_finding *finding = &scan->findings[i];
 
-        if (finding->count > 0 && finding->outcome == SCAN_OPEN && bytes_equal(finding->shard, bytes_buffer_bytes(&scan->begin)))
+        if (is_open_here(scan, finding))
             return finding;
     }
     scan->state.found++;
@@ -117,7 +124,7 @@ void scan_look(struct scan *scan)
     for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
         struct scan_finding *finding = &scan->findings[i];
         bool open = finding->count > 0 && (finding->outcome == SCAN_REPAIRING || finding->outcome == SCAN_WAITING);
-        int64_t at = open ? picture_shard_of(picture, finding->shard) : -1;
+        int64_t at = open ? picture_shard_of(picture, finding->begin) : -1;
 
         if (at < 0 || picture->shards[at]->busy || picture->shards[at]->destination != TEAM_NONE)
             continue;
@@ -139,7 +146,7 @@ void scan_again(struct scan *scan)
     for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
         struct scan_finding *finding = &scan->findings[i];
 
-        if (finding->count > 0 && finding->outcome == SCAN_OPEN && finding->bad != 0 && bytes_equal(finding->shard, bytes_buffer_bytes(&scan->begin)))
+        if (is_open_here(scan, finding) && finding->bad != 0)
             finding->again = true;
     }
 }
@@ -149,7 +156,13 @@ void scan_is_equal(struct scan *scan)
     for (uint32_t i = 0; i < SCAN_FINDINGS_MAX; i++) {
         struct scan_finding *finding = &scan->findings[i];
 
-        if (finding->count > 0 && finding->outcome == SCAN_OPEN && bytes_equal(finding->shard, bytes_buffer_bytes(&scan->begin))) {
+        if (!is_open_here(scan, finding))
+            continue;
+        if (bytes_compare(finding->end, bytes_buffer_bytes(&scan->end)) > 0) { /* the shard was split: the rest may be what differs */
+            PROBE(scan->op.env, "what was found is looked for in the next piece of its shard");
+            must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->end), &finding->begin));
+            finding->again = true;
+        } else {
             finding->again = false;
             scan_outcome(scan, finding, SCAN_GONE);
         }
@@ -230,7 +243,7 @@ void scan_findings_done(struct scan *scan)
 static bool can_be_looked_at(const struct scan *scan, const struct scan_finding *finding)
 {
     const struct picture *picture = scan->distributor->picture;
-    int64_t at = picture_shard_of(picture, finding->shard);
+    int64_t at = picture_shard_of(picture, finding->begin);
 
     return at >= 0 && scan_is_whole_team(scan, teams_at(&picture->teams, picture->shards[at]->source));
 }

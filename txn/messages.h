@@ -175,22 +175,25 @@ SCHEMA_DECLARE(role_started)
 /* resolvers, proxy_count: of commit proxies; with them it may cut the key space anew. */
 #define FIELDS_init_sequencer(F, S, A, L)                                                                                   \
     F(u64, epoch) F(u64, role_id) F(i64, recovery_version) F(boolean, locked) F(bytes, metadata_version) A(role_ref, resolvers) \
-    F(u32, proxy_count)
+    F(u32, proxy_count) F(u64, failed_from)
 SCHEMA_DECLARE(init_sequencer)
-#define FIELDS_init_grv_proxy(F, S, A, L) F(u64, epoch) F(u64, role_id) S(wire_endpoint, sequencer) S(generation, logs)
+#define FIELDS_init_grv_proxy(F, S, A, L) \
+    F(u64, epoch) F(u64, role_id) S(wire_endpoint, sequencer) S(generation, logs) F(u64, failed_from)
 SCHEMA_DECLARE(init_grv_proxy)
 /* metadata: a mutation table of SETs, the metadata as of the recovery version. */
 #define FIELDS_init_commit_proxy(F, S, A, L)                                                              \
     F(u64, epoch) F(u64, role_id) S(wire_endpoint, sequencer) A(role_ref, resolvers) S(generation, logs) \
-    F(i64, recovery_version) F(bytes, metadata) F(u32, proxy_count)
+    F(i64, recovery_version) F(bytes, metadata) F(u32, proxy_count) F(u64, failed_from)
 SCHEMA_DECLARE(init_commit_proxy)
-#define FIELDS_init_resolver(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, recovery_version) F(u32, proxy_count)
+#define FIELDS_init_resolver(F, S, A, L) \
+    F(u64, epoch) F(u64, role_id) F(i64, recovery_version) F(u32, proxy_count) F(u64, failed_from)
 SCHEMA_DECLARE(init_resolver)
 /* Answered when the metadata snapshot is durable. generation: the new one, with this log in it. */
-#define FIELDS_init_log(F, S, A, L) F(u64, epoch) F(u64, role_id) F(i64, begin) F(bytes, metadata) S(generation, generation)
+#define FIELDS_init_log(F, S, A, L) \
+    F(u64, epoch) F(u64, role_id) F(i64, begin) F(bytes, metadata) S(generation, generation) F(u64, failed_from)
 SCHEMA_DECLARE(init_log)
-/* Answered when the server's empty store, with its record, is durable. */
-#define FIELDS_init_storage(F, S, A, L) F(u64, server_id) F(u32, tag) F(u32, engine) F(i64, version)
+/* Answered when the server's empty store, with its record, is durable. epoch: of the recovery that creates the database; 0: the data distributor asks. */
+#define FIELDS_init_storage(F, S, A, L) F(u64, server_id) F(u32, tag) F(u32, engine) F(i64, version) F(u64, epoch) F(u64, failed_from)
 SCHEMA_DECLARE(init_storage)
 /* Singletons: of no epoch. description: as of the recruitment; a newer one that names another of the kind ends this one. */
 #define FIELDS_init_data_distributor(F, S, A, L) F(u64, role_id) S(description, description)

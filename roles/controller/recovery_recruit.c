@@ -79,6 +79,12 @@ static struct role_ref *resolver_refs(struct recovery *recovery, struct arena *a
     return refs;
 }
 
+/* We have locked the state: what was recruited for an epoch between the one that it holds and ours will never be written there. */
+static uint64_t failed_from(const struct recovery *recovery)
+{
+    return recovery->state.written_epoch + 1;
+}
+
 static void ask_sequencer(struct recovery *recovery, struct recruit *recruit, uint32_t proxies)
 {
     struct message *message;
@@ -86,6 +92,7 @@ static void ask_sequencer(struct recovery *recovery, struct recruit *recruit, ui
     struct bytes value;
 
     m->epoch = recovery->epoch;
+    m->failed_from = failed_from(recovery);
     m->role_id = recruit->role_id;
     m->recovery_version = recovery->recovery_version;
     m->locked = kv_map_get(recovery->metadata, KEY_DB_LOCKED, &value);
@@ -102,6 +109,7 @@ static void ask_resolver(struct recovery *recovery, struct recruit *recruit, uin
     struct init_resolver *m = MESSAGE_NEW(init_resolver, &message);
 
     m->epoch = recovery->epoch;
+    m->failed_from = failed_from(recovery);
     m->role_id = recruit->role_id;
     m->recovery_version = recovery->recovery_version;
     m->proxy_count = proxies;
@@ -121,6 +129,7 @@ static void ask_log(struct recovery *recovery, struct recruit *recruit)
     struct init_log *m = MESSAGE_NEW(init_log, &message);
 
     m->epoch = recovery->epoch;
+    m->failed_from = failed_from(recovery);
     m->role_id = recruit->role_id;
     m->begin = recovery->recovery_version;
     (void)arena_copy(&message->arena, recovery->metadata_dump, &m->metadata);
@@ -138,6 +147,8 @@ static void ask_storage(struct recovery *recovery, struct recruit *recruit, tag_
     m->tag = tag;
     m->engine = recovery->controller->configuration.engine;
     m->version = recovery->recovery_version;
+    m->epoch = recovery->epoch;
+    m->failed_from = failed_from(recovery);
     ask(recovery, recruit, message);
 }
 
@@ -289,6 +300,7 @@ static void ask_commit_proxy(struct recovery *recovery, struct recruit *recruit,
     struct init_commit_proxy *m = MESSAGE_NEW(init_commit_proxy, &message);
 
     m->epoch = recovery->epoch;
+    m->failed_from = failed_from(recovery);
     m->role_id = recruit->role_id;
     m->sequencer = role_endpoint(recovery_find(recovery, ROLE_SEQUENCER, 0));
     m->resolvers = resolver_refs(recovery, &message->arena, &m->resolvers_count);
@@ -305,6 +317,7 @@ static void ask_grv_proxy(struct recovery *recovery, struct recruit *recruit)
     struct init_grv_proxy *m = MESSAGE_NEW(init_grv_proxy, &message);
 
     m->epoch = recovery->epoch;
+    m->failed_from = failed_from(recovery);
     m->role_id = recruit->role_id;
     m->sequencer = role_endpoint(recovery_find(recovery, ROLE_SEQUENCER, 0));
     copy_generation(recovery, message, &m->logs);

@@ -56,15 +56,24 @@ static int create(struct worker *worker, struct rpc_request *request, enum role_
     }
 }
 
-/* Kind, id and epoch that an init message asks for. */
-static bool parse(const struct message *message, enum role_kind *ret_kind, uint64_t *ret_id, uint64_t *ret_epoch)
+/* What an init message asks for. */
+struct order {
+    enum role_kind kind;
+    uint64_t id;
+    uint64_t epoch; /* of the recovery that asks; 0: none does */
+    uint64_t failed_from;
+};
+
+static bool parse(const struct message *message, struct order *ret)
 {
+    *ret = (struct order){0};
     switch (message->type->id) {
-#define INIT(name, role)                                              \
-    case MESSAGE_init_##name:                                         \
-        *ret_kind = role;                                             \
-        *ret_id = MESSAGE_BODY(init_##name, message)->role_id;        \
-        *ret_epoch = MESSAGE_BODY(init_##name, message)->epoch;       \
+#define INIT(name, role)                                                   \
+    case MESSAGE_init_##name:                                              \
+        ret->kind = role;                                                  \
+        ret->id = MESSAGE_BODY(init_##name, message)->role_id;             \
+        ret->epoch = MESSAGE_BODY(init_##name, message)->epoch;            \
+        ret->failed_from = MESSAGE_BODY(init_##name, message)->failed_from; \
         return true;
         INIT(sequencer, ROLE_SEQUENCER)
         INIT(grv_proxy, ROLE_GRV_PROXY)
@@ -73,19 +82,18 @@ static bool parse(const struct message *message, enum role_kind *ret_kind, uint6
         INIT(log, ROLE_LOG)
 #undef INIT
     case MESSAGE_init_storage:
-        *ret_kind = ROLE_STORAGE;
-        *ret_id = MESSAGE_BODY(init_storage, message)->server_id;
-        *ret_epoch = 0;
+        ret->kind = ROLE_STORAGE;
+        ret->id = MESSAGE_BODY(init_storage, message)->server_id;
+        ret->epoch = MESSAGE_BODY(init_storage, message)->epoch;
+        ret->failed_from = MESSAGE_BODY(init_storage, message)->failed_from;
         return true;
     case MESSAGE_init_data_distributor:
-        *ret_kind = ROLE_DATA_DISTRIBUTOR;
-        *ret_id = MESSAGE_BODY(init_data_distributor, message)->role_id;
-        *ret_epoch = 0;
+        ret->kind = ROLE_DATA_DISTRIBUTOR;
+        ret->id = MESSAGE_BODY(init_data_distributor, message)->role_id;
         return true;
     case MESSAGE_init_ratekeeper:
-        *ret_kind = ROLE_RATEKEEPER;
-        *ret_id = MESSAGE_BODY(init_ratekeeper, message)->role_id;
-        *ret_epoch = 0;
+        ret->kind = ROLE_RATEKEEPER;
+        ret->id = MESSAGE_BODY(init_ratekeeper, message)->role_id;
         return true;
     default:
         return false;
@@ -113,39 +121,42 @@ static bool id_is_taken(struct worker *worker, uint64_t id)
 
 void hosting_recruit(struct worker *worker, struct rpc_request *request)
 {
-    enum role_kind kind = ROLE_NONE;
-    uint64_t id = 0, epoch = 0;
     struct description_order born = birth(request->message);
+    const struct description *d = worker->description == NULL ? NULL : MESSAGE_BODY(description, worker->description);
     struct hosted *hosted;
+    struct order order;
     void *role = NULL;
     int error;
 
-    if (!parse(request->message, &kind, &id, &epoch)) {
+    if (!parse(request->message, &order)) {
         rpc_fail(request, ERROR_UNSUPPORTED_OPERATION);
         return;
     }
+    if (order.failed_from != 0)
+        worker_epochs_failed(worker, order.failed_from, order.epoch);
     /* An id that is here already, a reserved one, or an epoch that has ended: a late or repeated request. */
-    if (id < 100 || id_is_taken(worker, id) || worker->role_count >= WORKER_ROLES_MAX ||
-        (epoch != 0 && worker->description != NULL && epoch < MESSAGE_BODY(description, worker->description)->epoch) ||
-        (worker->description != NULL && worker_replaced(MESSAGE_BODY(description, worker->description), kind, id, born))) {
+    if (order.id < 100 || id_is_taken(worker, order.id) || worker->role_count >= WORKER_ROLES_MAX ||
+        (d != NULL && ((order.epoch != 0 && order.epoch < d->epoch) || worker_replaced(d, order.kind, order.id, born)))) {
         PROBE(worker->env, "a worker refuses a recruitment: repeated, or of an epoch that has ended");
         rpc_fail(request, ERROR_OPERATION_OBSOLETE);
         return;
     }
-    error = create(worker, request, kind, &role);
+    error = create(worker, request, order.kind, &role);
     if (error != 0) {
-        TRACE(worker->env, SEVERITY_WARN_ALWAYS, "RoleNotCreated", {"Role", trace_str(role_kind_name(kind))},
-              {"Id", trace_id(id)}, {"Error", trace_str(error_name(error))});
+        TRACE(worker->env, SEVERITY_WARN_ALWAYS, "RoleNotCreated", {"Role", trace_str(role_kind_name(order.kind))},
+              {"Id", trace_id(order.id)}, {"Error", trace_str(error_name(error))});
         rpc_fail(request, error);
         return;
     }
-    TRACE(worker->env, SEVERITY_INFO, "RoleCreated", {"Role", trace_str(role_kind_name(kind))}, {"Id", trace_id(id)},
-          {"Epoch", trace_int((int64_t)epoch)});
-    hosted = worker_host(worker, kind, id, epoch, role);
+    hosted = worker_host(worker, order.kind, order.id, order.kind == ROLE_STORAGE ? 0 : order.epoch, role);
+    TRACE(worker->env, SEVERITY_INFO, "RoleCreated", {"Role", trace_str(role_kind_name(order.kind))}, {"Id", trace_id(order.id)},
+          {"Epoch", trace_int((int64_t)hosted->epoch)});
     hosted->born = born;
+    if (order.kind == ROLE_STORAGE)
+        hosted->born.epoch = order.epoch;
     /* Which logs and singletons there are: nobody else tells it before the next change. To a proxy it is of the epoch before. */
-    if (worker->description != NULL && (kind != ROLE_STORAGE || MESSAGE_BODY(description, worker->description)->epoch > 0))
-        hosting_described(hosted, MESSAGE_BODY(description, worker->description));
+    if (d != NULL && (order.kind != ROLE_STORAGE || d->epoch > 0))
+        hosting_described(hosted, d);
     worker_changed(worker);
 }
 

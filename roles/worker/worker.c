@@ -200,6 +200,27 @@ static bool retire(struct worker *worker, const struct description *d)
     return changed;
 }
 
+/* Where recoveries fail one after another, for a log's disk is full, say, no description ever comes to end what each has left here. */
+void worker_epochs_failed(struct worker *worker, uint64_t from, uint64_t below)
+{
+    const struct description *d = worker->description == NULL ? NULL : MESSAGE_BODY(description, worker->description);
+
+    if (d != NULL && d->epoch >= from)
+        return; /* we know better: one of them accepted commits */
+    list_each(node, after, &worker->roles) {
+        struct hosted *hosted = list_entry(node, struct hosted, link);
+        uint64_t epoch = hosted->kind == ROLE_STORAGE ? hosted->born.epoch : hosted->epoch, id = hosted->id;
+        enum role_kind kind = hosted->kind;
+
+        if (epoch < from || epoch >= below || (d != NULL && generation_lists(d, id)))
+            continue;
+        PROBE(worker->env, "a role of a recovery that failed ends when a later one recruits");
+        unhost(hosted);
+        if (kind == ROLE_LOG || kind == ROLE_STORAGE)
+            hosting_remove(worker, kind, id);
+    }
+}
+
 void worker_described(struct worker *worker, struct message *description)
 {
     const struct description *d = MESSAGE_BODY(description, description);

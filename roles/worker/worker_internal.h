@@ -21,7 +21,7 @@ struct hosted {
     enum role_kind kind;
     uint64_t id;
     uint64_t epoch; /* 0: of no epoch (coordinator, storage, singletons) */
-    struct description_order born; /* of a singleton: the description with which it was recruited */
+    struct description_order born; /* of a singleton: the description with which it was recruited; of a storage server: the epoch that created the database */
     void *role;     /* NULL: it has ended, and is only kept to say so */
     int error;      /* why it ended; 0 while it lives */
     bool ending;    /* to be destroyed at the end of the turn */
@@ -66,6 +66,8 @@ bool worker_replaced(const struct description *d, enum role_kind kind, uint64_t 
 void worker_changed(struct worker *worker);
 /* Takes in a description if it is newer: old roles go, storage servers hear of it, logs of no living generation are deleted. */
 void worker_described(struct worker *worker, struct message *description);
+/* The epochs of [from, below) never accepted commits, and never will: their roles end, files go. */
+void worker_epochs_failed(struct worker *worker, uint64_t from, uint64_t below);
 /* Remembers the cluster that this data directory belongs to. False when it belongs to another. */
 bool worker_join_cluster(struct worker *worker, struct uid cluster_id);
 

@@ -77,7 +77,7 @@ static void start(struct stage *stage)
     struct message *message;
     struct init_grv_proxy *init = MESSAGE_NEW(init_grv_proxy, &message);
 
-    *init = (struct init_grv_proxy){1, STAGE_ROLE, stage_at(STAGE_PEER + 2), stage_generation(stage)};
+    *init = (struct init_grv_proxy){.epoch = 1, .role_id = STAGE_ROLE, .sequencer = stage_at(STAGE_PEER + 2), .logs = stage_generation(stage)};
     stage_recruit(stage, message, create);
 }
 
@@ -112,7 +112,7 @@ static void start(struct stage *stage)
     struct message *message;
     struct init_resolver *init = MESSAGE_NEW(init_resolver, &message);
 
-    *init = (struct init_resolver){1, STAGE_ROLE, STAGE_VERSION, 2};
+    *init = (struct init_resolver){.epoch = 1, .role_id = STAGE_ROLE, .recovery_version = STAGE_VERSION, .proxy_count = 2};
     stage_recruit(stage, message, create);
 }
 

@@ -347,7 +347,7 @@ static void recruit_grv(struct pipeline *self)
     struct message *message;
     struct init_grv_proxy *init = MESSAGE_NEW(init_grv_proxy, &message);
 
-    *init = (struct init_grv_proxy){1, ID_GRV, at(self, ID_SEQUENCER), self->generation};
+    *init = (struct init_grv_proxy){.epoch = 1, .role_id = ID_GRV, .sequencer = at(self, ID_SEQUENCER), .logs = self->generation};
     recruit_now(self, ID_GRV, message);
 }
 
@@ -356,7 +356,8 @@ static void recruit_resolver(struct pipeline *self, unsigned i)
     struct message *message;
     struct init_resolver *init = MESSAGE_NEW(init_resolver, &message);
 
-    *init = (struct init_resolver){1, ID_RESOLVER + i, RECOVERY_VERSION, self->proxies == 0 ? 2 : self->proxies};
+    *init = (struct init_resolver){
+        .epoch = 1, .role_id = ID_RESOLVER + i, .recovery_version = RECOVERY_VERSION, .proxy_count = self->proxies == 0 ? 2 : self->proxies};
     recruit_now(self, ID_RESOLVER + i, message);
 }
 

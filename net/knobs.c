@@ -98,3 +98,8 @@ const char *knobs_describe(size_t index, int64_t *ret_default, const char **ret_
     *ret_why = table[index].why;
     return table[index].name;
 }
+
+int64_t knobs_value(const struct knobs *knobs, size_t index)
+{
+    return *(const int64_t *)(const void *)((const char *)knobs + table[index].offset);
+}

@@ -116,3 +116,5 @@ int knobs_set(struct knobs *knobs, struct bytes name, struct bytes value);
 void knobs_randomize(struct knobs *knobs, uint64_t (*draw)(void *ctx), void *ctx);
 /* The i-th knob, or NULL: for --help and status. */
 const char *knobs_describe(size_t index, int64_t *ret_default, const char **ret_why);
+/* What the i-th knob is set to. */
+int64_t knobs_value(const struct knobs *knobs, size_t index);

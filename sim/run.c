@@ -47,6 +47,17 @@ static bool decide(struct sim_world *world, enum sim_switch wanted)
     return wanted == SWITCH_DRAW ? drawn : wanted == SWITCH_ON;
 }
 
+/* Those that the seed or the scenario set, a line each. */
+static void say_knobs(struct sim_world *world)
+{
+    const char *name, *why;
+    int64_t value;
+
+    for (size_t i = 0; (name = knobs_describe(i, &value, &why)) != NULL; i++)
+        if (knobs_value(&world->knobs, i) != value)
+            sim_say(world, NULL, "knob %s = %" PRId64, name, knobs_value(&world->knobs, i));
+}
+
 static void set_knobs(struct run *run)
 {
     const struct scenario *scenario = run->scenario;
@@ -62,6 +73,7 @@ static void set_knobs(struct run *run)
     }
     if (scenario->lie.type != NULL)
         run->world->knobs.rpc_encode_local = 2; /* whatever is sent can be lied about */
+    say_knobs(run->world);
 }
 
 /* Some ways are longer than others, for good: what is sent first on one of them arrives after what follows from it on the rest. */

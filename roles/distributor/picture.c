@@ -321,6 +321,7 @@ void picture_move_begin(struct picture *picture, struct picture_shard *shard, ui
 
     assert(!shard->busy);
     shard->busy = true;
+    shard->heading = destination;
     *ret_move = (struct picture_move){
         .shard = shard, .source = shard->source, .destination = destination, .bytes = shard->bytes < 0 ? 0 : shard->bytes};
     teams_ref(&picture->teams, ret_move->source);
@@ -344,6 +345,7 @@ void picture_move_end(struct picture *picture, struct picture_move *move)
         picture->servers[move->charged - 1].source_bytes -= move->bytes;
     }
     move->shard->busy = false;
+    move->shard->heading = TEAM_NONE;
     picture->moves--;
     teams_unref(&picture->teams, move->source);
     teams_unref(&picture->teams, move->destination);

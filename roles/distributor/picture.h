@@ -39,6 +39,7 @@ struct picture_shard {
     int64_t rest_until_us;    /* something that was begun with it failed: nothing is begun before */
     int64_t whole_until_us;   /* no place to split it was found: not asked again before */
     uint32_t source, destination; /* teams; a reference on each */
+    uint32_t heading;         /* the team of the move at work on it, begun or about to begin; the move has the reference */
     uint32_t writes;          /* bytes/s */
     uint32_t reads[PICTURE_READERS]; /* bytes/s at the first servers of the source team */
     uint16_t begin_len;
@@ -102,6 +103,12 @@ void picture_loads(struct picture *picture, uint32_t server, struct bytes begin,
                    int64_t reads);
 
 int64_t picture_shard_reads(const struct picture_shard *shard); /* bytes/s at all its servers */
+
+/* The team that will have it when what is under way with it has ended. */
+static inline uint32_t picture_shard_holder(const struct picture_shard *shard)
+{
+    return shard->heading != TEAM_NONE ? shard->heading : shard->destination != TEAM_NONE ? shard->destination : shard->source;
+}
 
 /* ---- what is under way ---- */
 

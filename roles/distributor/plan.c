@@ -224,8 +224,9 @@ static uint32_t wanted_zones(const struct picture *picture)
 static void add_shard(struct planning *planning, const struct picture_shard *shard)
 {
     struct picture *picture = planning->picture;
-    const struct team *source = teams_at(&picture->teams, shard->source), *to = teams_at(&picture->teams, shard->destination);
-    const struct team *holds = to->count > 0 ? to : source;
+    uint32_t holder = picture_shard_holder(shard);
+    const struct team *source = teams_at(&picture->teams, shard->source), *holds = teams_at(&picture->teams, holder);
+    bool moves = holder != shard->source || shard->destination != TEAM_NONE;
     int64_t bytes = shard->bytes < 0 ? 0 : shard->bytes, reads = picture_shard_reads(shard);
 
     for (uint32_t i = 0; i < holds->count; i++) {
@@ -234,11 +235,11 @@ static void add_shard(struct planning *planning, const struct picture_shard *sha
     }
     for (uint32_t i = 0; i < source->count; i++)
         picture->servers[source->servers[i]].shards++;
-    for (uint32_t i = 0; i < to->count; i++)
-        picture->servers[to->servers[i]].shards++;
+    for (uint32_t i = 0; i < holds->count && moves; i++)
+        picture->servers[holds->servers[i]].shards++;
     planning->plan->summary.total_bytes += bytes;
-    planning->plan->summary.moving += to->count > 0;
-    if (shard->busy && to->count > 0)
+    planning->plan->summary.moving += moves;
+    if (shard->busy && moves)
         planning->plan->summary.moving_bytes += bytes;
 }
 

@@ -417,6 +417,38 @@ Test(plan, a_new_server_fills_up)
     model_done(model);
 }
 
+/* Until a move's first transaction has committed the picture's shard has no destination: the next plan is often made before. */
+Test(plan, a_move_counts_from_when_it_was_ordered)
+{
+    struct model *model = fresh(2, 4, 100);
+    struct picture *picture = model->picture;
+    struct picture_move moves[1000];
+    uint32_t count = 0, slot;
+    int64_t going = 0;
+
+    model->bytes = 5e9;
+    model->rules.moves_max = model->rules.moves_per_source = model->rules.moves_per_destination = 1000;
+    settles_balanced(model, 1.3, 9);
+    slot = model_add_server(model, 3000, 9);
+    for (unsigned plans = 0; plans < 60; plans++) {
+        plan_make(picture, &model->rules, model->now_us, &model->plan);
+        for (uint32_t i = 0; i < model->plan.count; i++) {
+            const struct plan_action *action = &model->plan.actions[i];
+            uint32_t team = teams_intern(&picture->teams, action->team, action->team_count);
+
+            cr_assert_eq(action->kind, PLAN_MOVE);
+            going += team_has(teams_at(&picture->teams, team), slot) ? picture->shards[action->shard]->bytes : 0;
+            picture_move_begin(picture, picture->shards[action->shard], team, &moves[count++]);
+            teams_unref(&picture->teams, team);
+        }
+    }
+    cr_assert_gt(count, 0);
+    cr_assert_leq(going, (int64_t)(model->bytes * 2 / 5), "%" PRId64 " bytes go to one of five servers", going);
+    while (count > 0)
+        picture_move_end(picture, &moves[--count]);
+    model_done(model);
+}
+
 /* The two that have all are equally full, to the byte; nothing reads or writes. */
 Test(plan, a_third_server_fills_up_beside_two_that_have_everything)
 {

@@ -11,6 +11,8 @@ struct sim_cluster {
     struct sim_world *world;
     struct address coordinators[CLUSTER_COORDINATORS_MAX];
     size_t coordinator_count;
+    struct sim_process *out;     /* what sim_cluster_exclude() excludes, and for how long */
+    int64_t out_us;
     const struct sim_process *joining; /* a change of the coordinators that is under way makes it one; NULL: none is. How far it is nobody knows:
                                         * it and the others are all needed */
     char connection_string[512]; /* what a cluster file would say */
@@ -45,6 +47,12 @@ const char *sim_cluster_unrest(const struct sim_cluster *cluster);
 void sim_cluster_configure(struct sim_actor *actor, void *arg);
 /* Draws other numbers of logs, proxies and resolvers and commits them. */
 void sim_cluster_reconfigure(struct sim_actor *actor, void *arg);
+/* Excludes cluster->out, and includes it again after cluster->out_us. */
+void sim_cluster_exclude(struct sim_actor *actor, void *arg);
+/* Without it there are enough for everything. */
+bool sim_cluster_may_exclude(const struct sim_cluster *cluster, const struct sim_process *process);
+/* Excludes the process or includes it; from inside an actor. */
+void sim_exclude(struct sim_actor *actor, struct sim_process *process, bool excluded);
 /* The leader that this coordinator names; false when it names none. */
 bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_leader);
 /* Those replicas of each shard that answer now; how many there were. From inside an actor. */

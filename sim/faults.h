@@ -46,6 +46,7 @@
     X(CLOCK_JUMP, "clock-jump", 8000, 60000, "a process's clock leaps by up to an hour, its wall clock either way") \
     X(VERSION_JUMP, "version-jump", 8000, 60000, "the sequencer's clock leaps: versions jump as far as they may") \
     X(CONFIGURATION, "configuration", 8000, 60000, "the numbers of logs, proxies and resolvers change")           \
+    X(EXCLUSION, "exclusion", 8000, 60000, "an operator excludes a server, and includes it again after 1 to 30 s") \
     X(RERECRUITMENT, "rerecruitment", 5000, 40000, "a host of stateless roles goes for 1 to 20 s: others must take over") \
     X(RECOVERY_STORM, "recovery-storm", 15000, 60000, "whoever is sequencer, controller or log is killed, again and again")
 
@@ -82,7 +83,9 @@ struct sim_faults {
     uint32_t (*role_kinds)(const struct sim_process *process);
     /* Has a client change the configuration. NULL: nobody can. */
     void (*configure)(void *ctx);
-    void *configure_ctx;
+    /* Has a client exclude that server for so long; false when that can't be now. NULL: nobody can. */
+    bool (*exclude)(void *ctx, struct sim_process *process, int64_t lasts_us);
+    void *operator_ctx;
     /* How many disks may lose what they held: of zones with logs or storage servers, and of coordinators. Beyond that, loss would
      * be legal. 0 until somebody says more. */
     unsigned zones_may_lose, coordinators_may_lose;

@@ -16,8 +16,17 @@ bool strike_configuration(struct sim_faults *faults)
 {
     if (faults->configure == NULL)
         return false;
-    faults->configure(faults->configure_ctx);
+    faults->configure(faults->operator_ctx);
     return true;
+}
+
+/* What it hosts must go elsewhere, and may come back. */
+bool strike_exclusion(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults);
+    int64_t lasts_us = fault_range(faults, SIM_SECOND_US, 30 * SIM_SECOND_US);
+
+    return faults->exclude != NULL && faults->exclude(faults->operator_ctx, process, lasts_us);
 }
 
 bool strike_rerecruitment(struct sim_faults *faults)

@@ -29,7 +29,7 @@ struct run {
     struct lies lies;
     struct sim_loss loss;
     struct sim_workload_run workloads[SCENARIO_WORKLOADS_MAX];
-    struct sim_actor *configures; /* the newest that the faults asked for; NULL: none yet */
+    struct sim_actor *configures, *excludes; /* the newest that the faults asked for; NULL: none yet */
     int64_t healed_us;
 };
 
@@ -234,6 +234,19 @@ static void reconfigure(void *ctx)
         run->configures = sim_actor_start(&run->cluster.clients[0], 0, sim_cluster_reconfigure, &run->cluster);
 }
 
+/* For the faults: one server at a time. */
+static bool exclude(void *ctx, struct sim_process *process, int64_t lasts_us)
+{
+    struct run *run = ctx;
+
+    if ((run->excludes != NULL && !run->excludes->ended) || !sim_cluster_may_exclude(&run->cluster, process))
+        return false;
+    run->cluster.out = process;
+    run->cluster.out_us = lasts_us;
+    run->excludes = sim_actor_start(&run->cluster.clients[0], 0, sim_cluster_exclude, &run->cluster);
+    return true;
+}
+
 static bool others_suffice(const void *ctx, const struct sim_process *process)
 {
     return sim_survivors_may_lose(ctx, process);
@@ -256,10 +269,14 @@ static void set_faults(struct run *run)
     faults->living_log = living_log;
     faults->others_ctx = &run->cluster;
     faults->configure = reconfigure;
-    faults->configure_ctx = run;
-    for (size_t i = 0; i < run->scenario->workload_count; i++)
-        if (run->scenario->workloads[i].type == &sim_workload_configure) /* which checks that nobody else does it */
+    faults->exclude = exclude;
+    faults->operator_ctx = run;
+    for (size_t i = 0; i < run->scenario->workload_count; i++) { /* which check that nobody else does it */
+        if (run->scenario->workloads[i].type == &sim_workload_configure)
             faults->configure = NULL;
+        if (run->scenario->workloads[i].type == &sim_workload_configure || run->scenario->workloads[i].type == &sim_workload_remove_servers)
+            faults->exclude = NULL;
+    }
 }
 
 static void start_workloads(struct run *run)

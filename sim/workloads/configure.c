@@ -8,7 +8,6 @@
 #include "roles/worker/worker.h"
 #include "sim/cluster.h"
 #include "sim/workloads/values.h"
-#include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
 enum option { ACTORS, PAUSE_MS, EXCLUDE, COORDINATORS };
@@ -107,50 +106,9 @@ static void change(struct sim_actor *actor, struct configure *configure)
 
 /* ---- exclusion ---- */
 
-/* Coordinators stay, so that there is always somebody for the stateless roles. */
-static bool may_go(const struct sim_cluster *cluster, const struct sim_process *process)
-{
-    struct sim_machines zones = {0};
-
-    if (!process->server || process->coordinator || process->given_up)
-        return false;
-    for (size_t i = 0; i < cluster->world->process_count; i++) {
-        const struct sim_process *other = cluster->world->processes[i];
-
-        if (other->server && other != process && !other->damaged && !other->given_up &&
-            process_class_may_host(sim_cluster_class_of(other), ROLE_LOG))
-            machines_add(&zones, sim_cluster_zone_of(other));
-    }
-    return machines_count(&zones) >= cluster->redundancy;
-}
-
-static void write_exclusion(struct sim_actor *actor, struct address address, bool excluded)
-{
-    struct sim_transaction *transaction = begin(actor);
-    struct bytes_buffer key = {0}, end_key = {0};
-    int error = exclusion_key(&key, address, false);
-
-    if (error == 0)
-        error = bytes_buffer_append(&end_key, bytes_buffer_bytes(&key));
-    if (error == 0)
-        error = bytes_buffer_append(&end_key, BYTES_LITERAL("\0"));
-    assert(error == 0);
-    do {
-        if (excluded)
-            sim_set(transaction, bytes_buffer_bytes(&key), bytes_none());
-        else
-            sim_clear_range(transaction, bytes_buffer_bytes(&key), bytes_buffer_bytes(&end_key));
-        error = sim_commit(transaction);
-    } while (error != 0 && sim_retry(transaction, error));
-    bytes_buffer_done(&key);
-    bytes_buffer_done(&end_key);
-    end(actor, transaction, error);
-}
-
 static void include(struct sim_actor *actor, struct configure *configure)
 {
-    write_exclusion(actor, configure->out->address, false);
-    configure->out->excluded = false;
+    sim_exclude(actor, configure->out, false);
     configure->out = NULL;
 }
 
@@ -159,11 +117,10 @@ static void exclude(struct sim_actor *actor, struct configure *configure)
     struct sim_world *world = configure->world;
     struct sim_process *process = world->processes[sim_actor_random(actor, world->process_count)];
 
-    if (!may_go(actor->client->cluster, process))
+    if (!sim_cluster_may_exclude(actor->client->cluster, process))
         return;
-    process->excluded = true; /* before the commit: its fate may stay unknown for long */
     configure->out = process;
-    write_exclusion(actor, process->address, true);
+    sim_exclude(actor, process, true);
     configure->exclusions++;
 }
 

@@ -82,6 +82,7 @@ static bool may_miss(int class)
     case FAULT_DISK_DELETED:
     case FAULT_VERSION_JUMP:
     case FAULT_CONFIGURATION:
+    case FAULT_EXCLUSION:
     case FAULT_RERECRUITMENT:
         return true;
     default:

@@ -5,7 +5,7 @@
  * one actor, which knows what it wrote last: whatever a split, a move or a heal loses, doubles or takes back shows in the check. The check
  * also says to how many shards it came, which must be as many as were asked for, and that no plan cost more than in proportion to
  * them; and it shows what CPU time the plans took, by the number of shards. With `places = 1` all keys follow each other, and are in one
- * shard at first; `split-seconds` says by when none may be left to split. */
+ * shard at first; `split-seconds` says how long after the first split (which waits for a move of that shard) none may be left. */
 #include <assert.h>
 #include <inttypes.h>
 
@@ -19,7 +19,7 @@ struct many_shards {
     struct sim_listener listener; /* first */
     uint32_t *generations; /* owned; by key: how often it was rewritten */
     uint64_t rewritten;
-    int64_t split_us;      /* from then on none should be split any more */
+    int64_t split_for_us, split_us; /* how long shards may be split; until when: 0: none has been */
 };
 
 /* Below a prefix whose first byte says where: 1, 5, .. 253. */
@@ -64,9 +64,13 @@ static void write_key(const struct sim_workload_run *run, struct sim_transaction
 
 static void heard(struct sim_listener *listener, struct sim_process *process, struct bytes line)
 {
-    const struct many_shards *many = container_of(listener, struct many_shards, listener);
+    struct many_shards *many = container_of(listener, struct many_shards, listener);
 
-    if (process->world->now_us > many->split_us && sim_line_is(line, "ShardSplit"))
+    if (!sim_line_is(line, "ShardSplit"))
+        return;
+    if (many->split_us == 0)
+        many->split_us = process->world->now_us + many->split_for_us;
+    if (process->world->now_us > many->split_us)
         sim_world_fail(process->world, "ManyShards: a shard is still split");
 }
 
@@ -91,7 +95,7 @@ static void many_shards_setup(struct sim_actor *actor, struct sim_workload_run *
         sim_world_fail(workload_world(actor), "ManyShards: setup: %s", error_name(error));
     if (run->options[SPLIT_SECONDS] == 0)
         return;
-    many->split_us = workload_world(actor)->now_us + run->options[SPLIT_SECONDS] * SIM_SECOND_US;
+    many->split_for_us = run->options[SPLIT_SECONDS] * SIM_SECOND_US;
     many->listener.heard = heard;
     list_push_back(&workload_world(actor)->listeners, &many->listener.link);
 }

@@ -461,9 +461,9 @@ void plan_make(struct picture *picture, const struct plan_rules *rules, int64_t 
     planning.balancing = true;
     if (rules->move && rules->balance) {
         planning_split(&planning);
+        planning_merge(&planning); /* before those that are to be one are spread one by one */
         planning_spread(&planning);
         planning_balance(&planning);
-        planning_merge(&planning);
     }
     mem_free(planning.sources);
     mem_free(planning.destinations);

@@ -12,16 +12,12 @@
 #include <assert.h>
 
 #include "net/mem.h"
-#include "roles/distributor/move_keys.h"
 #include "roles/distributor/plan_internal.h"
 
 enum {
-    SUBJECTS = 12,        /* shards of the fullest server that are tried */
-    BALANCE_MOVES = 8,    /* of one plan */
-    MERGES = 16,          /* of one plan */
-    GAIN_MIN = 4,         /* thousandths of a square: a fifteenth of a mean share, moved between equals */
-    MERGED_PART = 3,      /* a merged shard has at most 1/3 of the size at which it would be split */
-    COLD_PART = 4,        /* and at most 1/4 of the load */
+    SUBJECTS = 12,     /* shards of the fullest server that are tried */
+    BALANCE_MOVES = 8, /* of one plan */
+    GAIN_MIN = 4,      /* thousandths of a square: a fifteenth of a mean share, moved between equals */
 };
 
 struct share {
@@ -35,14 +31,14 @@ static struct share share_of(const struct planning *planning, const struct pictu
 
 /* ---- splits ---- */
 
-static int64_t load_bound(const struct planning *planning)
+int64_t planning_load_bound(const struct planning *planning)
 {
     int64_t part = planning->mean_load / planning->rules->load_parts;
 
     return part > planning->rules->load_floor ? part : planning->rules->load_floor;
 }
 
-static int64_t bytes_bound(const struct planning *planning, size_t at)
+int64_t planning_bytes_bound(const struct planning *planning, size_t at)
 {
     return at < planning->map_from ? planning->plan->summary.split_bytes : PLAN_MAP_SHARD_BYTES;
 }
@@ -50,7 +46,7 @@ static int64_t bytes_bound(const struct planning *planning, size_t at)
 static void split_one(struct planning *planning, size_t at)
 {
     const struct picture_shard *shard = planning->picture->shards[at];
-    int64_t bound = bytes_bound(planning, at), reads = picture_shard_reads(shard), writes = shard->writes;
+    int64_t bound = planning_bytes_bound(planning, at), reads = picture_shard_reads(shard), writes = shard->writes;
     const struct team *team = teams_at(&planning->picture->teams, shard->source);
     int64_t load = writes + (team->count == 0 ? 0 : reads / team->count);
     struct plan_action *action;
@@ -62,7 +58,7 @@ static void split_one(struct planning *planning, size_t at)
         action = planning_add(planning, PLAN_SPLIT, PLAN_SPLIT_BYTES, at);
         if (action != NULL)
             action->chunk = shard->bytes / pieces;
-    } else if (load > load_bound(planning) && at < planning->map_from) {
+    } else if (load > planning_load_bound(planning) && at < planning->map_from) {
         planning_add(planning, PLAN_SPLIT, 2 * writes > load ? PLAN_SPLIT_WRITES : PLAN_SPLIT_READS, at);
     }
 }
@@ -82,18 +78,18 @@ void planning_split(struct planning *planning)
 
 /* ---- balance ---- */
 
-static bool is_at_rest(const struct planning *planning, const struct picture_shard *shard)
+bool planning_is_at_rest(const struct planning *planning, const struct picture_shard *shard)
 {
     return !shard->busy && shard->rest_until_us <= planning->now_us && shard->destination == TEAM_NONE && shard->measured;
 }
 
-static bool settled(const struct planning *planning, const struct picture_shard *shard)
+bool planning_is_settled(const struct planning *planning, const struct picture_shard *shard)
 {
-    return is_at_rest(planning, shard) &&
+    return planning_is_at_rest(planning, shard) &&
            (shard->moved_us == 0 || shard->moved_us + planning->rules->settle_us <= planning->now_us);
 }
 
-static bool is_half_full(const struct planning *planning)
+bool planning_is_half_full(const struct planning *planning)
 {
     return 2 * planning->moves >= planning->rules->moves_max + 1;
 }
@@ -105,14 +101,14 @@ void planning_spread(struct planning *planning)
     const struct picture *picture = planning->picture;
     uint32_t least = planning_nearness_min(planning), done = 0, busy = 0;
 
-    for (size_t i = 0; i < picture->shard_count && done < BALANCE_MOVES && busy < PLAN_BUSY_MAX && !is_half_full(planning); i++) {
+    for (size_t i = 0; i < picture->shard_count && done < BALANCE_MOVES && busy < PLAN_BUSY_MAX && !planning_is_half_full(planning); i++) {
         const struct picture_shard *shard = picture->shards[i];
         const struct team_health *health = &teams_at(&picture->teams, shard->source)->health;
         enum place place;
         struct team team;
 
         planning_looks(planning, 1);
-        if (health->nearness <= least || health->zones < planning->rules->replication || planning->ordered[i] || !settled(planning, shard))
+        if (health->nearness <= least || health->zones < planning->rules->replication || planning->ordered[i] || !planning_is_settled(planning, shard))
             continue;
         place = planning_spread_place(planning, shard, &team);
         busy = place == PLACE_BUSY ? busy + 1 : place == PLACE_FOUND ? 0 : busy;
@@ -150,7 +146,7 @@ static double gain_of(const struct planning *planning, const struct picture_shar
     return -1000 * change;
 }
 
-static uint32_t new_members(const struct planning *planning, const struct team *from, const struct team *to)
+uint32_t planning_new_members(const struct planning *planning, const struct team *from, const struct team *to)
 {
     uint32_t count = 0;
 
@@ -187,7 +183,7 @@ static void try_shard(struct planning *planning, size_t at, uint32_t fullest, bo
     planning_looks(planning, picture->candidate_count);
     for (uint32_t i = 0; i < picture->candidate_count; i++) {
         const struct team *to = teams_at(&picture->teams, picture->candidates[i]);
-        uint32_t copies = new_members(planning, from, to);
+        uint32_t copies = planning_new_members(planning, from, to);
         double gain;
         bool fuller = false;
 
@@ -220,7 +216,7 @@ static bool may_balance(const struct planning *planning, size_t at, const struct
     const struct picture_shard *shard = planning->picture->shards[at];
     const struct team *team = teams_at(&planning->picture->teams, shard->source);
 
-    return settled(planning, shard) && team_has(team, gap->fullest) && !team_has(team, gap->emptiest) &&
+    return planning_is_settled(planning, shard) && team_has(team, gap->fullest) && !team_has(team, gap->emptiest) &&
            team->health.zones >= planning->rules->replication;
 }
 
@@ -318,7 +314,7 @@ static void balance_by(struct planning *planning, bool by_load, bool *tried)
     struct gap gap;
 
     for (uint32_t i = 0; i < BALANCE_MOVES; i++) {
-        if (is_half_full(planning) || !find_gap(planning, by_load, tried, &gap))
+        if (planning_is_half_full(planning) || !find_gap(planning, by_load, tried, &gap))
             return;
         if (!balance_one(planning, by_load, &gap))
             tried[gap.fullest] = true;
@@ -335,100 +331,4 @@ void planning_balance(struct planning *planning)
     balance_by(planning, false, tried);
     balance_by(planning, true, tried + planning->picture->server_count);
     mem_free(tried);
-}
-
-/* ---- merges ---- */
-
-static bool may_merge(const struct planning *planning, size_t at, int64_t *bytes, int64_t *load)
-{
-    const struct picture_shard *shard = planning->picture->shards[at];
-    const struct team *team = teams_at(&planning->picture->teams, shard->source);
-
-    if (!is_at_rest(planning, shard) || team->health.zones < planning->rules->replication || planning->ordered[at])
-        return false;
-    *bytes += shard->bytes;
-    *load += shard->writes + picture_shard_reads(shard);
-    return true;
-}
-
-/* A neighbour is on its way to the shard's team, to merge with it there: it stays. */
-static bool is_awaited(const struct picture *picture, size_t at)
-{
-    uint32_t team = picture->shards[at]->source;
-
-    return (at > 0 && picture->shards[at - 1]->destination == team) ||
-           (at + 1 < picture->shard_count && picture->shards[at + 1]->destination == team);
-}
-
-static bool reaches_over_system(const struct picture *picture, size_t at)
-{
-    return !move_keys_may_merge(picture_shard_begin(picture->shards[at]), picture_shard_begin(picture->shards[at + 1]));
-}
-
-/* Shards `at` and at + 1 as one. */
-static int64_t merged_bytes_max(const struct planning *planning, size_t at)
-{
-    return bytes_bound(planning, at + 1) / MERGED_PART;
-}
-
-/* A neighbour stands on the shard's team already: the two merge first. Else a shard that has just come would be left behind, and follow, for ever.
- * `at` and `next` are neighbours. */
-static bool belongs_to(const struct planning *planning, size_t at, size_t next)
-{
-    const struct picture_shard *shard = planning->picture->shards[at], *neighbour = planning->picture->shards[next];
-    size_t left = at < next ? at : next;
-
-    return shard->source == neighbour->source && !reaches_over_system(planning->picture, left) &&
-           (!neighbour->measured || neighbour->bytes + shard->bytes <= merged_bytes_max(planning, left));
-}
-
-static bool is_spoken_for(const struct planning *planning, size_t at)
-{
-    return (at > 0 && belongs_to(planning, at, at - 1)) ||
-           (at + 1 < planning->picture->shard_count && belongs_to(planning, at, at + 1));
-}
-
-/* The smaller of two neighbours goes to the other's team; once it is there, they merge. */
-static bool bring_together(struct planning *planning, size_t at)
-{
-    struct picture *picture = planning->picture;
-    size_t smaller = picture->shards[at]->bytes <= picture->shards[at + 1]->bytes ? at : at + 1;
-    const struct picture_shard *other = picture->shards[smaller == at ? at + 1 : at];
-    const struct team *to = teams_at(&picture->teams, other->source);
-
-    if (is_awaited(picture, at) || is_awaited(picture, at + 1) || !settled(planning, picture->shards[smaller]) ||
-        is_spoken_for(planning, smaller))
-        return false;
-    if (is_half_full(planning) || !planning_has_room(planning, picture->shards[smaller], to))
-        return false;
-    if (new_members(planning, teams_at(&picture->teams, picture->shards[smaller]->source), to) == 0 ||
-        to->health.nearness > teams_at(&picture->teams, picture->shards[smaller]->source)->health.nearness)
-        return false;
-    planning_move(planning, PLAN_MERGE_SMALL, smaller, to->servers, to->count);
-    return true;
-}
-
-void planning_merge(struct planning *planning)
-{
-    const struct picture *picture = planning->picture;
-    int64_t room = (int64_t)picture->shard_count - planning->rules->shards_per_server_min * (int64_t)planning->wanted;
-    int64_t load_max = load_bound(planning) / COLD_PART;
-    uint32_t done = 0;
-
-    for (size_t i = 0; i + 1 < picture->shard_count && done < MERGES && room > 0; i++) {
-        int64_t bytes = 0, load = 0;
-
-        planning_looks(planning, 1);
-        if (reaches_over_system(picture, i) || !may_merge(planning, i, &bytes, &load) || !may_merge(planning, i + 1, &bytes, &load))
-            continue;
-        if (bytes > merged_bytes_max(planning, i) || load > load_max)
-            continue;
-        if (picture->shards[i]->source == picture->shards[i + 1]->source)
-            planning_add(planning, PLAN_MERGE, PLAN_MERGE_SMALL, i);
-        else if (!bring_together(planning, i))
-            continue;
-        done++;
-        room--;
-        i++; /* the next one is spoken for */
-    }
 }

@@ -1,4 +1,4 @@
-/* The parts of a plan: what plan.c (health), plan_teams.c (where to) and plan_balance.c (balance, size) share. */
+/* The parts of a plan: what plan.c (health), plan_teams.c (where to), plan_balance.c (splits, balance) and plan_merge.c share. */
 #pragma once
 
 #include "roles/distributor/plan.h"
@@ -19,7 +19,7 @@ struct planning {
     int64_t *source_bytes, *destination_bytes;
     size_t map_from; /* from this shard on: the shard map itself */
     bool balancing; /* what is ordered now is no need */
-    bool *ordered; /* of each shard: this plan has an action for it */
+    bool *ordered; /* of each shard: this plan has an action for it, or wants none */
 };
 
 /* Counts what a plan costs. */
@@ -56,4 +56,18 @@ uint32_t planning_nearness_min(const struct planning *planning);
 void planning_spread(struct planning *planning);
 void planning_balance(struct planning *planning);
 void planning_split(struct planning *planning);
+/* Above which a shard is split. */
+int64_t planning_load_bound(const struct planning *planning);
+int64_t planning_bytes_bound(const struct planning *planning, size_t shard);
+/* Nothing is under way with it, and what it weighs is known. */
+bool planning_is_at_rest(const struct planning *planning, const struct picture_shard *shard);
+/* And it has not moved just now. */
+bool planning_is_settled(const struct planning *planning, const struct picture_shard *shard);
+/* No more moves than that, but for shards in need. */
+bool planning_is_half_full(const struct planning *planning);
+/* Copies to be made; 0 also when one of those that lack it may take none. */
+uint32_t planning_new_members(const struct planning *planning, const struct team *from, const struct team *to);
+
+/* ---- plan_merge.c ---- */
+
 void planning_merge(struct planning *planning);

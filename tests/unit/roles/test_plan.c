@@ -389,6 +389,45 @@ Test(plan, merging_ends_however_often_loads_are_looked_at)
     }
 }
 
+/* Until nothing has been begun for a while: how long that took, less the while. */
+static unsigned steps_to_settle(struct model *model)
+{
+    int64_t from_us = model->now_us;
+
+    cr_assert(model_settle(model, 1000, 30));
+    return (unsigned)((model->now_us - from_us) / 1000000) - 30;
+}
+
+/* A move takes its time however small it is: two by two, 64 neighbours are one after six rounds. */
+Test(plan, small_neighbours_come_together_at_once)
+{
+    struct model *model = fresh(2, 8, 1);
+    unsigned steps;
+
+    model_make_shards(model, 64);
+    model->bytes = 1e5;
+    model->rules.moves_per_source = model->rules.moves_per_destination = 64;
+    steps = steps_to_settle(model);
+    cr_assert_leq(steps, 15, "%u steps", steps);
+    cr_assert_leq(model->started, 63, "no shard moves twice: %" PRIu64 " moves", model->started);
+    cr_assert_leq(model->picture->shard_count, 8 + 1);
+    model_done(model);
+}
+
+/* Spread one by one and brought together then, each would move twice. */
+Test(plan, what_is_to_be_one_shard_is_spread_as_one)
+{
+    struct model *model = placed(2);
+
+    model->bytes = 1e5;
+    cr_assert(model_settle(model, 1000, 30));
+    for (size_t i = 0; i < model->picture->shard_count; i++)
+        cr_assert_eq(teams_at(&model->picture->teams, model->picture->shards[i]->source)->health.nearness, 0);
+    cr_assert_leq(model->started, 48 + 6, "%" PRIu64 " moves of 48 shards", model->started);
+    cr_assert_leq(model->picture->shard_count, 12 + 1);
+    model_done(model);
+}
+
 /* ---- balance ---- */
 
 static void settles_balanced(struct model *model, double bytes_at_most, double load_at_most)

@@ -89,8 +89,8 @@
     X(dd_disturb, 0, 0, 1, "1: shards are moved, split and merged for no reason as well: for tests")                         \
     X(dd_scan_bytes_per_second, 1000000, 20000, 1000000, "what the consistency scan reads of one copy; 0: there is no scan")   \
     X(dd_scan_interval_us, 3600000000, 2000000, 60000000, "between two rounds of it")                                         \
-    X(dd_moves_max, 1000, 8, 64, "moves in flight in the cluster")                                                            \
-    X(dd_moves_per_server, 256, 3, 16, "moves in flight to a server, and from one")                                             \
+    X(dd_moves_max, 1000, 20, 64, "moves in flight in the cluster")                                                           \
+    X(dd_moves_per_server, 256, 8, 16, "moves in flight to a server, and from one")                                             \
     X(dd_move_bytes_per_server, 536870912, 10000, 536870912, "and their bytes, beyond the first")                                \
     X(client_connect_timeout_us, 1000000, 200000, 2000000, "a coordinator that does not answer by then is skipped")       \
     X(client_request_timeout_us, 5000000, 1000000, 10000000, "a read without an answer is sent to another replica")       \

@@ -57,7 +57,13 @@ void sim_exclude(struct sim_actor *actor, struct sim_process *process, bool excl
 bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_leader);
 /* Those replicas of each shard that answer now; how many there were. From inside an actor. */
 size_t sim_cluster_compare_replicas(struct sim_actor *actor, struct sim_cluster *cluster);
-/* All replicas of each shard, key by key, at one version. */
+/* All replicas of each shard, key by key, at one version. arg: a part of the keys; the parts are looked at by actors of their own, side by side,
+ * for a thousand shards are asked one after another. */
+enum { SIM_CONSISTENCY_PARTS = 4 };
+struct sim_consistency_part {
+    struct sim_cluster *cluster;
+    unsigned part;
+};
 void sim_cluster_check_consistency(struct sim_actor *actor, void *arg);
 /* The metadata of every commit proxy against the database's. */
 void sim_cluster_check_metadata(struct sim_actor *actor, void *arg);

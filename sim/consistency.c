@@ -14,6 +14,7 @@ enum { ASK_TIMEOUT_US = 5000000, PAUSE_US = 200000, SHARD_ATTEMPTS_MAX = 200, LO
 
 struct check {
     struct sim_actor *actor;
+    struct bytes end; /* of what it looks at */
     struct sim_cluster *cluster;
     struct endpoint commit_proxy, grv_proxy;
     size_t shards, pairs, replicas;
@@ -259,7 +260,6 @@ static bool check_shard(struct check *check, const struct location *shard)
 /* Shards from `from` on; puts the end of the last one that was compared into `from`. */
 static bool check_some_shards(struct check *check, struct bytes_buffer *from)
 {
-    const struct bytes end = BYTES_LITERAL("\xff\xff");
     struct message *message, *reply;
     const struct get_key_locations_reply *answer;
     struct get_key_locations *get = MESSAGE_NEW(get_key_locations, &message);
@@ -267,7 +267,7 @@ static bool check_some_shards(struct check *check, struct bytes_buffer *from)
     bool whole;
 
     arena_copy(&message->arena, bytes_buffer_bytes(from), &get->begin);
-    get->end = end;
+    get->end = check->end;
     get->limit = LOCATIONS_AT_ONCE;
     if (sim_actor_call(check->actor, &check->commit_proxy, message, ASK_TIMEOUT_US, &reply) != 0) {
         sim_actor_sleep(check->actor, PAUSE_US);
@@ -290,14 +290,26 @@ static bool check_some_shards(struct check *check, struct bytes_buffer *from)
         find_proxies(check); /* the proxy may be of an epoch that has ended */
         return true;
     }
-    return from->len != 0 && bytes_compare(bytes_buffer_bytes(from), end) < 0;
+    return from->len != 0 && bytes_compare(bytes_buffer_bytes(from), check->end) < 0;
+}
+
+/* The last one is the end of all. */
+static struct bytes begin_of_part(unsigned part)
+{
+    static const struct bytes begins[SIM_CONSISTENCY_PARTS + 1] = {
+        BYTES_LITERAL(""), BYTES_LITERAL("\x40"), BYTES_LITERAL("\x80"), BYTES_LITERAL("\xc0"), BYTES_LITERAL("\xff\xff")};
+
+    return begins[part];
 }
 
 void sim_cluster_check_consistency(struct sim_actor *actor, void *arg)
 {
-    struct check check = {.actor = actor, .cluster = arg};
+    const struct sim_consistency_part *part = arg;
+    struct check check = {.actor = actor, .cluster = part->cluster, .end = begin_of_part(part->part + 1)};
     struct bytes_buffer from = {0};
 
+    if (bytes_buffer_append(&from, begin_of_part(part->part)) != 0)
+        assert(false);
     find_proxies(&check);
     while (!check.cluster->world->failed && check_some_shards(&check, &from))
         ;
@@ -310,7 +322,7 @@ void sim_cluster_check_consistency(struct sim_actor *actor, void *arg)
 
 size_t sim_cluster_compare_replicas(struct sim_actor *actor, struct sim_cluster *cluster)
 {
-    struct check check = {.actor = actor, .cluster = cluster, .in_passing = true};
+    struct check check = {.actor = actor, .cluster = cluster, .end = begin_of_part(SIM_CONSISTENCY_PARTS), .in_passing = true};
     struct bytes_buffer from = {0};
 
     find_proxies(&check);

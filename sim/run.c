@@ -29,6 +29,7 @@ struct run {
     struct lies lies;
     struct sim_loss loss;
     struct sim_workload_run workloads[SCENARIO_WORKLOADS_MAX];
+    struct sim_consistency_part parts[SIM_CONSISTENCY_PARTS];
     struct sim_actor *configures, *excludes; /* the newest that the faults asked for; NULL: none yet */
     int64_t healed_us;
 };
@@ -381,7 +382,10 @@ static bool check(struct run *run)
         sim_actor_start(first, 0, check_main, &run->workloads[i]);
     if (!wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the checks of the workloads"))
         return false;
-    sim_actor_start(first, 0, sim_cluster_check_consistency, &run->cluster);
+    for (unsigned i = 0; i < SIM_CONSISTENCY_PARTS; i++) {
+        run->parts[i] = (struct sim_consistency_part){&run->cluster, i};
+        sim_actor_start(first, i, sim_cluster_check_consistency, &run->parts[i]);
+    }
     if (!wait_for_actors(run, CHECK_LIMIT_S * SIM_SECOND_US, "the consistency check"))
         return false;
     sim_actor_start(first, 0, sim_cluster_check_shard_map, &run->cluster);

@@ -39,7 +39,7 @@ enum victim { SOURCE, DESTINATION, DISTRIBUTOR, COMMIT_PROXY, GRV_PROXY, SEQUENC
 static const char *const victim_names[VICTIMS] = {"source", "destination", "distributor", "commit proxy", "GRV proxy", "sequencer", "log"};
 
 enum how { HOW_KILL, HOW_POWER_OFF, HOW_AWAY, HOWS };
-enum { MOVES_MAX = 64, BEGIN_MAX = 128, AWAY_MIN_US = 12000000, AWAY_MAX_US = 20000000 };
+enum { MOVES_MAX = 64, BEGIN_MAX = 128, AWAY_MIN_US = 12000000, AWAY_MAX_US = 20000000, VALUE_BYTES = 150 };
 
 /* A move that is under way, as the distributor told of it. */
 struct seen_move {
@@ -240,9 +240,11 @@ static void strike_fire(struct sim_event *event)
 
 /* ---- the workload ---- */
 
-/* A key for each first byte: an empty shard has nothing to be fetched, and leaves nothing to be cleared. */
+/* A key for each first byte: an empty shard has nothing to be fetched, and leaves nothing to be cleared. Of VALUE_BYTES, so that any two make
+ * more than one chunk of the scenario: else the shard map's shard alone was ever half fetched, which may not move when it should. */
 static void fill(struct sim_actor *actor)
 {
+    static const uint8_t value[VALUE_BYTES];
     struct sim_transaction *transaction = sim_transaction_create(actor);
     int error;
 
@@ -250,7 +252,7 @@ static void fill(struct sim_actor *actor)
         for (unsigned first = 0; first < 0xff; first++) {
             uint8_t key[] = {(uint8_t)first, 'k', 'i', 'l', 'l'};
 
-            sim_set(transaction, bytes_of(key, sizeof(key)), BYTES_LITERAL("x"));
+            sim_set(transaction, bytes_of(key, sizeof(key)), bytes_of(value, sizeof(value)));
         }
         error = sim_commit(transaction);
     } while (error != 0 && sim_retry(transaction, error));

@@ -90,6 +90,7 @@ struct client_server {
 
 struct client_location {
     struct bytes begin, end; /* own memory, behind the struct */
+    uint64_t number;         /* no two ever have the same: which of its replicas were tried means nothing for the next one */
     uint32_t server_count;
     struct client_server *servers[];
 };
@@ -196,6 +197,7 @@ struct client {
 
     struct list servers, dirty_servers;
     struct client_location **locations; /* sorted by begin */
+    uint64_t locations_made;
     size_t location_count, location_capacity;
     struct list locating;
     struct client_request *location_query;

@@ -105,14 +105,15 @@ static void again_with_new_location(struct transaction_get *get)
         get->delay_us = RETRY_DELAY_US_MAX;
 }
 
-/* Is there a replica that has not been tried? */
+/* Is there a replica that has not been tried? Nobody knows where the location was forgotten meanwhile (another key of the message was not there any
+ * more), or is a new one. */
 static bool another_is_left(struct transaction_get *get)
 {
     struct client *client = get->txn->client;
     const struct client_location *location = location_find(client, bytes_buffer_bytes(&get->key), false);
     uint32_t replica;
 
-    return location != NULL && location_pick(client, location, get->tried, &replica) != NULL;
+    return location == NULL || location->number != get->located || location_pick(client, location, get->tried, &replica) != NULL;
 }
 
 static struct get_ask *pop_ask(struct list *asks)
@@ -260,7 +261,7 @@ static void ask_another(struct get_ask *ask, const struct client_server *first)
     struct client_server *server;
     uint32_t replica;
 
-    if (location == NULL || list_linked(&other_ask(ask)->link))
+    if (location == NULL || location->number != get->located || list_linked(&other_ask(ask)->link))
         return;
     server = second_pick(client, location, first, get->tried, &replica);
     if (server == NULL)
@@ -353,6 +354,9 @@ static void dispatch(struct transaction_get *get)
         locate_ask(client, &get->locate);
         return;
     }
+    if (location->number != get->located)
+        get->tried = 0;
+    get->located = location->number;
     server = location_pick(client, location, get->tried, &replica);
     if (server == NULL)
         again_with_new_location(get);

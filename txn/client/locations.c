@@ -162,6 +162,7 @@ static struct client_location *make_location(struct client *client, const struct
 
     if (location == NULL)
         return NULL;
+    location->number = ++client->locations_made;
     for (uint32_t i = 0; i < count; i++) {
         location->servers[i] = server_obtain(client, endpoint_of(&from->servers[i]));
         if (location->servers[i] == NULL) {

@@ -260,7 +260,7 @@ static void late(struct second_request *second)
     struct client_server *server;
     uint32_t replica;
 
-    if (range->answer.fired || range->asks[1].server != NULL || location == NULL)
+    if (range->answer.fired || range->asks[1].server != NULL || location == NULL || location->number != range->located)
         return;
     server = second_pick(client, location, range->asks[0].server, range->tried, &replica);
     if (server != NULL)
@@ -319,6 +319,9 @@ static enum op_result located_stage(struct op *op)
         locate_ask(client, &range->locate);
         return op_wait(op, LOCATED);
     }
+    if (location->number != range->located)
+        range->tried = 0;
+    range->located = location->number;
     if (cut_piece(range, location) != 0)
         return op_finish(op, ERROR_OUT_OF_MEMORY);
     server = location_pick(client, location, range->tried, &replica);
@@ -343,7 +346,7 @@ static enum op_result one_failed(struct transaction_range *range, int error)
         return pause_then_locate(range);
     if (error == ERROR_TRANSACTION_TOO_OLD)
         return op_finish(&range->op, error);
-    if (location != NULL && location_pick(client, location, range->tried, &replica) != NULL)
+    if (location == NULL || location->number != range->located || location_pick(client, location, range->tried, &replica) != NULL)
         return op_move(&range->op, LOCATED);
     return client_error_is_transport(error) ? pause_then_locate(range) : op_finish(&range->op, error);
 }

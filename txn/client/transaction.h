@@ -105,7 +105,8 @@ struct transaction_get {
     struct bytes_buffer key;
     const struct ryw_op *ops;
     uint32_t incarnation;
-    uint32_t tried;    /* bit n: replica n of the location failed */
+    uint32_t tried;    /* bit n: replica n of the location failed, */
+    uint64_t located;  /* of that one: its number */
     version_t version; /* VERSION_NONE: not known yet */
     int64_t delay_us;
     struct env_timer timer;
@@ -176,6 +177,7 @@ struct transaction_range {
     struct bytes_buffer last_key; /* of the pairs */
     uint64_t bytes;
     uint32_t incarnation, tried;
+    uint64_t located; /* as in a get */
     version_t version;
     int64_t delay_us;
     bool full; /* a limit was reached */

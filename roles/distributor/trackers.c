@@ -52,6 +52,15 @@ static void watch_failed(struct rpc_watch *watch, int error)
     silent(container_of(watch, struct tracker, watch));
 }
 
+/* An operator has said that its zone is. */
+static bool is_away_on_purpose(const struct tracker *tracker)
+{
+    const struct distributor *self = tracker->distributor;
+
+    return self->picture->servers[tracker->slot].zone == self->settings.healthy_zone && self->settings.version < self->settings.healthy_until;
+}
+
+/* Of one that was away on purpose that counts no more, however soon it goes again. */
 static void answers(struct tracker *tracker)
 {
     struct distributor *self = tracker->distributor;
@@ -65,6 +74,8 @@ static void answers(struct tracker *tracker)
         rpc_watch_cancel(&tracker->watch);
         rpc_watch_start(self->context.rpc, &tracker->watch, tracker->endpoint.address);
     }
+    if (is_away_on_purpose(tracker))
+        tracker->silent_since_us = tracker->back_since_us = tracker->returns = 0;
     if (!server->reachable)
         distributor_plan_soon(self);
     server->reachable = true;
@@ -86,8 +97,7 @@ static void judge(struct tracker *tracker)
 {
     struct distributor *self = tracker->distributor;
     struct picture_server *server = &self->picture->servers[tracker->slot];
-    bool on_purpose = server->zone == self->settings.healthy_zone && self->settings.version < self->settings.healthy_until;
-    bool late = is_late(tracker, env_now_us(self->env)), failed = server->given_up || (late && !on_purpose);
+    bool on_purpose = is_away_on_purpose(tracker), late = is_late(tracker, env_now_us(self->env)), failed = server->given_up || (late && !on_purpose);
 
     if (late && on_purpose)
         PROBE(self->env, "a server that is away on purpose is not replaced");

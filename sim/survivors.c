@@ -3,12 +3,14 @@
 
 #include "roles/role.h"
 #include "roles/worker/worker.h"
+#include "sim/transaction.h"
 #include "txn/log_system.h"
 
 struct left {
     const struct sim_cluster *cluster;
     const struct description *description; /* the newest that any living server knows; NULL: none */
     bool settled; /* a controller accepts commits, and none ends an epoch */
+    bool told;    /* whoever lives knows who the coordinators are, and they stay so */
     unsigned coordinators; /* that live, or will */
     unsigned logs_dead, storage_dead; /* whose disks hold such files */
     struct sim_machines spared;
@@ -94,7 +96,7 @@ static bool spare(struct sim_process *process, struct left *left)
     bool has_logs = sim_disk_has(process->disk, "data/log-");
     struct left without = *left;
 
-    if (cluster->joining != NULL && (process == cluster->joining || is_coordinator(cluster, process)))
+    if (!left->told && process->coordinator)
         return false;
     machines_add(&without.spared, process->machine);
     if (!process->damaged) {
@@ -163,6 +165,22 @@ static bool is_settled(const struct left *left)
     return accepts;
 }
 
+/* Who was away during a change asks those that were coordinators before; what is down comes back with a cluster file of today. */
+static bool is_told(const struct sim_cluster *cluster)
+{
+    bool told = cluster->joining == NULL;
+
+    for (size_t i = 0; i < cluster->world->process_count; i++) {
+        const struct sim_process *process = cluster->world->processes[i];
+
+        if (process->server && process->alive && process->instance != NULL)
+            told &= worker_knows_coordinators(process->instance, cluster->coordinators, cluster->coordinator_count);
+    }
+    for (unsigned i = 0; i < cluster->client_count; i++)
+        told &= sim_client_knows_coordinators(&cluster->clients[i]);
+    return told;
+}
+
 uint64_t sim_survivors_living_log(const struct sim_cluster *cluster, const struct sim_process *process)
 {
     struct left left = {.cluster = cluster};
@@ -214,6 +232,7 @@ unsigned sim_survivors_draw(struct sim_cluster *cluster)
         look_at(&left, world->processes[i]);
     }
     left.settled = is_settled(&left);
+    left.told = is_told(cluster);
     for (unsigned i = 0; i < count; i++) {
         bool wanted = sim_random_below(&world->faults, 4) != 0;
 

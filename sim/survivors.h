@@ -1,7 +1,8 @@
 /* Who stays dead when the chaos ends: the heal mends only a drawn set of servers that suffices.
  *
  * It suffices when
- *   - a majority of the coordinators lives;
+ *   - a majority of the coordinators lives; all of them, and all that ever were, while one is being replaced or somebody who lives has
+ *     not heard who they are now: whoever knows of those alone that are dead finds nobody;
  *   - fewer than r zones (r: replication) that hold logs are dead, and the same for storage servers; what a server holds is read
  *     from its disk, for a dead process's files count as much as a living role;
  *   - of each ended generation, the logs that are dead, or whose own end is below the generation's, lie in fewer than r zones:

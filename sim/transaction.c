@@ -75,6 +75,24 @@ int sim_transactions_start(struct sim_client *client)
     return client_create(&client->process->env, &options, &library->client);
 }
 
+bool sim_client_knows_coordinators(const struct sim_client *client)
+{
+    const struct sim_cluster *cluster = client->cluster;
+    const struct library *library = client->library;
+    uint32_t count = client_coordinator_count(library->client);
+    bool same = count == cluster->coordinator_count;
+
+    for (uint32_t i = 0; i < count && same; i++) {
+        struct client_coordinator coordinator;
+
+        same = false;
+        client_coordinator(library->client, i, &coordinator);
+        for (size_t k = 0; k < cluster->coordinator_count; k++)
+            same |= address_equal(coordinator.address, cluster->coordinators[k]);
+    }
+    return same;
+}
+
 void sim_transactions_stop(struct sim_client *client)
 {
     struct library *library = client->library;

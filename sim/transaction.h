@@ -98,3 +98,5 @@ int sim_configure_new(struct sim_actor *actor, uint32_t redundancy, uint32_t eng
 /* The library of a client's process; 0 or an error. */
 int sim_transactions_start(struct sim_client *client);
 void sim_transactions_stop(struct sim_client *client);
+/* Whether it would ask those that are the cluster's coordinators now. */
+bool sim_client_knows_coordinators(const struct sim_client *client);

@@ -125,15 +125,21 @@ static uint32_t read_addresses(const struct coordinator_member *members, uint32_
     return count;
 }
 
+bool worker_knows_coordinators(const struct worker *worker, const struct address *list, size_t count)
+{
+    bool same = count == worker->coordinator_count;
+
+    for (size_t i = 0; i < count && same; i++)
+        same = is_listed(worker->coordinators, worker->coordinator_count, list[i]);
+    return same;
+}
+
 static bool take(struct worker *worker, const struct coordinator_member *members, uint32_t member_count)
 {
     struct address list[COORDINATORS_MAX];
     uint32_t count = read_addresses(members, member_count, list);
-    bool same = count == worker->coordinator_count;
 
-    for (uint32_t i = 0; i < count && same; i++)
-        same = is_listed(worker->coordinators, worker->coordinator_count, list[i]);
-    if (count == 0 || same)
+    if (count == 0 || worker_knows_coordinators(worker, list, count))
         return false;
     memcpy(worker->coordinators, list, count * sizeof(list[0]));
     worker->coordinator_count = worker->context.coordinator_count = count;

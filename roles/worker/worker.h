@@ -61,3 +61,5 @@ bool worker_recovers(const struct worker *worker);
 const char *worker_would_recover(const struct worker *worker);
 /* Whether the controller in this process has heard of the other process, as it lives now; true when none is here. */
 bool worker_knows(const struct worker *worker, const struct worker *other);
+/* Whether those are the coordinators that it would ask for the leader. */
+bool worker_knows_coordinators(const struct worker *worker, const struct address *list, size_t count);

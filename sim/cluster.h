@@ -7,6 +7,15 @@
 
 enum { CLUSTER_COORDINATORS_MAX = 7, CLUSTER_CLIENTS_MAX = 8 };
 
+/* Of a coordinator by another server. */
+struct sim_replacement {
+    struct sim_process *joins; /* becomes a coordinator; NULL: nobody does */
+    bool joined;               /* it is one, and the other has yet to go */
+    bool two;                  /* two operators have asked at once */
+    size_t leaves;             /* whose place it takes, of the cluster's */
+    uint64_t count;            /* how many came to their end */
+};
+
 struct sim_cluster {
     struct sim_world *world;
     struct address coordinators[CLUSTER_COORDINATORS_MAX];
@@ -15,6 +24,7 @@ struct sim_cluster {
     int64_t out_us;
     const struct sim_process *joining; /* a change of the coordinators that is under way makes it one; NULL: none is. How far it is nobody knows:
                                         * it and the others are all needed */
+    struct sim_replacement replacement; /* what sim_cluster_replace_coordinator() does */
     char connection_string[512]; /* what a cluster file would say */
     uint32_t redundancy, engine;
     unsigned commit_proxies, grv_proxies, resolvers; /* to be configured at the start; 0: not */
@@ -53,6 +63,14 @@ void sim_cluster_exclude(struct sim_actor *actor, void *arg);
 bool sim_cluster_may_exclude(const struct sim_cluster *cluster, const struct sim_process *process);
 /* Excludes the process or includes it; from inside an actor. */
 void sim_exclude(struct sim_actor *actor, struct sim_process *process, bool excluded);
+/* Goes on with cluster->replacement until it is done. */
+void sim_cluster_replace_coordinator(struct sim_actor *actor, void *arg);
+/* It may become a coordinator, for none is being replaced now. */
+bool sim_cluster_may_join(const struct sim_cluster *cluster, const struct sim_process *process);
+void sim_replacement_begin(struct sim_replacement *replacement, struct sim_cluster *cluster, struct sim_process *process, size_t leaves);
+/* Goes on with what was begun; false: not done within so many tries. With many, two operators ask at once when all coordinators live.
+ * From inside an actor. */
+bool sim_replace_coordinator(struct sim_actor *actor, struct sim_replacement *replacement, int tries);
 /* The leader that this coordinator names; false when it names none. */
 bool sim_find_leader(struct sim_actor *actor, size_t index, struct address *ret_leader);
 /* Those replicas of each shard that answer now; how many there were. From inside an actor. */

@@ -47,6 +47,7 @@
     X(VERSION_JUMP, "version-jump", 8000, 60000, "the sequencer's clock leaps: versions jump as far as they may") \
     X(CONFIGURATION, "configuration", 8000, 60000, "the numbers of logs, proxies and resolvers change")           \
     X(EXCLUSION, "exclusion", 8000, 60000, "an operator excludes a server, and includes it again after 1 to 30 s") \
+    X(COORDINATORS, "coordinators", 8000, 60000, "an operator puts another server in the place of a coordinator")  \
     X(RERECRUITMENT, "rerecruitment", 5000, 40000, "a host of stateless roles goes for 1 to 20 s: others must take over") \
     X(RECOVERY_STORM, "recovery-storm", 15000, 60000, "whoever is sequencer, controller or log is killed, again and again")
 
@@ -85,6 +86,9 @@ struct sim_faults {
     void (*configure)(void *ctx);
     /* Has a client exclude that server for so long; false when that can't be now. NULL: nobody can. */
     bool (*exclude)(void *ctx, struct sim_process *process, int64_t lasts_us);
+    /* Has a client make that server a coordinator, in the place of one of those that there are; false when that can't be now. NULL: nobody
+     * can. */
+    bool (*replace)(void *ctx, struct sim_process *process, uint64_t leaves);
     void *operator_ctx;
     /* How many disks may lose what they held: of zones with logs or storage servers, and of coordinators. Beyond that, loss would
      * be legal. 0 until somebody says more. */

@@ -29,6 +29,15 @@ bool strike_exclusion(struct sim_faults *faults)
     return faults->exclude != NULL && faults->exclude(faults->operator_ctx, process, lasts_us);
 }
 
+/* One comes, and then one goes, whatever else strikes meanwhile. */
+bool strike_coordinators(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_server(faults);
+    uint64_t leaves = (uint64_t)fault_range(faults, 0, INT32_MAX);
+
+    return faults->replace != NULL && faults->replace(faults->operator_ctx, process, leaves);
+}
+
 bool strike_rerecruitment(struct sim_faults *faults)
 {
     static const enum role_kind kinds[] = {ROLE_SEQUENCER, ROLE_COMMIT_PROXY, ROLE_GRV_PROXY, ROLE_GRV_PROXY, ROLE_RESOLVER};

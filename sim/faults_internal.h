@@ -90,6 +90,7 @@ bool fault_keep_down(struct sim_faults *faults, struct sim_process *process, enu
     X(VERSION_JUMP, strike_version_jump)    \
     X(CONFIGURATION, strike_configuration)  \
     X(EXCLUSION, strike_exclusion)          \
+    X(COORDINATORS, strike_coordinators)    \
     X(RERECRUITMENT, strike_rerecruitment)  \
     X(RECOVERY_STORM, strike_recovery_storm)
 

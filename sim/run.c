@@ -248,6 +248,18 @@ static bool exclude(void *ctx, struct sim_process *process, int64_t lasts_us)
     return true;
 }
 
+/* For the faults: one coordinator at a time, whoever else replaces some. */
+static bool replace(void *ctx, struct sim_process *process, uint64_t leaves)
+{
+    struct run *run = ctx;
+
+    if (!sim_cluster_may_join(&run->cluster, process))
+        return false;
+    sim_replacement_begin(&run->cluster.replacement, &run->cluster, process, leaves % run->cluster.coordinator_count);
+    sim_actor_start(&run->cluster.clients[0], 0, sim_cluster_replace_coordinator, &run->cluster);
+    return true;
+}
+
 static bool others_suffice(const void *ctx, const struct sim_process *process)
 {
     return sim_survivors_may_lose(ctx, process);
@@ -271,6 +283,7 @@ static void set_faults(struct run *run)
     faults->others_ctx = &run->cluster;
     faults->configure = reconfigure;
     faults->exclude = exclude;
+    faults->replace = replace;
     faults->operator_ctx = run;
     for (size_t i = 0; i < run->scenario->workload_count; i++) { /* which check that nobody else does it */
         if (run->scenario->workloads[i].type == &sim_workload_configure)

@@ -83,6 +83,7 @@ static bool may_miss(int class)
     case FAULT_VERSION_JUMP:
     case FAULT_CONFIGURATION:
     case FAULT_EXCLUSION:
+    case FAULT_COORDINATORS:
     case FAULT_RERECRUITMENT:
         return true;
     default:

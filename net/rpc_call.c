@@ -346,5 +346,7 @@ void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *messag
         (void)conn_frame(peer->conn, &head, message->type->schema, message->body);
     if (peer != NULL && BUGGIFY_ONE_IN(rpc->env, 16, "a one-way message is sent twice"))
         (void)conn_frame(peer->conn, &head, message->type->schema, message->body);
+    if (peer != NULL && peer->conn != NULL) /* nobody waits for an answer, and yet the other side may be gone */
+        conn_doubted(peer->conn, env_now_us(rpc->env) - rpc->env->knobs.rpc_ping_interval_us);
     message_unref(message);
 }

@@ -283,8 +283,8 @@ static void move_kills_run(struct sim_actor *actor, struct sim_workload_run *run
     struct move_kills *kills = run->state;
 
     while (actor->index == 0 && !sim_actor_stopping(actor)) {
+        kills->armed = true; /* at once: most shards may move in the first second */
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
-        kills->armed = true;
     }
     if (actor->index == 0)
         kills->stopped = true;

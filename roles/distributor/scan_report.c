@@ -159,7 +159,6 @@ void scan_is_equal(struct scan *scan)
         if (!is_open_here(scan, finding))
             continue;
         if (bytes_compare(finding->end, bytes_buffer_bytes(&scan->end)) > 0) { /* the shard was split: the rest may be what differs */
-            PROBE(scan->op.env, "what was found is looked for in the next piece of its shard");
             must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->end), &finding->begin));
             finding->again = true;
         } else {

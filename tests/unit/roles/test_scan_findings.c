@@ -92,3 +92,31 @@ Test(scan_findings, what_a_record_says_is_checked)
     cr_assert_eq(scan->finding_count, 0);
     mem_free(scan);
 }
+
+static void look_at(struct scan *scan, const char *begin, const char *end)
+{
+    scan->begin.len = scan->end.len = 0;
+    cr_assert_eq(bytes_buffer_append(&scan->begin, bytes_of_string(begin)), 0);
+    cr_assert_eq(bytes_buffer_append(&scan->end, bytes_of_string(end)), 0);
+    scan_is_equal(scan);
+}
+
+Test(scan_findings, one_is_looked_for_in_all_pieces_of_the_shard_that_it_was_found_in)
+{
+    struct scan *scan = mem_zalloc(sizeof(*scan));
+    struct scan_finding *finding = &scan->findings[0];
+
+    add(scan, 'd', 1, SCAN_OPEN);
+    finding->end = bytes_of_string("x");
+    look_at(scan, "a", "c"); /* not where it begins */
+    cr_assert(!finding->again && bytes_equal(finding->begin, bytes_of_string("d")));
+    look_at(scan, "c", "m"); /* the shard was split at m */
+    cr_assert(finding->again && finding->outcome == SCAN_OPEN && bytes_equal(finding->begin, bytes_of_string("m")));
+    finding->again = false;
+    look_at(scan, "m", "s"); /* and at s */
+    cr_assert(finding->again && finding->outcome == SCAN_OPEN && bytes_equal(finding->begin, bytes_of_string("s")));
+    bytes_buffer_done(&scan->begin);
+    bytes_buffer_done(&scan->end);
+    scan_findings_done(scan);
+    mem_free(scan);
+}

@@ -145,7 +145,7 @@ static void start(struct stage *stage)
     struct message *message;
     struct init_storage *init = MESSAGE_NEW(init_storage, &message);
 
-    *init = (struct init_storage){STAGE_ROLE, 1, ENGINE_MEMORY, STAGE_VERSION};
+    *init = (struct init_storage){.server_id = STAGE_ROLE, .tag = 1, .engine = ENGINE_MEMORY, .version = STAGE_VERSION};
     stage_recruit(stage, message, create);
 }
 

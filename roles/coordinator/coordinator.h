@@ -24,8 +24,8 @@ struct coordinator_callbacks {
 int coordinator_create(const struct role_context *context, const struct coordinator_callbacks *callbacks,
                        struct coordinator **ret_coordinator);
 void coordinator_destroy(struct coordinator *coordinator); /* accepts NULL */
-/* Was there ever one in this data directory? */
-bool coordinator_was_here(struct env *env, const char *data_directory);
+/* Was there ever one in this data directory? 0, or an error: then nobody knows, and a process must not go on without it. */
+int coordinator_was_here(struct env *env, const char *data_directory, bool *ret_was);
 /* coordinator_join: makes an empty one wait to be added. Answers the request. */
 void coordinator_join(struct coordinator *coordinator, struct rpc_request *request);
 /* It was removed, or never added, and is asked to join as another member: coordinator_forget() and another creation must come first. */

@@ -599,9 +599,8 @@ static void see_coordinator(void *ctx, const char *name)
     *found |= strcmp(name, "coordinator") == 0;
 }
 
-bool coordinator_disk_is_there(struct env *env, const char *data_directory)
+int coordinator_disk_is_there(struct env *env, const char *data_directory, bool *ret_there)
 {
-    bool found = false;
-
-    return env_dir_list(env, data_directory, see_coordinator, &found) == 0 && found;
+    *ret_there = false;
+    return env_dir_list(env, data_directory, see_coordinator, ret_there);
 }

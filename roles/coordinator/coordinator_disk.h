@@ -53,7 +53,7 @@ bool coordinator_disk_is_writing(const struct coordinator_disk *disk);
  * two writes it would have forgotten how it voted. The disk is then only good for being closed. */
 int coordinator_disk_forget(struct coordinator_disk *disk);
 /* Is there a coordinator's directory? */
-bool coordinator_disk_is_there(struct env *env, const char *data_directory);
+int coordinator_disk_is_there(struct env *env, const char *data_directory, bool *ret_there);
 
 /* Hands one persist to the disk; owner.persisted() follows, in a later turn or stage. raft: for the entries that stay behind a snapshot. */
 int coordinator_disk_persist(struct coordinator_disk *disk, const struct raft *raft, const struct raft_persist *persist);

@@ -147,9 +147,9 @@ int coordinator_forget(struct coordinator *coordinator)
     return error;
 }
 
-bool coordinator_was_here(struct env *env, const char *data_directory)
+int coordinator_was_here(struct env *env, const char *data_directory, bool *ret_was)
 {
-    return coordinator_disk_is_there(env, data_directory);
+    return coordinator_disk_is_there(env, data_directory, ret_was);
 }
 
 /* ---- changes ---- */

@@ -59,14 +59,14 @@ static int create(struct worker *worker)
 
 int coordinators_start(struct worker *worker, char *ret_why, size_t why_size)
 {
-    bool ours = coordinator_was_here(worker->env, worker->data_directory);
-    int error;
+    bool ours;
+    int error = coordinator_was_here(worker->env, worker->data_directory, &ours);
 
     for (uint32_t i = 0; i < worker->coordinator_count; i++)
         ours |= address_equal(worker->coordinators[i], worker->options.public_address);
-    if (!ours)
+    if (error == 0 && !ours)
         return 0;
-    error = create(worker);
+    error = error != 0 ? error : create(worker);
     if (error == ERROR_FILE_CORRUPT) /* traced; it takes no part, and what else is here goes on */
         return 0;
     if (error != 0)

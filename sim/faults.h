@@ -1,6 +1,6 @@
 /* What breaks during the chaos, drawn by the seed.
  *
- * Every class is on in half of the seeds, unless the scenario says (`coordinators` alone only where it says so: scenario.c). Each class that is on strikes at its own pace between
+ * Every class is on in half of the seeds, unless the scenario says. Each class that is on strikes at its own pace between
  * begin and end; what it broke mends itself after a drawn time, or at the heal. Processes and disks are hit only on servers
  * (process->server); the network between any two machines. */
 #pragma once

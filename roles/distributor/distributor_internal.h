@@ -33,10 +33,12 @@ struct tracker {
     uint64_t id;
     uint32_t slot; /* in the picture */
     struct endpoint endpoint;
-    int64_t silent_since_us; /* when it fell silent first; 0: it has answered for a while */
-    int64_t back_since_us;   /* it answers since; 0: it is silent */
-    uint32_t returns;        /* since silent_since_us */
-    struct bytes_buffer at;  /* where its next page begins */
+    int64_t silent_since_us;  /* when it fell silent first; 0: it has answered for a while */
+    int64_t back_since_us;    /* it answers since; 0: it is silent */
+    int64_t excused_until_us; /* its silence before counts for nothing: it was away on purpose */
+    uint32_t returns;         /* since silent_since_us */
+    bool on_purpose;         /* so was it at the last plan */
+    struct bytes_buffer at;   /* where its next page begins */
     version_t version, lag;
 };
 

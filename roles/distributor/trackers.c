@@ -60,7 +60,6 @@ static bool is_away_on_purpose(const struct tracker *tracker)
     return self->picture->servers[tracker->slot].zone == self->settings.healthy_zone && self->settings.version < self->settings.healthy_until;
 }
 
-/* Of one that was away on purpose that counts no more, however soon it goes again. */
 static void answers(struct tracker *tracker)
 {
     struct distributor *self = tracker->distributor;
@@ -74,33 +73,47 @@ static void answers(struct tracker *tracker)
         rpc_watch_cancel(&tracker->watch);
         rpc_watch_start(self->context.rpc, &tracker->watch, tracker->endpoint.address);
     }
-    if (is_away_on_purpose(tracker))
-        tracker->silent_since_us = tracker->back_since_us = tracker->returns = 0;
     if (!server->reachable)
         distributor_plan_soon(self);
     server->reachable = true;
 }
 
+/* Its silence while it is away on purpose counts for nothing, also if the announcement is taken back before it has been asked again and if it goes
+ * again at once; until the first plan that sees the announcement gone. */
+static void excuse(struct tracker *tracker, int64_t now_us)
+{
+    bool on_purpose = is_away_on_purpose(tracker), silent = tracker->silent_since_us != 0 && tracker->back_since_us == 0;
+
+    if (on_purpose || tracker->on_purpose) {
+        tracker->excused_until_us = now_us;
+        tracker->returns = 0;
+    }
+    tracker->on_purpose = on_purpose;
+    if (on_purpose && silent && now_us - tracker->silent_since_us >= tracker->distributor->env->knobs.dd_server_return_us)
+        PROBE(tracker->distributor->env, "a server that is away on purpose is not replaced");
+}
+
 /* One that comes and goes again and again (it dies of what it finds on its disk) is no better than one that stays away. */
 static bool is_late(struct tracker *tracker, int64_t now_us)
 {
-    int64_t bound_us = tracker->distributor->env->knobs.dd_server_return_us;
+    int64_t bound_us = tracker->distributor->env->knobs.dd_server_return_us, counts_from_us;
 
     if (tracker->back_since_us != 0 && now_us - tracker->back_since_us >= bound_us / STEADY_PART)
         tracker->silent_since_us = tracker->back_since_us = tracker->returns = 0;
-    if (tracker->silent_since_us == 0 || now_us - tracker->silent_since_us < bound_us)
+    counts_from_us = tracker->silent_since_us > tracker->excused_until_us ? tracker->silent_since_us : tracker->excused_until_us;
+    if (tracker->silent_since_us == 0 || now_us - counts_from_us < bound_us)
         return false;
     return tracker->back_since_us == 0 || tracker->returns > RETURNS_MAX;
 }
 
-static void judge(struct tracker *tracker)
+static void judge(struct tracker *tracker, int64_t now_us)
 {
     struct distributor *self = tracker->distributor;
     struct picture_server *server = &self->picture->servers[tracker->slot];
-    bool on_purpose = is_away_on_purpose(tracker), late = is_late(tracker, env_now_us(self->env)), failed = server->given_up || (late && !on_purpose);
+    bool failed;
 
-    if (late && on_purpose)
-        PROBE(self->env, "a server that is away on purpose is not replaced");
+    excuse(tracker, now_us);
+    failed = server->given_up || is_late(tracker, now_us);
     if (failed && !server->failed)
         TRACE(self->env, SEVERITY_WARN_ALWAYS, "StorageServerFailed", {"Server", trace_id(tracker->id)},
               {"Address", trace_addr(tracker->endpoint.address)}, {"Returns", trace_int(tracker->returns)});
@@ -113,8 +126,10 @@ static void judge(struct tracker *tracker)
 
 void trackers_judge(struct distributor *self)
 {
+    int64_t now_us = env_now_us(self->env);
+
     list_each(node, after, &self->trackers)
-        judge(list_entry(node, struct tracker, link));
+        judge(list_entry(node, struct tracker, link), now_us);
 }
 
 /* ---- what it says ---- */

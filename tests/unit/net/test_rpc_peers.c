@@ -154,6 +154,30 @@ Test(rpc_peers, a_silent_peer_counts_as_dead)
     world_done(&world);
 }
 
+Test(rpc_peers, who_only_sends_one_way_messages_finds_out_that_nobody_hears)
+{
+    struct world world;
+    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION, false};
+    struct env_listener *listener;
+
+    world_init(&world);
+    world.env->knobs.rpc_ping_interval_us = 20000;
+    world.env->knobs.rpc_ping_timeout_us = 60000;
+    kill_server(&world);
+    cr_assert_eq(env_listen(world.env, world.at, &foreign_listener, &foreign, &listener), 0);
+    while (rpc_counters(world.caller)->ping_timeouts == 0) { /* no call waits, nobody watches; the watchdog bounds this */
+        rpc_send(world.caller, &(struct endpoint){world.at, ECHO}, make_notice());
+        run_for(&world.fixture, 5000);
+    }
+    cr_assert_eq(rpc_counters(world.caller)->dialled, 1);
+    while (rpc_counters(world.caller)->dialled == 1) { /* and it tries again */
+        rpc_send(world.caller, &(struct endpoint){world.at, ECHO}, make_notice());
+        run_for(&world.fixture, 5000);
+    }
+    env_listener_close(listener, world.env);
+    world_done(&world);
+}
+
 Test(rpc_peers, pings_keep_a_long_wait_alive)
 {
     struct world world;

@@ -8,20 +8,12 @@
  * smaller pages find the first key that differs (for who reads the report). Before the bad replica gives the shard up, the good ones are
  * read to the end of the shard: a copy that is damaged elsewhere is no copy to fetch from.
  *
- * Mended is a replica that names its own damage by a move of the shard to another server, if there is one: it stays a copy until then
- * (move_away). Else, and where the majority is against a silent one (whose copy nobody may fetch from any more), the repair is one
- * transaction (move_keys_refetch: the bad server leaves the source, hears NONE and then FETCH) and an ordinary move to the same team. From the
- * transaction on the database knows that a move is under way, so whoever plans next carries it on.
- *
  * A finding is written down before anything is done about it: the next distributor looks at it again at once. */
 #include "roles/distributor/scan.h"
-
-#include <assert.h>
 
 #include "net/buggify.h"
 #include "net/mem.h"
 #include "net/trace.h"
-#include "roles/distributor/move_keys.h"
 #include "roles/distributor/scan_internal.h"
 #include "roles/role_client.h"
 #include "txn/mutation.h"
@@ -33,7 +25,6 @@ SCHEMA_DEFINE(scan_record, scan_record_fields)
 SCHEMA_DEFINE(scan_state, scan_state_fields)
 #undef SELF
 
-enum { RESTORE, RESTORED, LOOK, SAVE, SAVED, VERSION, ASK, JUDGE, REPAIR, REPAIRED, STAGES };
 enum { ASK_REPLICA, REPLICA_ANSWERED, ASK_STAGES };
 enum {
     PAUSED_LOOK_US = 1000000,
@@ -45,21 +36,11 @@ enum {
     PAGE_BYTES_MIN = 1000,
 };
 
-static struct scan *scan_of(struct op *op)
-{
-    return container_of(op, struct scan, op);
-}
-
-static void must(int error)
-{
-    assert(error == 0); /* a server dies of a failed allocation before it gets here */
-}
-
 static void set_key(struct bytes_buffer *into, struct bytes key)
 {
     struct bytes_buffer fresh = {0}; /* key may lie in `into` */
 
-    must(bytes_buffer_append(&fresh, key));
+    scan_must(bytes_buffer_append(&fresh, key));
     bytes_buffer_done(into);
     *into = fresh;
 }
@@ -101,14 +82,14 @@ static int decide_save(struct change *change)
     struct bytes_buffer packed = {0};
 
     state.at = bytes_buffer_bytes(&scan->at);
-    must(scan_findings_keep(scan, &change->arena, &state));
-    must(message_encode(&schema_scan_state, &state, &packed));
-    must(mutation_append(&change->writes, MUTATION_SET, KEY_SCAN_STATE, bytes_buffer_bytes(&packed)));
+    scan_must(scan_findings_keep(scan, &change->arena, &state));
+    scan_must(message_encode(&schema_scan_state, &state, &packed));
+    scan_must(mutation_append(&change->writes, MUTATION_SET, KEY_SCAN_STATE, bytes_buffer_bytes(&packed)));
     bytes_buffer_done(&packed);
     return 0;
 }
 
-static enum op_result start_change(struct scan *scan, void (*ask)(struct change *), int (*decide)(struct change *), unsigned next)
+enum op_result scan_change(struct scan *scan, void (*ask)(struct change *), int (*decide)(struct change *), unsigned next)
 {
     scan->change = (struct change){.ask = ask, .decide = decide, .done = resume, .parent = scan};
     change_start(&scan->change, scan->distributor);
@@ -117,7 +98,7 @@ static enum op_result start_change(struct scan *scan, void (*ask)(struct change 
 
 static enum op_result run_restore(struct op *op)
 {
-    return start_change(scan_of(op), ask_state, decide_restore, RESTORED);
+    return scan_change(scan_of_op(op), ask_state, decide_restore, RESTORED);
 }
 
 static enum op_result wait_then(struct scan *scan, int64_t us, unsigned stage)
@@ -126,8 +107,7 @@ static enum op_result wait_then(struct scan *scan, int64_t us, unsigned stage)
     return op_wait(&scan->op, stage);
 }
 
-/* False: another distributor has the lock, and ours ends. */
-static bool may_go_on(struct scan *scan, int error)
+bool scan_may_go_on(struct scan *scan, int error)
 {
     if (error != 0)
         distributor_changed_badly(scan->distributor, error);
@@ -136,9 +116,9 @@ static bool may_go_on(struct scan *scan, int error)
 
 static enum op_result run_restored(struct op *op)
 {
-    struct scan *scan = scan_of(op);
+    struct scan *scan = scan_of_op(op);
 
-    if (!may_go_on(scan, scan->change.error))
+    if (!scan_may_go_on(scan, scan->change.error))
         return op_finish(op, scan->change.error);
     if (scan->change.error != 0)
         return wait_then(scan, AGAIN_US, RESTORE);
@@ -150,14 +130,14 @@ static enum op_result run_restored(struct op *op)
 
 static enum op_result run_save(struct op *op)
 {
-    return start_change(scan_of(op), ask_state, decide_save, SAVED);
+    return scan_change(scan_of_op(op), ask_state, decide_save, SAVED);
 }
 
 static enum op_result run_saved(struct op *op)
 {
-    struct scan *scan = scan_of(op);
+    struct scan *scan = scan_of_op(op);
 
-    if (!may_go_on(scan, scan->change.error))
+    if (!scan_may_go_on(scan, scan->change.error))
         return op_finish(op, scan->change.error);
     scan->saved_us = env_now_us(op->env);
     scan->changed = scan->change.error != 0;
@@ -166,7 +146,7 @@ static enum op_result run_saved(struct op *op)
 
 /* ---- LOOK: which shard, and may it be read now ---- */
 
-static void leave(struct scan *scan)
+void scan_leave(struct scan *scan)
 {
     if (scan->examining && scan->by_round)
         set_key(&scan->at, bytes_buffer_bytes(&scan->end));
@@ -175,13 +155,12 @@ static void leave(struct scan *scan)
     scan->changed = true;
 }
 
-/* What was found in it and can be mended is not left to the next round. */
-static void skip(struct scan *scan)
+void scan_skip(struct scan *scan)
 {
     PROBE(scan->op.env, "the consistency scan passes a shard over");
     scan->state.skipped += scan->by_round;
     scan_again(scan);
-    leave(scan);
+    scan_leave(scan);
 }
 
 bool scan_is_whole_team(const struct scan *scan, const struct team *team)
@@ -226,7 +205,7 @@ static void examine(struct scan *scan, struct bytes key, bool by_round)
     for (uint32_t i = 0; i < team->count; i++)
         scan->ids[i] = picture->servers[team->servers[i]].id;
     if (shard->busy || shard->destination != TEAM_NONE || !scan_is_whole_team(scan, team)) {
-        skip(scan);
+        scan_skip(scan);
         return;
     }
     begin_pages(scan, SCAN_WALK, (UINT32_C(1) << team->count) - 1);
@@ -307,7 +286,7 @@ static int64_t wait_for_tokens(struct scan *scan)
 
 static enum op_result run_look(struct op *op)
 {
-    struct scan *scan = scan_of(op);
+    struct scan *scan = scan_of_op(op);
     struct distributor *self = scan->distributor;
     int64_t wait_us;
 
@@ -333,11 +312,11 @@ static enum op_result run_look(struct op *op)
 
 static enum op_result run_version(struct op *op)
 {
-    struct scan *scan = scan_of(op);
+    struct scan *scan = scan_of_op(op);
 
     transaction_destroy(scan->txn);
     scan->txn = NULL;
-    must(role_transaction_create(scan->distributor->client, &scan->txn));
+    scan_must(role_transaction_create(scan->distributor->client, &scan->txn));
     transaction_read_version_start(&scan->read_version, op, scan->txn);
     return op_wait(op, ASK);
 }
@@ -361,8 +340,8 @@ static enum op_result ask_replica(struct op *op)
     if (tracker == NULL)
         return op_finish(op, ERROR_CONNECTION_FAILED);
     m = MESSAGE_NEW(get_range_digest, &message);
-    must(arena_copy(&message->arena, bytes_buffer_bytes(&scan->from), &m->begin));
-    must(arena_copy(&message->arena, bytes_buffer_bytes(scan->until.len > 0 ? &scan->until : &scan->end), &m->end));
+    scan_must(arena_copy(&message->arena, bytes_buffer_bytes(&scan->from), &m->begin));
+    scan_must(arena_copy(&message->arena, bytes_buffer_bytes(scan->until.len > 0 ? &scan->until : &scan->end), &m->end));
     m->version = scan->read_version.version;
     m->bytes_limit = page_bytes(op->env);
     m->pairs_limit = scan->pairs_limit;
@@ -423,7 +402,7 @@ static const struct op_type ask_type = {"scan_ask", ask_stages, ASK_STAGES, READ
 static enum op_result again_later(struct scan *scan)
 {
     if (++scan->tries >= TRIES_MAX) {
-        skip(scan);
+        scan_skip(scan);
         return op_move(&scan->op, LOOK);
     }
     return wait_then(scan, AGAIN_US, LOOK);
@@ -431,7 +410,7 @@ static enum op_result again_later(struct scan *scan)
 
 static enum op_result run_ask(struct op *op)
 {
-    struct scan *scan = scan_of(op);
+    struct scan *scan = scan_of_op(op);
 
     if (scan->read_version.call.error != 0)
         return again_later(scan);
@@ -482,7 +461,7 @@ static enum op_result report(struct scan *scan)
 
     if (scan->judgement.verdict == SCAN_UNDECIDED) {
         PROBE(scan->op.env, "replicas are not equal, and nobody can tell which is right");
-        leave(scan);
+        scan_leave(scan);
         return op_move(&scan->op, LOOK);
     }
     scan->finding = finding;
@@ -496,7 +475,7 @@ static enum op_result no_proof(struct scan *scan)
     PROBE(scan->op.env, "no good copy is proven: nothing is changed");
     TRACE(scan->op.env, SEVERITY_WARN_ALWAYS, "ShardHasNoGoodCopy", {"Shard", trace_bytes(bytes_buffer_bytes(&scan->begin))},
           {"At", trace_bytes(bytes_buffer_bytes(&scan->from))});
-    leave(scan);
+    scan_leave(scan);
     return op_move(&scan->op, LOOK);
 }
 
@@ -548,13 +527,13 @@ static enum op_result page_done(struct scan *scan)
         return op_move(&scan->op, REPAIR);
     scan->state.shards += scan->by_round;
     scan_is_equal(scan);
-    leave(scan);
+    scan_leave(scan);
     return op_move(&scan->op, LOOK);
 }
 
 static enum op_result run_judge(struct op *op)
 {
-    struct scan *scan = scan_of(op);
+    struct scan *scan = scan_of_op(op);
 
     judge_page(scan);
     switch (scan->judgement.verdict) {
@@ -573,182 +552,11 @@ static enum op_result run_judge(struct op *op)
     return differs(scan);
 }
 
-/* ---- REPAIR ---- */
-
-static void ask_repair(struct change *change)
-{
-    struct scan *scan = change->parent;
-    struct bytes_buffer begin = {0}, end = {0};
-    struct bytes after;
-
-    must(system_key_key_servers(&begin, bytes_buffer_bytes(&scan->begin)));
-    must(system_key_key_servers(&end, bytes_buffer_bytes(&scan->end)));
-    must(key_after(&change->arena, bytes_buffer_bytes(&end), &after));
-    scan->stored = change_read(change, bytes_buffer_bytes(&begin), after);
-    bytes_buffer_done(&begin);
-    bytes_buffer_done(&end);
-}
-
-static bool is_team(const struct scan *scan, const uint64_t *ids, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        bool found = false;
-
-        for (uint32_t k = 0; k < scan->count && !found; k++)
-            found = scan->ids[k] == ids[i];
-        if (!found)
-            return false;
-    }
-    return count == scan->count;
-}
-
-/* Only the very team that was examined: another has other copies, of which nothing is proven. */
-static int decide_repair(struct change *change)
-{
-    struct scan *scan = change->parent;
-    struct shard_record records[2];
-    struct shard_now shard;
-    int error;
-
-    for (uint32_t i = 0; i < scan->stored->pair_count && i < 2; i++)
-        records[i] = (struct shard_record){scan->stored->pairs[i].key, scan->stored->pairs[i].value};
-    error = scan->stored->pair_count == 2 ? move_keys_read(records, 2, bytes_buffer_bytes(&scan->begin), bytes_buffer_bytes(&scan->end),
-                                                           &change->arena, &shard)
-                                          : ERROR_OPERATION_OBSOLETE;
-    if (error == 0 && shard.destination_count == 0 && !is_team(scan, shard.source, shard.source_count))
-        error = ERROR_OPERATION_OBSOLETE;
-    return error != 0 ? error : move_keys_refetch(&shard, scan->repairing, &change->writes);
-}
-
-/* NULL: it has changed since it was examined, or something is at work on it. */
-static struct picture_shard *shard_to_repair(const struct scan *scan, int64_t *ret_at)
-{
-    struct picture *picture = scan->distributor->picture;
-    int64_t at = picture_find_shard(picture, bytes_buffer_bytes(&scan->begin));
-    const struct team *team;
-    uint64_t ids[TEAM_SERVERS_MAX];
-
-    *ret_at = at;
-    if (at < 0 || picture->shards[at]->busy || picture->shards[at]->destination != TEAM_NONE ||
-        !bytes_equal(picture_shard_end(picture, (size_t)at), bytes_buffer_bytes(&scan->end)))
-        return NULL;
-    team = teams_at(&picture->teams, picture->shards[at]->source);
-    for (uint32_t i = 0; i < team->count; i++)
-        ids[i] = picture->servers[team->servers[i]].id;
-    return is_team(scan, ids, team->count) && scan_is_whole_team(scan, team) ? picture->shards[at] : NULL;
-}
-
-/* A server that may be given the shard in place of the one that is repaired, in a zone of its own; UINT32_MAX: there is none. */
-static uint32_t spare_for(const struct scan *scan)
-{
-    const struct picture *picture = scan->distributor->picture;
-    uint32_t found = UINT32_MAX;
-
-    for (uint32_t i = 0; i < picture->server_count; i++) {
-        const struct picture_server *server = &picture->servers[i];
-        bool fits = server->known && server->may_take;
-
-        for (uint32_t k = 0; k < scan->count && fits; k++) {
-            uint32_t slot = picture_find_server(picture, scan->ids[k]);
-
-            fits = slot != i && (scan->ids[k] == scan->repairing || slot == UINT32_MAX || picture->servers[slot].zone != server->zone);
-        }
-        if (fits && (found == UINT32_MAX || server->bytes < picture->servers[found].bytes))
-            found = i;
-    }
-    return found;
-}
-
-/* A replica that names its damage itself gives none of it away (each record has its checksum): so it may stay a copy, and be read from,
- * until another server has the shard. No word that is false, its own or a forged one, then makes the copies fewer. */
-static enum op_result move_away(struct scan *scan, size_t at, uint32_t spare)
-{
-    struct picture *picture = scan->distributor->picture;
-    struct plan_action action = {.kind = PLAN_MOVE, .reason = PLAN_REPAIR, .shard = at};
-
-    PROBE(scan->op.env, "a shard moves away from a damaged replica");
-    for (uint32_t i = 0; i < scan->count; i++)
-        action.team[action.team_count++] = scan->ids[i] == scan->repairing ? spare : picture_server(picture, scan->ids[i]);
-    TRACE(scan->op.env, SEVERITY_WARN_ALWAYS, "ShardLeavesDamagedReplica", {"Shard", trace_bytes(bytes_buffer_bytes(&scan->begin))},
-          {"Server", trace_id(scan->repairing)}, {"To", trace_id(picture->servers[spare].id)});
-    scan->finding->away = true;
-    scan->finding->bad = UINT32_C(1) << (uint32_t)__builtin_ctz(scan->finding->bad);
-    scan_outcome(scan, scan->finding, SCAN_REPAIRING);
-    move_start(scan->distributor, &action);
-    leave(scan);
-    return op_move(&scan->op, LOOK);
-}
-
-static enum op_result run_repair(struct op *op)
-{
-    struct scan *scan = scan_of(op);
-    int64_t at;
-    struct picture_shard *shard = shard_to_repair(scan, &at);
-    uint32_t spare;
-
-    assert(scan->finding != NULL && scan->finding->bad != 0);
-    if (shard == NULL || scan->distributor->settings.off) {
-        PROBE(op->env, "a damaged replica can't be mended now");
-        skip(scan);
-        return op_move(op, LOOK);
-    }
-    scan->repairing = scan->ids[__builtin_ctz(scan->finding->bad)]; /* others in their turn */
-    if (BUGGIFY_DEATH(op->env, 2, "the distributor dies between a finding and its repair")) {
-        distributor_end(scan->distributor, ERROR_PLEASE_REBOOT);
-        return op_finish(op, ERROR_PLEASE_REBOOT);
-    }
-    spare = scan->finding->content ? UINT32_MAX : spare_for(scan);
-    if (spare != UINT32_MAX)
-        return move_away(scan, (size_t)at, spare);
-    shard->busy = true;
-    return start_change(scan, ask_repair, decide_repair, REPAIRED);
-}
-
-/* The move that follows is like any other: the source is the good ones, and the destination the team that it was. */
-static void start_move(struct scan *scan, size_t at)
-{
-    struct picture *picture = scan->distributor->picture;
-    struct plan_action action = {.kind = PLAN_MOVE, .reason = PLAN_REPAIR, .shard = at};
-    uint32_t source[TEAM_SERVERS_MAX], source_count = 0;
-
-    for (uint32_t i = 0; i < scan->count; i++) {
-        uint32_t slot = picture_server(picture, scan->ids[i]);
-
-        action.team[action.team_count++] = slot;
-        if (scan->ids[i] != scan->repairing)
-            source[source_count++] = slot;
-    }
-    picture_set_shard(picture, bytes_buffer_bytes(&scan->begin), source, source_count, action.team, action.team_count,
-                      scan->change.version);
-    move_start(scan->distributor, &action);
-}
-
-static enum op_result run_repaired(struct op *op)
-{
-    struct scan *scan = scan_of(op);
-    int64_t at = picture_find_shard(scan->distributor->picture, bytes_buffer_bytes(&scan->begin));
-    int error = scan->change.error;
-
-    assert(at >= 0); /* it was busy */
-    scan->distributor->picture->shards[at]->busy = false;
-    if (!may_go_on(scan, error))
-        return op_finish(op, error);
-    if (error != 0) {
-        skip(scan);
-        return op_move(op, LOOK);
-    }
-    PROBE(op->env, "a bad replica fetches its shard again");
-    scan_outcome(scan, scan->finding, SCAN_REPAIRING);
-    start_move(scan, (size_t)at);
-    leave(scan);
-    return op_move(op, LOOK);
-}
-
 /* ---- life ---- */
 
 static void ended(struct op *op)
 {
-    struct scan *scan = scan_of(op);
+    struct scan *scan = scan_of_op(op);
 
     change_cancel(&scan->change);
     for (uint32_t i = 0; i < TEAM_SERVERS_MAX; i++) {
@@ -777,8 +585,8 @@ static const struct op_stage stages[STAGES] = {
     [VERSION] = {"VERSION", run_version, OP_STAGE(ASK)},
     [ASK] = {"ASK", run_ask, OP_STAGE(LOOK) | OP_STAGE(JUDGE)},
     [JUDGE] = {"JUDGE", run_judge, OP_STAGE(LOOK) | OP_STAGE(REPAIR)},
-    [REPAIR] = {"REPAIR", run_repair, OP_STAGE(LOOK) | OP_STAGE(REPAIRED)},
-    [REPAIRED] = {"REPAIRED", run_repaired, OP_STAGE(LOOK)},
+    [REPAIR] = {"REPAIR", scan_run_repair, OP_STAGE(LOOK) | OP_STAGE(REPAIRED)},
+    [REPAIRED] = {"REPAIRED", scan_run_repaired, OP_STAGE(LOOK)},
 };
 static const struct op_type type = {"scan", stages, STAGES, READY_READ, ended};
 

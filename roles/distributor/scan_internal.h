@@ -1,11 +1,16 @@
 /* What the scan's files share: what it looks at, what it has found. */
 #pragma once
 
+#include <assert.h>
+
 #include "roles/distributor/distributor_internal.h"
 #include "roles/distributor/scan.h"
 #include "roles/distributor/scan_judge.h"
 
 enum { SCAN_FINDINGS_MAX = 16, SCAN_SAVE_INTERVAL_US = 10000000 /* of what is not news of a finding */ };
+
+/* The stages of its op; see scan.c. */
+enum { RESTORE, RESTORED, LOOK, SAVE, SAVED, VERSION, ASK, JUDGE, REPAIR, REPAIRED, STAGES };
 
 /* What stands in the database. Totals count since the database began; times are of the wall clock, for people. */
 #define FIELDS_scan_record(F, S, A, L)                                                                                       \
@@ -94,8 +99,30 @@ struct scan {
     uint32_t finding_count; /* since it began; the newest are kept */
 };
 
+static inline struct scan *scan_of_op(struct op *op)
+{
+    return container_of(op, struct scan, op);
+}
+
+static inline void scan_must(int error)
+{
+    assert(error == 0); /* a server dies of a failed allocation before it gets here */
+}
+
+/* ---- scan.c ---- */
 /* Every one of it can be asked. */
 bool scan_is_whole_team(const struct scan *scan, const struct team *team);
+enum op_result scan_change(struct scan *scan, void (*ask)(struct change *), int (*decide)(struct change *), unsigned next);
+/* After a change. False: another distributor has the lock, and ours ends. */
+bool scan_may_go_on(struct scan *scan, int error);
+/* Done with the shard under examination. */
+void scan_leave(struct scan *scan);
+/* It can't be examined, or mended, now: what was found in it and can be mended is not left to the next round. */
+void scan_skip(struct scan *scan);
+
+/* ---- scan_repair.c: the stages REPAIR and REPAIRED ---- */
+enum op_result scan_run_repair(struct op *op);
+enum op_result scan_run_repaired(struct op *op);
 
 /* ---- scan_report.c ---- */
 /* Traced; what the examination has found lies in [from, through). */

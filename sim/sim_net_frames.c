@@ -122,11 +122,11 @@ void net_sent(struct sim_link *link, unsigned to, struct bytes data)
 
     if (to != 1)
         return;
-    if (link->hello.len == 0) {
-        append(&link->hello, data);
-        return;
+    if (link->hello.len == 0) { /* what queued up before the connection was there is sent in one piece with it */
+        append(&link->hello, first_frame(data));
+        data = bytes_of(data.ptr + link->hello.len, data.len - link->hello.len);
     }
-    if ((!twice && world->net.recorder == NULL) || !has_record(link) || !all_may_repeat(data))
+    if ((!twice && world->net.recorder == NULL) || !has_record(link) || data.len == 0 || !all_may_repeat(data))
         return;
     if (twice)
         duplicate(link, data);

@@ -6,6 +6,7 @@
 #include "net/mem.h"
 #include "net/rpc.h"
 #include "sim/faults.h"
+#include "txn/messages.h"
 
 #define FIELDS_question(F, S, A, L) F(u64, number) F(bytes, payload)
 #define FIELDS_answer(F, S, A, L) F(u64, number) F(bytes, payload)
@@ -21,12 +22,16 @@ SCHEMA_DEFINE(answer, fields_answer)
 static const struct message_type type_answer = {.id = 11, .name = "answer", .schema = &schema_answer, .senders = SENDER_ANY};
 static const struct message_type type_question = {
     .id = 10, .name = "question", .schema = &schema_question, .reply = &type_answer, .senders = SENDER_ANY};
-static const struct message_type *const types[] = {[10] = &type_question, [11] = &type_answer};
+/* As a client's commit: nothing in it would tell that it came twice. */
+static const struct message_type type_commit = {
+    .id = MESSAGE_commit, .name = "commit", .schema = &schema_question, .reply = &type_answer, .senders = SENDER_ANY};
+static const struct message_type *const types[] = {[10] = &type_question, [11] = &type_answer, [MESSAGE_commit] = &type_commit};
 
 enum { PEERS = 4, CALLERS = 4, ECHO = 100, TIMEOUT_US = 3000000 };
 
 struct tally {
     struct address addresses[PEERS];
+    uint64_t asked[2], heard[2]; /* [1]: commits */
     uint64_t answered, failed, bad_frames;
 };
 
@@ -53,7 +58,7 @@ static void answer_question(void *ctx, struct rpc_request *request)
     struct message *reply = message_create(&type_answer);
     struct answer *answer = reply->body;
 
-    (void)ctx;
+    ((struct tally *)ctx)->heard[request->message->type == &type_commit]++;
     answer->number = question->number * 3;
     answer->payload = question->payload;
     message_keep(reply, request->message);
@@ -65,7 +70,8 @@ enum stage { ASK, HEAR };
 static enum op_result ask(struct op *op)
 {
     struct caller *caller = container_of(op, struct caller, op);
-    struct message *message = message_create(&type_question);
+    bool commits = env_random(op->env) & 1;
+    struct message *message = message_create(commits ? &type_commit : &type_question);
     struct question *question = message->body;
     uint8_t *payload;
 
@@ -77,6 +83,7 @@ static enum op_result ask(struct op *op)
     question->payload = bytes_of(payload, caller->payload_bytes);
     caller->to = (struct endpoint){caller->peer->tally->addresses[env_random_below(op->env, PEERS)], ECHO};
     caller->asked_us = op->env->turn_us;
+    caller->peer->tally->asked[commits]++;
     rpc_call_start(&caller->call, op, caller->peer->rpc, &caller->to, message, TIMEOUT_US);
     return op_wait(op, HEAR);
 }
@@ -118,7 +125,7 @@ static const struct op_type caller_type = {"caller", stages, 2, READY_READ, ende
 
 static int peer_start(struct sim_process *process, void *ctx)
 {
-    struct rpc_options options = {.public_address = process->address, .types = types, .type_count = 12};
+    struct rpc_options options = {.public_address = process->address, .types = types, .type_count = MESSAGE_commit + 1};
     struct peer *peer = mem_zalloc(sizeof(*peer));
     int error;
 
@@ -129,7 +136,7 @@ static int peer_start(struct sim_process *process, void *ctx)
     error = rpc_create(peer->env, &options, &peer->rpc);
     if (error == 0)
         error = rpc_listen(peer->rpc);
-    rpc_register(peer->rpc, ECHO, answer_question, peer);
+    rpc_register(peer->rpc, ECHO, answer_question, ctx);
     for (int i = 0; i < CALLERS; i++) {
         peer->callers[i].peer = peer;
         op_start(&peer->callers[i].op, &caller_type, &peer->ops);
@@ -156,6 +163,19 @@ struct result {
     uint64_t answered_after_heal, hash;
 };
 
+static void boot_peers(struct sim_world *world, struct tally *tally)
+{
+    for (unsigned i = 0; i < PEERS; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "peer%u", i);
+        sim_process_create(world, name, i, 4500, &peer_program, tally)->server = true;
+        tally->addresses[i] = world->processes[i]->address;
+    }
+    for (unsigned i = 0; i < PEERS; i++)
+        sim_process_boot(world->processes[i]);
+}
+
 static struct result traced_run(uint64_t seed, enum sim_switch faults_wanted, FILE *trace)
 {
     struct sim_world *world = sim_world_create(seed);
@@ -167,15 +187,7 @@ static struct result traced_run(uint64_t seed, enum sim_switch faults_wanted, FI
     sim_faults_init(&faults, world);
     for (int class = 0; class < FAULT_CLASSES; class++)
         faults.want[class] = faults_wanted;
-    for (unsigned i = 0; i < PEERS; i++) {
-        char name[16];
-
-        snprintf(name, sizeof(name), "peer%u", i);
-        sim_process_create(world, name, i, 4500, &peer_program, &result.tally)->server = true;
-        result.tally.addresses[i] = world->processes[i]->address;
-    }
-    for (unsigned i = 0; i < PEERS; i++)
-        sim_process_boot(world->processes[i]);
+    boot_peers(world, &result.tally);
     sim_faults_start(&faults, 60 * SIM_SECOND_US);
     sim_world_run_until(world, 60 * SIM_SECOND_US);
     sim_faults_heal(&faults);
@@ -224,6 +236,21 @@ Test(rpc, nothing_fails_in_a_healthy_world)
 
     cr_assert_eq(result.tally.failed, 0);
     cr_assert_gt(result.tally.answered, 50000);
+}
+
+/* Also not those that wait for the connection, and leave together with its hello. */
+Test(rpc, a_commit_never_comes_twice_and_other_questions_do)
+{
+    struct sim_world *world = sim_world_create(3);
+    struct tally tally = {0};
+
+    world->settings.duplicate_one_in = 1;
+    boot_peers(world, &tally);
+    sim_world_run_until(world, 2 * SIM_SECOND_US);
+    cr_assert_gt(tally.answered, 500);
+    cr_assert_gt(tally.heard[0], tally.asked[0]);
+    cr_assert_leq(tally.heard[1], tally.asked[1]);
+    sim_world_destroy(world);
 }
 
 /* Words of the lines of a trace by their numbers: '>' a send, '<' a receipt, and so on. */

@@ -356,6 +356,7 @@ struct transaction {
     struct list specials;      /* special_read.link */
     struct list mappeds;       /* transaction_mapped.link */
     struct list watches;       /* client_watch.link */
+    uint32_t watches_reading;  /* of them: their value is not known yet; its get may have ended already */
     struct list queries;       /* transaction_query.link */
     struct list version_waits; /* transaction_version.call.link, waiting for the version */
     struct list retry_waits;
@@ -411,6 +412,8 @@ int transaction_check_read(const struct transaction *txn, struct bytes key, bool
 /* Env thread: calls got() of every waiter when the read version is there. Asks for it if nobody has. Returns true and the
  * version when it is known already. */
 bool transaction_version_or_ask(struct transaction *txn, version_t *ret_version);
+/* Env thread: what a commit waits for. */
+bool transaction_is_reading(const struct transaction *txn);
 void transaction_reads_changed(struct transaction *txn);
 void commit_cancel(struct transaction *txn);
 void range_version_known(struct transaction_range *range);

@@ -112,7 +112,7 @@ static enum op_result reads(struct op *op)
 {
     struct transaction *txn = txn_of(op);
 
-    txn->commit.waits_for_reads = read_error(txn) == 0 && (!list_empty(&txn->gets) || !list_empty(&txn->ranges) || !list_empty(&txn->mappeds));
+    txn->commit.waits_for_reads = read_error(txn) == 0 && transaction_is_reading(txn);
     if (txn->commit.waits_for_reads)
         return op_wait(op, READS);
     return op_move(op, has_special_writes(txn) ? SPECIAL : VERSION);

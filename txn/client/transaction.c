@@ -514,9 +514,14 @@ void transaction_read_version_submit(struct transaction_version *version, struct
         list_push_back(&txn->version_waits, &version->call.link);
 }
 
+bool transaction_is_reading(const struct transaction *txn)
+{
+    return !list_empty(&txn->gets) || !list_empty(&txn->ranges) || !list_empty(&txn->mappeds) || txn->watches_reading > 0;
+}
+
 void transaction_reads_changed(struct transaction *txn)
 {
-    if (list_empty(&txn->gets) && list_empty(&txn->ranges) && list_empty(&txn->mappeds))
+    if (!transaction_is_reading(txn))
         commit_reads_over(txn);
 }
 

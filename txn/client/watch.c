@@ -93,15 +93,26 @@ static void take_id(struct client_watches *watches, struct client_watch *watch)
 
 /* ---- the end of a watch ---- */
 
+/* The commit of its transaction waits for that. */
+static void reading_over(struct client_watch *watch)
+{
+    transaction_get_done(watch->reading);
+    mem_free(watch->reading);
+    watch->reading = NULL;
+    if (watch->txn == NULL)
+        return;
+    assert(watch->txn->watches_reading > 0);
+    watch->txn->watches_reading--;
+    transaction_reads_changed(watch->txn);
+}
+
 static void leave(struct client_watch *watch)
 {
     struct client_watches *watches = &watch->client->watches;
 
     list_remove(&watch->link);
     if (watch->reading != NULL)
-        transaction_get_done(watch->reading);
-    mem_free(watch->reading);
-    watch->reading = NULL;
+        reading_over(watch);
     mem_free(watch->key.ptr == NULL ? NULL : (void *)(uintptr_t)watch->key.ptr);
     watch->key = bytes_none();
     if (watch->slot != 0)
@@ -465,9 +476,7 @@ static void read_done(struct client_call *call)
         return;
     }
     watch->ops = get->ops;
-    transaction_get_done(get);
-    mem_free(get);
-    watch->reading = NULL;
+    reading_over(watch);
 }
 
 static int copy_key(struct client_watch *watch, struct bytes key)
@@ -531,6 +540,7 @@ void transaction_watch_submit(struct client_watch *watch, struct op *op, struct 
 
     transaction_call_begin(txn, &watch->call, op, cancelled);
     watch->txn = txn;
+    txn->watches_reading++;
     atomic_fetch_add_explicit(&txn->watching, 1, memory_order_relaxed);
     list_push_back(&txn->watches, &watch->link);
     transaction_begun(txn, watch->incarnation);
@@ -544,9 +554,7 @@ void transaction_watch_submit(struct client_watch *watch, struct op *op, struct 
     watch->counted = true;
     if (watch->known) {
         watch->ops = reading->ops;
-        transaction_get_done(reading);
-        mem_free(reading);
-        watch->reading = NULL;
+        reading_over(watch);
     } else {
         reading->call.done = read_done;
         reading->call.ctx = watch;
@@ -571,9 +579,7 @@ void client_watch_done(struct client_watch *watch)
 {
     client_call_cancel(&watch->call);
     if (watch->reading != NULL)
-        transaction_get_done(watch->reading);
-    mem_free(watch->reading);
-    watch->reading = NULL;
+        reading_over(watch);
     mem_free(watch->key.ptr == NULL ? NULL : (void *)(uintptr_t)watch->key.ptr);
     watch->key = bytes_none();
 }

@@ -167,6 +167,48 @@ Test(client_watch, it_is_registered_after_the_commit_with_what_the_transaction_s
     end(&server, txn);
 }
 
+/* A read of another transaction whose end commits this one: the value of the watch came with the same message, and nobody has taken it yet. */
+struct then_commit {
+    struct transaction_get get;
+    struct client_call commit;
+    struct transaction *txn;
+};
+
+static void commit_then(struct client_call *call)
+{
+    struct then_commit *then = container_of(call, struct then_commit, get.call);
+
+    transaction_commit_start(&then->commit, NULL, then->txn);
+}
+
+Test(client_watch, a_commit_waits_until_the_value_is_known, .timeout = 30)
+{
+    struct then_commit then = {.get.call.done = commit_then, .commit.done = noted};
+    struct transaction_get first = {0};
+    struct client_watch watch;
+    struct server server;
+    struct transaction *txn = begin_watching(&server), *other = begin(&server.fakes);
+    int messages;
+
+    then.txn = txn;
+    put(&server.fakes, "z", "seen");
+    cr_assert_eq(get(&server.fakes, txn, "x", &first), 0); /* both have their read versions */
+    transaction_get_done(&first);
+    cr_assert_eq(get(&server.fakes, other, "x", &first), 0);
+    messages = server.fakes.get_messages;
+    transaction_get_start(&then.get, NULL, other, BYTES_LITERAL("y"), false);
+    watch_key(txn, &watch, "z");
+    wait_for_added(&server, 1);
+    cr_assert_eq(server.fakes.get_messages, messages + 1, "they came apart, and nothing is shown");
+    cr_assert_eq(server.added[0].digest, watch_digest(true, BYTES_LITERAL("seen"), server.added[0].seed));
+    cr_assert_eq(then.commit.error, 0);
+    transaction_get_done(&first);
+    transaction_get_done(&then.get);
+    client_watch_done(&watch);
+    transaction_destroy(other);
+    end(&server, txn);
+}
+
 Test(client_watch, the_transactions_own_writes_count, .timeout = 30)
 {
     struct client_watch same, other, cleared;

@@ -19,6 +19,8 @@ struct sim_active {
     uint64_t incarnation;
     struct sim_disk_image *image;             /* owned */
     uint64_t commits;                         /* of the world, when it began */
+    char kind[SIM_FILE_KIND_MAX];             /* of files; waited for until until_us */
+    int64_t until_us;
     bool keeps_down;                          /* the process stays down until it ends */
     struct sim_machines blocks[SIM_MACHINES_MAX]; /* from [a] to those in it */
 };

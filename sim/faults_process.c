@@ -1,7 +1,7 @@
 /* Faults of processes and their clocks. */
 #include "sim/faults_internal.h"
 
-enum { NEWS_LOOK_US = 500, NEWS_US_MAX = 3000000 };
+enum { NEWS_LOOK_US = 500, NEWS_US_MAX = 3000000, WRITE_US_MAX = 8000000 };
 #define WALL_US_MAX (3600 * SIM_SECOND_US)
 
 bool strike_kill(struct sim_faults *faults)
@@ -53,6 +53,48 @@ static void power_off_wait(struct sim_active *active)
         power_off_end(active);
 }
 
+static void wait_for_write(struct sim_faults *faults, struct sim_process *process, const char *kind, int64_t until_us);
+
+/* The power of one machine, or of all. */
+static void write_wait(struct sim_active *active)
+{
+    struct sim_faults *faults = active->faults;
+
+    if (!sim_disk_hit(active->process, active->kind) && faults->world->now_us < active->until_us)
+        wait_for_write(faults, active->process, active->kind, active->until_us);
+    else if (fault_coin(faults))
+        stop_servers(faults, SIM_POWER_OFF);
+    else
+        sim_machine_stop(faults->world, active->process->machine, SIM_POWER_OFF);
+}
+
+static void wait_for_write(struct sim_faults *faults, struct sim_process *process, const char *kind, int64_t until_us)
+{
+    struct sim_active *active = fault_lasts(faults, NULL, write_wait, NEWS_LOOK_US, 0);
+
+    active->process = process;
+    active->until_us = until_us;
+    memcpy(active->kind, kind, sizeof(active->kind));
+}
+
+/* What is seldom written (a vote, a snapshot, what a folder is) is hardly ever being written when the power goes. So it may go just when a
+ * file of some kind is. The leader may die first: then votes and the coordinated state are written. */
+static bool power_off_at_a_write(struct sim_faults *faults)
+{
+    struct sim_process *process = fault_host(faults, fault_coin(faults) ? KIND(ROLE_COORDINATOR) : UINT32_MAX);
+    struct sim_process *leader = fault_host(faults, KIND(ROLE_CONTROLLER));
+    char kind[SIM_FILE_KIND_MAX];
+
+    if (process == NULL || !process->alive || !sim_disk_draw_kind(process->disk, &faults->world->faults, kind))
+        return false;
+    sim_say(faults->world, process, "the power goes when a file of kind %s is written", kind);
+    sim_disk_slow(process, WRITE_US_MAX);
+    if (leader != NULL && leader != process && fault_coin(faults))
+        sim_process_stop(leader, SIM_KILL);
+    wait_for_write(faults, process, kind, faults->world->now_us + fault_range(faults, SIM_SECOND_US, WRITE_US_MAX));
+    return true;
+}
+
 /* On quick disks next to nothing is under way at any moment. So mostly they lag behind first: then every log has frames
  * that are written and not synced; and the power may go
  * just when a client has heard of a commit: what it was told had better be on the disks. */
@@ -60,6 +102,8 @@ bool strike_power_off(struct sim_faults *faults)
 {
     int64_t lag_us = fault_range(faults, 20000, SIM_SECOND_US), more_us = fault_coin(faults) ? NEWS_US_MAX : 0;
 
+    if (fault_one_in(faults, 3))
+        return power_off_at_a_write(faults);
     if (fault_one_in(faults, 4)) {
         stop_servers(faults, fault_coin(faults) ? SIM_KILL : SIM_POWER_OFF);
         return true;

@@ -82,6 +82,12 @@ uint64_t sim_disk_digest(const struct sim_disk *disk);
 /* True when a name (of a file or directory) begins like that. */
 bool sim_disk_has(const struct sim_disk *disk, const char *prefix);
 
+/* A kind of file that is there, by its base name without the digits (of hexadecimal numbers too). False: there is no file. */
+enum { SIM_FILE_KIND_MAX = 32 };
+bool sim_disk_draw_kind(const struct sim_disk *disk, struct sim_random *random, char ret_kind[SIM_FILE_KIND_MAX]);
+/* A file of that kind is being synced. If so, a power failure now is likely to tear what is written. */
+bool sim_disk_hit(struct sim_process *process, const char *kind);
+
 /* From now on, and for so long, syncs take up to a second. */
 void sim_disk_slow(struct sim_process *process, int64_t lasts_us);
 /* Everything works again; what was lost stays lost. */

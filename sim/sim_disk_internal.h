@@ -23,6 +23,7 @@ struct sim_inode {
     uint32_t *dirty; /* owned: indices of dirty pages */
     size_t dirty_count, dirty_capacity;
     struct sim_disk *disk;
+    bool hit; /* the power goes just while it is written */
 };
 
 /* How much the disk had written by itself when the power went: every page draws, or all of them share one fate. */

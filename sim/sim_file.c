@@ -18,7 +18,7 @@ struct env_file {
     unsigned flags;
 };
 
-enum { HUNG_LOOK_US = 20000 };
+enum { HUNG_LOOK_US = 20000, FILE_KINDS_MAX = 16 };
 
 /* ---- faults ---- */
 
@@ -350,6 +350,52 @@ void sim_disk_unhang(struct sim_process *process)
         if (!pending->ran && pending->event.at_us > world->now_us + HUNG_LOOK_US)
             sim_event_in(world, &pending->event, sim_random_range(&world->schedule, 0, HUNG_LOOK_US));
     }
+}
+
+/* As "4a00.queue" and "5c00.queue" are one kind. */
+static void kind_of(const char *path, char ret_kind[SIM_FILE_KIND_MAX])
+{
+    const char *base = strrchr(path, '/'), *from = base == NULL ? path : base + 1;
+    size_t len = 0;
+
+    for (from += strspn(from, "0123456789abcdef") >= 16 ? 16 : 0; *from != '\0' && len + 1 < SIM_FILE_KIND_MAX; from++)
+        if (*from < '0' || *from > '9')
+            ret_kind[len++] = *from;
+    ret_kind[len] = '\0';
+}
+
+bool sim_disk_draw_kind(const struct sim_disk *disk, struct sim_random *random, char ret_kind[SIM_FILE_KIND_MAX])
+{
+    char kinds[FILE_KINDS_MAX][SIM_FILE_KIND_MAX], kind[SIM_FILE_KIND_MAX];
+    size_t count = 0, at;
+
+    for (size_t i = 0; i < disk->live.count; i++) {
+        kind_of(disk->live.names[i].path, kind);
+        for (at = 0; at < count && strcmp(kinds[at], kind) != 0; at++)
+            ;
+        if (at == count && count < FILE_KINDS_MAX)
+            memcpy(kinds[count++], kind, sizeof(kind));
+    }
+    if (count == 0)
+        return false;
+    memcpy(ret_kind, kinds[sim_random_below(random, count)], SIM_FILE_KIND_MAX);
+    return true;
+}
+
+bool sim_disk_hit(struct sim_process *process, const char *kind)
+{
+    char its[SIM_FILE_KIND_MAX];
+    bool any = false;
+
+    list_each(link, after, &process->syncs) {
+        struct sim_pending *pending = list_entry(link, struct sim_pending, link);
+
+        kind_of(path_of(process, pending->inode), its);
+        if (pending->ran || strcmp(its, kind) != 0)
+            continue;
+        pending->inode->hit = any = true;
+    }
+    return any;
 }
 
 void sim_disk_slow(struct sim_process *process, int64_t lasts_us)

@@ -281,7 +281,7 @@ static void tear_page(struct sim_inode *inode, struct page *page, struct sim_ran
 {
     struct sim_page_block *block = block_take(&inode->disk->world->pages);
     const uint8_t *live = block_data(page->live), *durable = block_data(page->durable);
-    bool garbage = sim_random_one_in(random, 4);
+    bool garbage = inode->hit || sim_random_one_in(random, 4);
 
     for (size_t sector = 0; sector < SIM_PAGE_BYTES; sector += SIM_SECTOR_BYTES) {
         uint64_t drawn = sim_random_below(random, garbage ? 3 : 2);
@@ -301,6 +301,8 @@ static void page_power_off(struct sim_inode *inode, struct page *page, enum powe
     bool written_back = page->dirty || page->syncs > 0; /* a page whose sync failed is clean: nobody writes it */
     uint64_t drawn = fate == FATE_DRAWN ? sim_random_below(random, 3) : (uint64_t)fate;
 
+    if (inode->hit && sim_random_coin(random))
+        drawn = 0;
     if (page->live == page->durable)
         drawn = FATE_ALL_KEPT;
     else if (!written_back)
@@ -324,6 +326,7 @@ void inode_power_off(struct sim_inode *inode, enum power_fate fate, struct sim_r
     for (size_t i = 0; i < inode->page_count; i++)
         page_power_off(inode, &inode->pages[i], fate, random);
     inode->dirty_count = 0;
+    inode->hit = false;
     if (inode->live_size != inode->durable_size && fate != FATE_ALL_LOST &&
         (fate == FATE_ALL_KEPT || sim_random_coin(random)))
         inode->durable_size = inode->live_size;

@@ -3,14 +3,17 @@
  * Every key belongs to one shard, whose team has at least one server, all of them listed. Each server of a shard's source or
  * destination has one entry in serverKeys, just as long as the shard, in the state that its place says; nobody else has one. Replicas
  * follow the private mutations that are made of these entries, so a wrong one may do its harm much later: after another move, or
- * when a new distributor believes it. No shard crosses the border between user and system keys. */
+ * when a new distributor believes it. No shard crosses the border between user and system keys. Where a distributor works, no shard
+ * stays between two teams: it has said that it has nothing to do. */
 #include "net/error.h"
 #include "sim/cluster.h"
 #include "sim/transaction.h"
 #include "txn/key_servers.h"
+#include "txn/operator_keys.h"
 #include "txn/system_keys.h"
 
 enum { OPTION_READ_SYSTEM_KEYS = 302, OPTION_READ_LOCK_AWARE = 702, PAIRS_A_REQUEST = 1000 };
+enum { MOVE_US_MAX = 60000000 /* one may have begun since, for balance */ };
 
 struct shard {
     struct bytes begin, end;
@@ -27,6 +30,8 @@ struct shard_map {
     size_t shard_count;
     uint64_t *servers;
     size_t server_count;
+    int64_t began_us;
+    const struct shard *moving; /* NULL: none, or nobody is there to move it */
 };
 
 __attribute__((format(printf, 3, 4))) static void wrong(struct shard_map *map, const struct shard *shard, const char *format, ...)
@@ -95,6 +100,21 @@ static int read_shards(struct shard_map *map)
             key_servers_decode(pairs[i].value, &map->arena, &shard->team) != 0)
             wrong(map, shard, "a record of keyServers is none");
     }
+    return 0;
+}
+
+static int find_moving(struct shard_map *map)
+{
+    struct bytes mode;
+    bool present;
+    int error = sim_get(map->transaction, KEY_DATA_DISTRIBUTION_MODE, &present, &mode);
+
+    map->moving = NULL;
+    if (error != 0 || !map->world->knobs.dd_enabled || (present && bytes_equal(mode, BYTES_LITERAL("0"))))
+        return error;
+    for (size_t i = 0; i < map->shard_count && map->moving == NULL; i++)
+        if (map->shards[i].team.destination_count > 0)
+            map->moving = &map->shards[i];
     return 0;
 }
 
@@ -189,23 +209,37 @@ static int judge(struct shard_map *map)
         judge_shards(map);
         error = judge_entries(map);
     }
-    return error;
+    return error != 0 ? error : find_moving(map);
+}
+
+/* Reads and judges it until that is done at one version. */
+static void look(struct sim_actor *actor, struct shard_map *map)
+{
+    int error;
+
+    map->transaction = sim_transaction_create(actor);
+    sim_option(map->transaction, OPTION_READ_SYSTEM_KEYS);
+    sim_option(map->transaction, OPTION_READ_LOCK_AWARE);
+    while ((error = judge(map)) != 0 && sim_retry(map->transaction, error))
+        ;
+    if (error != 0)
+        sim_world_fail(map->world, "the shard map can't be read: %s", error_name(error));
+    if (map->moving != NULL && map->world->now_us - map->began_us > MOVE_US_MAX)
+        wrong(map, map->moving, "nobody moves it from one team to the other");
+    sim_transaction_destroy(map->transaction);
 }
 
 void sim_cluster_check_shard_map(struct sim_actor *actor, void *arg)
 {
     struct sim_cluster *cluster = arg;
-    struct shard_map map = {.world = cluster->world, .transaction = sim_transaction_create(actor)};
-    int error;
+    struct shard_map map = {.world = cluster->world, .began_us = cluster->world->now_us};
 
-    sim_option(map.transaction, OPTION_READ_SYSTEM_KEYS);
-    sim_option(map.transaction, OPTION_READ_LOCK_AWARE);
-    while ((error = judge(&map)) != 0 && sim_retry(map.transaction, error))
-        ;
-    if (error != 0)
-        sim_world_fail(map.world, "the shard map can't be read: %s", error_name(error));
+    look(actor, &map);
+    while (map.moving != NULL && !map.world->failed) {
+        sim_actor_sleep(actor, SIM_SECOND_US);
+        look(actor, &map);
+    }
     sim_say(map.world, actor->client->process, "shard map: %zu shards, %zu servers, as serverKeys has them", map.shard_count,
             map.server_count);
-    sim_transaction_destroy(map.transaction);
     arena_done(&map.arena);
 }

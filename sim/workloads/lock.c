@@ -1,16 +1,20 @@
 /* Lock: while the database is locked, nothing commits that is not lock-aware, and nothing else gets a read version.
  *
  * The first actor locks and unlocks; the others commit blindly. What began after the lock was acknowledged must not be
- * acknowledged before the unlock is tried, nor give a value. The locker's own transactions go on meanwhile. */
+ * acknowledged before the unlock is tried, nor give a value. The locker's own transactions go on meanwhile.
+ *
+ * Half of the reads take their version from the client's cache (use_grv_cache), where one from before the lock serves for a moment more. */
 #include "sim/workloads/values.h"
 #include "txn/system_keys.h"
 
 enum option { ACTORS, PAUSE_MS, LOCKED_MS, UNLOCKED_MS };
 
-enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700 };
+enum { OPTION_ACCESS_SYSTEM_KEYS = 301, OPTION_LOCK_AWARE = 700, OPTION_USE_GRV_CACHE = 1101 };
+enum { CACHE_US = 150000 }; /* versions in the cache serve for 100 ms; a turn may last */
 
 struct lock {
     bool locked;     /* surely */
+    int64_t locked_us; /* since then */
     uint64_t period; /* counts the locks */
     uint64_t locks, commits, refused, aware;
 };
@@ -87,6 +91,7 @@ static void locker(struct sim_actor *actor, struct sim_workload_run *run)
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[UNLOCKED_MS] + 1));
         set_lock(actor, true);
         lock->locked = true;
+        lock->locked_us = workload_world(actor)->now_us;
         lock->period++;
         lock->locks++;
         commit_aware(actor, lock);
@@ -102,7 +107,7 @@ static bool same_lock(const struct lock *lock, bool was_locked, uint64_t period)
 }
 
 /* Half of them get their read version, perhaps before the lock, and commit later, perhaps after it. */
-static int try_once(struct sim_actor *actor, struct lock *lock, struct sim_transaction *transaction)
+static int try_once(struct sim_actor *actor, struct lock *lock, struct sim_transaction *transaction, bool cached)
 {
     struct workload_key key;
     bool locked = lock->locked, present;
@@ -111,6 +116,7 @@ static int try_once(struct sim_actor *actor, struct lock *lock, struct sim_trans
     int error;
 
     if (sim_actor_random(actor, 2) == 0) {
+        locked &= !cached || workload_world(actor)->now_us - lock->locked_us >= CACHE_US;
         error = sim_get(transaction, workload_key(&key, prefix, 0), &present, &value);
         if (error == 0 && same_lock(lock, locked, period))
             sim_world_fail(workload_world(actor), "Lock: a read of a locked database");
@@ -137,9 +143,12 @@ static void lock_run(struct sim_actor *actor, struct sim_workload_run *run)
     }
     while (!sim_actor_stopping(actor)) {
         struct sim_transaction *transaction = sim_transaction_create(actor);
+        bool cached = sim_actor_random(actor, 2) == 0;
         int error;
 
-        while ((error = try_once(actor, run->state, transaction)) != 0 && sim_retry(transaction, error))
+        if (cached)
+            sim_option(transaction, OPTION_USE_GRV_CACHE);
+        while ((error = try_once(actor, run->state, transaction, cached)) != 0 && sim_retry(transaction, error))
             ;
         if (error != 0)
             sim_world_fail(workload_world(actor), "Lock: %s", error_name(error));

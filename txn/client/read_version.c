@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "net/buggify.h"
+#include "net/planted_bug.h"
 #include "txn/client/client_internal.h"
 
 struct grv_batch {
@@ -95,7 +96,7 @@ static void remember(struct client *client, const struct grv_batch *batch, const
         return;
     client->cached_version = reply->version;
     client->cached_us = batch->request.op.started_us;
-    client->cached_locked = reply->locked;
+    client->cached_locked = reply->locked && !PLANTED_BUG(LOCK_NOT_CACHED);
 }
 
 static void batch_ended(struct client_request *request, int error)

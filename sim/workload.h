@@ -1,7 +1,7 @@
 /* A workload: what clients do to the database, and how it is known to be right.
  *
  * Its functions run as fibers (sim/fiber.h) in simulated client processes, so they read like blocking code. setup() runs once,
- * on the first client, before the chaos; run() on every client, `actors` times at once, until sim_actor_stopping(); check()
+ * on the first client, before the chaos; run() on every client, `actors` times at once, until sim_actor_stopping() (or workload_goes_on()); check()
  * once, on the first client, after the heal, when every run() has returned. What is wrong is said by sim_world_fail(). */
 #pragma once
 

@@ -137,7 +137,7 @@ static void bulk_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
     const struct bulk *bulk = run->state;
 
-    while (actor->index < bulk->owner_count && !sim_actor_stopping(actor)) {
+    while (actor->index < bulk->owner_count && workload_goes_on(actor, bulk->committed > 0)) {
         bulk_once(actor, run, actor->index);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
     }

@@ -76,7 +76,7 @@ static void cycle_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct cycle *cycle = run->state;
 
-    while (!sim_actor_stopping(actor)) {
+    while (workload_goes_on(actor, cycle->committed > 0)) {
         struct sim_transaction *transaction = sim_transaction_create(actor);
         uint64_t node = sim_actor_random(actor, (uint64_t)run->options[NODES]);
         int error;

@@ -87,7 +87,9 @@ static void increment_once(struct sim_actor *actor, struct sim_workload_run *run
 
 static void idempotency_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
-    while (!sim_actor_stopping(actor)) {
+    const struct idempotency *idempotency = run->state;
+
+    while (workload_goes_on(actor, idempotency->committed > 0)) {
         increment_once(actor, run);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
     }

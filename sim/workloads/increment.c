@@ -88,7 +88,9 @@ static void increment_once(struct sim_actor *actor, struct sim_workload_run *run
 
 static void increment_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
-    while (!sim_actor_stopping(actor)) {
+    const struct increment *increment = run->state;
+
+    while (workload_goes_on(actor, increment->committed > 0)) {
         increment_once(actor, run);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
     }

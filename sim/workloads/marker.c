@@ -82,7 +82,9 @@ static void marker_once(struct sim_actor *actor, struct sim_workload_run *run)
 
 static void marker_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
-    while (!sim_actor_stopping(actor)) {
+    const struct marker *marker = run->state;
+
+    while (workload_goes_on(actor, marker->fate_counts[FATE_ACKNOWLEDGED] > 0)) {
         marker_once(actor, run);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
     }

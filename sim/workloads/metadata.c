@@ -60,8 +60,10 @@ static void mark_once(struct sim_actor *actor, struct marks *marks)
 
 static void marks_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
-    while (!sim_actor_stopping(actor)) {
-        mark_once(actor, run->state);
+    struct marks *marks = run->state;
+
+    while (workload_goes_on(actor, marks->committed > 0)) {
+        mark_once(actor, marks);
         sim_actor_sleep(actor, (int64_t)sim_actor_random(actor, 2000 * (uint64_t)run->options[PAUSE_MS] + 1));
     }
 }

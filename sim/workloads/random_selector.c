@@ -100,7 +100,7 @@ static void selector_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct selector *selector = run->state;
 
-    while (!sim_actor_stopping(actor)) {
+    while (workload_goes_on(actor, selector->committed > 0)) {
         struct sim_transaction *transaction = sim_transaction_create(actor);
         int error;
 

@@ -141,7 +141,7 @@ static void recency_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
     struct recency *recency = run->state;
 
-    while (!sim_actor_stopping(actor)) {
+    while (workload_goes_on(actor, recency->writes > 0)) {
         if (actor->index < recency->key_count && sim_actor_random(actor, 3) == 0)
             write_next(actor, recency, actor->index);
         else

@@ -421,7 +421,9 @@ static int once(struct sim_actor *actor, struct special *special, struct sim_tra
 
 static void special_run(struct sim_actor *actor, struct sim_workload_run *run)
 {
-    while (!sim_actor_stopping(actor)) {
+    const struct special *special = run->state;
+
+    while (workload_goes_on(actor, special->commits > 0)) {
         struct sim_transaction *transaction = sim_transaction_create(actor);
         uint64_t kind = sim_actor_random(actor, PERCENT);
         int error;

@@ -16,6 +16,12 @@ struct workload_key {
  * big-endian. Keys are in the order of their numbers. */
 enum { WORKLOAD_KEY_FIRST = 0x7e, WORKLOAD_KEY_LONG = 0xfa, WORKLOAD_KEYS_SHORT = 4 * (0xf8 - 0x7e) };
 
+/* For a run's loop: until the heal; and longer where chaos let nothing happen that the check could show. */
+static inline bool workload_goes_on(const struct sim_actor *actor, bool shown)
+{
+    return !sim_actor_stopping(actor) || !shown;
+}
+
 static inline struct bytes workload_key(struct workload_key *key, const char *prefix, uint64_t number)
 {
     static const struct bytes tails[4] = {BYTES_LITERAL(""), BYTES_LITERAL("\0"), BYTES_LITERAL("\0\xff"), BYTES_LITERAL("\x80")};

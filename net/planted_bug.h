@@ -83,6 +83,7 @@
     X(CONFLICTS_KEPT, "conflicting-keys-kept", "a transaction that is tried again keeps the conflicts of its last attempt")     \
     X(REPORT_NEEDS_READS, "report-needs-reads", "a resolver that reports conflicts fails at a transaction that read nothing")     \
     X(SWEEP_TOO_EARLY, "sweep-too-early", "what was given up is cleared though the giving-up may still be rolled back")         \
+    X(POPPED_KEPT, "popped-segments-kept", "a disk queue never lets the segments go that nobody needs any more")                 \
     X(CANCEL_FORGOTTEN, "cancelled-move-stays", "a move that is taken back stays in the database, between its two teams")        \
     X(LOCK_NOT_CACHED, "cached-version-of-locked-database", "a read version from the cache does not tell that the database is locked")
 

@@ -168,6 +168,9 @@ struct rpc_watch {
 };
 void rpc_watch_start(struct rpc *rpc, struct rpc_watch *watch, struct address address);
 void rpc_watch_cancel(struct rpc_watch *watch); /* accepts an idle one */
+/* For who will soon depend on that process: if there is a connection and nothing was heard on it for the ping interval, it is pinged now.
+ * Connections that died unnoticed are then found out together, and not each when its turn comes. */
+void rpc_doubt(struct rpc *rpc, struct address address);
 
 /* True when a request's caller can still hear the answer. */
 bool rpc_request_alive(const struct rpc_request *request);

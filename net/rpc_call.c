@@ -324,6 +324,14 @@ static void send_local(struct rpc *rpc, uint64_t endpoint_id, struct message *me
     observed_set_cause(rpc->env, cause);
 }
 
+static void doubt(struct rpc_peer *peer)
+{
+    struct env *env = peer->rpc->env;
+
+    if (peer->conn != NULL)
+        conn_doubted(peer->conn, env_now_us(env) - env->knobs.rpc_ping_interval_us);
+}
+
 void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *message)
 {
     struct frame head = {.type = message->type->id, .what = FRAME_REQUEST, .endpoint_id = to->id};
@@ -346,7 +354,15 @@ void rpc_send(struct rpc *rpc, const struct endpoint *to, struct message *messag
         (void)conn_frame(peer->conn, &head, message->type->schema, message->body);
     if (peer != NULL && BUGGIFY_ONE_IN(rpc->env, 16, "a one-way message is sent twice"))
         (void)conn_frame(peer->conn, &head, message->type->schema, message->body);
-    if (peer != NULL && peer->conn != NULL) /* nobody waits for an answer, and yet the other side may be gone */
-        conn_doubted(peer->conn, env_now_us(rpc->env) - rpc->env->knobs.rpc_ping_interval_us);
+    if (peer != NULL) /* nobody waits for an answer, and yet the other side may be gone */
+        doubt(peer);
     message_unref(message);
+}
+
+void rpc_doubt(struct rpc *rpc, struct address address)
+{
+    struct rpc_peer *peer = is_local(rpc, address) ? NULL : peer_find(rpc, address);
+
+    if (peer != NULL)
+        doubt(peer);
 }

@@ -243,6 +243,18 @@ static int init(struct commit_proxy *self, const struct role_context *context, c
     return error != 0 ? error : load_metadata(self, body->metadata);
 }
 
+/* A batch asks them one after another. */
+static void doubt_all(const struct commit_proxy *self)
+{
+    struct rpc *rpc = self->context.rpc;
+
+    rpc_doubt(rpc, self->sequencer.address);
+    for (uint32_t i = 0; i < self->resolver_count; i++)
+        rpc_doubt(rpc, self->resolvers[i].address);
+    for (uint32_t i = 0; i < self->generation.logs_count; i++)
+        rpc_doubt(rpc, endpoint_of(&self->generation.logs[i].endpoint).address);
+}
+
 int commit_proxy_create(const struct role_context *context, struct rpc_request *request, struct commit_proxy **ret_proxy)
 {
     const struct init_commit_proxy *body = MESSAGE_BODY(init_commit_proxy, request->message);
@@ -267,6 +279,7 @@ int commit_proxy_create(const struct role_context *context, struct rpc_request *
     rpc_register(context->rpc, self->id, receive, self);
     op_start(&self->ticker, &ticker_type, &self->ops);
     commit_load_start(self);
+    doubt_all(self);
     rpc_reply(request, message);
     *ret_proxy = self;
     return 0;

@@ -178,6 +178,30 @@ Test(rpc_peers, who_only_sends_one_way_messages_finds_out_that_nobody_hears)
     world_done(&world);
 }
 
+Test(rpc_peers, a_doubted_connection_is_pinged_before_anybody_waits_on_it)
+{
+    struct world world;
+    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION, false};
+    struct env_listener *listener;
+
+    world_init(&world);
+    world.env->knobs.rpc_ping_interval_us = 20000;
+    world.env->knobs.rpc_ping_timeout_us = 60000;
+    kill_server(&world);
+    cr_assert_eq(env_listen(world.env, world.at, &foreign_listener, &foreign, &listener), 0);
+    rpc_doubt(world.caller, world.at); /* no connection: nothing */
+    rpc_send(world.caller, &(struct endpoint){world.at, ECHO}, make_notice());
+    run_for(&world.fixture, 30000);
+    cr_assert_eq(rpc_counters(world.caller)->dialled, 1);
+    run_for(&world.fixture, 150000);
+    cr_assert_eq(rpc_counters(world.caller)->ping_timeouts, 0, "nobody asks");
+    rpc_doubt(world.caller, world.at);
+    run_for(&world.fixture, 150000);
+    cr_assert_eq(rpc_counters(world.caller)->ping_timeouts, 1);
+    env_listener_close(listener, world.env);
+    world_done(&world);
+}
+
 Test(rpc_peers, pings_keep_a_long_wait_alive)
 {
     struct world world;

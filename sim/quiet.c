@@ -1,5 +1,6 @@
 /* When a cluster is quiet: one controller, which accepts commits in an epoch that stays and has heard of every server that lives, no
- * generation that storage has yet to drain, and both singletons: a distributor that has nothing to do, a ratekeeper that limits nobody. */
+ * generation that storage has yet to drain, no log with segments that are popped, and both singletons: a distributor that has nothing to do,
+ * a ratekeeper that limits nobody. */
 #include "roles/worker/worker.h"
 #include "sim/cluster.h"
 
@@ -49,8 +50,8 @@ const char *sim_cluster_unrest(const struct sim_cluster *cluster)
             return worker_would_recover(worker);
         if (!knows_all(world, worker))
             return "the controller has not heard of a server that lives";
-        if (worker_singletons_unrest(worker) != NULL)
-            return worker_singletons_unrest(worker);
+        if (worker_roles_unrest(worker) != NULL)
+            return worker_roles_unrest(worker);
         distributors += worker_role_kinds(worker) >> ROLE_DATA_DISTRIBUTOR & 1;
         ratekeepers += worker_role_kinds(worker) >> ROLE_RATEKEEPER & 1;
         if ((worker_role_kinds(worker) >> ROLE_CONTROLLER & 1) == 0)

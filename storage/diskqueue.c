@@ -182,7 +182,7 @@ static void finish_batch(struct diskqueue *queue, struct batch *batch)
     if (queue->error == 0) {
         assert(batch->end >= queue->durable_end);
         queue->durable_end = batch->end;
-        queue->popped_durable = batch->popped;
+        queue->popped_durable = PLANTED_BUG(POPPED_KEPT) ? queue->popped_durable : batch->popped;
     }
     batch_free(batch);
 }
@@ -517,16 +517,20 @@ int diskqueue_read(struct diskqueue *queue, uint64_t position, struct arena *are
 void diskqueue_status(const struct diskqueue *queue, struct diskqueue_status *ret_status)
 {
     uint64_t file_bytes = 0;
+    uint32_t popped_segments = 0;
 
     for (unsigned i = 0; i < SPARES_MAX; i++)
         file_bytes += queue->spares[i].bytes;
-    for (size_t i = 0; i < queue->segment_count; i++)
+    for (size_t i = 0; i < queue->segment_count; i++) {
         file_bytes += SEGMENT_HEADER_BYTES + queue->segments[i].capacity;
+        popped_segments += i + 1 < queue->segment_count && queue->segments[i + 1].begin <= queue->popped;
+    }
     *ret_status = (struct diskqueue_status){
         .begin = diskqueue_begin(queue),
         .end = queue->end,
         .durable_end = queue->durable_end,
         .file_bytes = file_bytes,
+        .popped_segments = popped_segments,
         .commits = queue->commits,
         .syncs = queue->syncs,
         .bytes_written = queue->bytes_written,

@@ -70,6 +70,7 @@ int diskqueue_read(struct diskqueue *queue, uint64_t position, struct arena *are
 struct diskqueue_status {
     uint64_t begin, end, durable_end;
     uint64_t file_bytes;
+    uint32_t popped_segments; /* all of each is popped, and it is still there */
     uint64_t commits, syncs, bytes_written;
     int error; /* sticky, 0 */
 };

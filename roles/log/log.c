@@ -320,6 +320,15 @@ bool log_server_is_locked(const struct log_server *log)
     return log->locked;
 }
 
+const char *log_server_unrest(const struct log_server *log)
+{
+    enum { SETTLING = 2 /* segments: what is popped goes with later flushes */ };
+    struct diskqueue_status queue;
+
+    diskqueue_status(log->queue, &queue);
+    return log->locked || queue.popped_segments <= SETTLING ? NULL : "a log keeps on its disk what nobody needs any more";
+}
+
 void log_server_status(const struct log_server *log, struct role_status *status, struct arena *arena)
 {
     struct diskqueue_status queue;

@@ -22,6 +22,8 @@ uint64_t log_server_epoch(const struct log_server *log);
 /* The newest version received. */
 version_t log_server_end(const struct log_server *log);
 bool log_server_is_locked(const struct log_server *log);
+/* What keeps it from being at rest (a literal); NULL. */
+const char *log_server_unrest(const struct log_server *log);
 /* A newer description, for the ratekeeper that it names; borrowed during the call. */
 void log_server_described(struct log_server *log, const struct description *description);
 void log_server_status(const struct log_server *log, struct role_status *status, struct arena *arena);

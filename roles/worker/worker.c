@@ -567,7 +567,7 @@ const struct kv_map *worker_metadata(const struct worker *worker, uint64_t proxy
     return NULL;
 }
 
-const char *worker_singletons_unrest(const struct worker *worker)
+const char *worker_roles_unrest(const struct worker *worker)
 {
     const char *unrest = NULL;
 
@@ -580,6 +580,8 @@ const char *worker_singletons_unrest(const struct worker *worker)
             unrest = distributor_unrest(hosted->role);
         else if (hosted->kind == ROLE_RATEKEEPER)
             unrest = ratekeeper_unrest(hosted->role);
+        else if (hosted->kind == ROLE_LOG)
+            unrest = log_server_unrest(hosted->role);
     }
     return unrest;
 }

@@ -53,8 +53,8 @@ bool worker_hosts(const struct worker *worker, enum role_kind kind, uint64_t id)
 version_t worker_log_end(const struct worker *worker, uint64_t log_id);
 /* The metadata of a commit proxy that lives here, borrowed until the next turn; NULL when it does not. */
 const struct kv_map *worker_metadata(const struct worker *worker, uint64_t proxy_id);
-/* What keeps the data distributor or the ratekeeper here, if there is one, from being at rest (a literal); NULL. */
-const char *worker_singletons_unrest(const struct worker *worker);
+/* What keeps a role here (the data distributor, the ratekeeper, a log) from being at rest (a literal); NULL. */
+const char *worker_roles_unrest(const struct worker *worker);
 /* True while a controller in this process ends an epoch or looks whether it must: logs may be locked. */
 bool worker_recovers(const struct worker *worker);
 /* Why a controller in this process is about to end an epoch that accepts commits (a literal); NULL. */

@@ -206,8 +206,10 @@ static void trace(struct env *env, enum severity severity, struct bytes line)
     sim_note_as(world, process, "trace", XXH3_64bits(line.ptr, line.len), "%.*s", (int)line.len, (const char *)line.ptr);
     if (severity >= SEVERITY_WARN)
         world->warnings++;
-    sim_ballot_look(world, process, line);
-    sim_damage_look(world, process, line);
+    if (!sim_process_cut_off(process)) { /* what it made in this turn is not there, and nobody hears what it says of that */
+        sim_ballot_look(world, process, line);
+        sim_damage_look(world, process, line);
+    }
     list_each(node, after, &world->listeners) {
         struct sim_listener *listener = list_entry(node, struct sim_listener, link);
 

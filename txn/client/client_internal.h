@@ -102,6 +102,13 @@ void locations_clear(struct client *client);
 /* Picks a replica that is not in `tried`; NULL if there is none. *ret_replica is its index. */
 struct client_server *location_pick(struct client *client, const struct client_location *location, uint32_t tried,
                                     uint32_t *ret_replica);
+/* The server's place among the replicas; and the bit of a place in `tried`. */
+enum { REPLICA_NONE = UINT8_MAX };
+uint32_t location_replica(const struct client_location *location, const struct client_server *server);
+static inline uint32_t replica_bit(uint32_t replica)
+{
+    return replica == REPLICA_NONE ? 0 : UINT32_C(1) << replica;
+}
 void server_unref(struct client *client, struct client_server *server);
 /* `count` reads go there; they have left it again when they are answered, have failed or were cancelled. */
 void server_sent(struct client_server *server, uint32_t count);

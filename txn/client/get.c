@@ -132,7 +132,7 @@ static void one_failed(struct get_ask *ask, int error)
 {
     struct transaction_get *get = ask->get;
 
-    get->tried |= UINT32_C(1) << ask->replica;
+    get->tried |= replica_bit(ask->replica);
     if (list_linked(&other_ask(ask)->link) && error != ERROR_WRONG_SHARD_SERVER) {
         PROBE(get->call.env, "one of two replicas failed: the other decides");
         return;
@@ -261,8 +261,13 @@ static void ask_another(struct get_ask *ask, const struct client_server *first)
     struct client_server *server;
     uint32_t replica;
 
-    if (location == NULL || location->number != get->located || list_linked(&other_ask(ask)->link))
+    if (location == NULL || list_linked(&other_ask(ask)->link))
         return;
+    if (location->number != get->located) { /* it was looked up again for another key: perhaps the shard has moved away from who is late */
+        get->located = location->number;
+        get->tried = 0;
+        ask->replica = location_replica(location, first);
+    }
     server = second_pick(client, location, first, get->tried, &replica);
     if (server == NULL)
         return;

@@ -261,6 +261,14 @@ static bool is_better(const struct client *client, const struct client_server *b
     return cost_b * 3 < cost_a * 2;
 }
 
+uint32_t location_replica(const struct client_location *location, const struct client_server *server)
+{
+    for (uint32_t i = 0; i < location->server_count; i++)
+        if (location->servers[i] == server)
+            return i;
+    return REPLICA_NONE;
+}
+
 /* Two at random, the better of them; when both have just failed, the others as well. */
 struct client_server *location_pick(struct client *client, const struct client_location *location, uint32_t tried,
                                     uint32_t *ret_replica)

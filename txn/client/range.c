@@ -260,8 +260,13 @@ static void late(struct second_request *second)
     struct client_server *server;
     uint32_t replica;
 
-    if (range->answer.fired || range->asks[1].server != NULL || location == NULL || location->number != range->located)
+    if (range->answer.fired || range->asks[1].server != NULL || location == NULL)
         return;
+    if (location->number != range->located) { /* as in a get */
+        range->located = location->number;
+        range->tried = 0;
+        range->asks[0].replica = location_replica(location, range->asks[0].server);
+    }
     server = second_pick(client, location, range->asks[0].server, range->tried, &replica);
     if (server != NULL)
         (void)ask(range, &range->asks[1], server, replica); /* without memory the first one is waited for */
@@ -383,7 +388,7 @@ static struct range_ask *judge(struct transaction_range *range, int *ret_error)
             winner = winner == NULL ? ask : winner;
             server_answered(client, ask->server, took_us);
         } else if (ask->rpc.error != 0) {
-            range->tried |= UINT32_C(1) << ask->replica;
+            range->tried |= replica_bit(ask->replica);
             *ret_error = *ret_error == 0 ? ask->rpc.error : *ret_error;
             if (client_error_is_transport(ask->rpc.error))
                 server_failed(client, ask->server, took_us);
@@ -424,7 +429,7 @@ static enum op_result answered(struct op *op)
     if (winner != NULL)
         error = take_answer(range, &winner->rpc);
     if (winner != NULL && error != 0)
-        range->tried |= UINT32_C(1) << winner->replica;
+        range->tried |= replica_bit(winner->replica);
     leave_servers(range);
     if (error == 0)
         return op_move(op, NEXT);

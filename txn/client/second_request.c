@@ -131,12 +131,8 @@ static bool pay(struct client *client)
 struct client_server *second_pick(struct client *client, const struct client_location *location,
                                   const struct client_server *first, uint32_t tried, uint32_t *ret_replica)
 {
-    struct client_server *server;
+    struct client_server *server = location_pick(client, location, tried | replica_bit(location_replica(location, first)), ret_replica);
 
-    for (uint32_t i = 0; i < location->server_count; i++)
-        if (location->servers[i] == first)
-            tried |= UINT32_C(1) << i;
-    server = location_pick(client, location, tried, ret_replica);
     if (server == NULL)
         return NULL;
     assert(server != first);

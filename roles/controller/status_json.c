@@ -30,13 +30,24 @@ static void put_text(json_t *object, const char *key, const char *value)
     put(object, key, json_string(value));
 }
 
-/* Names may hold any bytes; what is not UTF-8 is shown escaped. */
-static json_t *text_of(struct bytes bytes)
+/* As the shell shows keys. */
+static json_t *key_of(struct bytes key)
 {
-    json_t *text = bytes.len == 0 ? json_string("") : json_stringn((const char *)bytes.ptr, bytes.len);
     char printed[512];
 
-    return text != NULL ? text : json_string(bytes_print(bytes, printed, sizeof(printed)));
+    return json_string(bytes_print(key, printed, sizeof(printed)));
+}
+
+/* Names may hold any bytes; what is not UTF-8, or holds a zero, which readers of JSON refuse, is shown escaped. */
+static json_t *text_of(struct bytes bytes)
+{
+    json_t *text = NULL;
+
+    if (bytes.len == 0)
+        return json_string("");
+    if (memchr(bytes.ptr, '\0', bytes.len) == NULL)
+        text = json_stringn((const char *)bytes.ptr, bytes.len);
+    return text != NULL ? text : key_of(bytes);
 }
 
 static json_t *id_of(uint64_t id)
@@ -126,8 +137,8 @@ static json_t *role_of(const struct role_status *status)
     if (status->has_range) {
         json_t *range = json_object();
 
-        put(range, "begin", text_of(status->range_begin));
-        put(range, "end", status->range_end.len == 0 ? text_of(KEY_SYSTEM_END) : text_of(status->range_end));
+        put(range, "begin", key_of(status->range_begin));
+        put(range, "end", key_of(status->range_end.len == 0 ? KEY_SYSTEM_END : status->range_end));
         put(role, "key_range", range);
     }
     return role;

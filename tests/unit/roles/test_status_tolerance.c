@@ -130,3 +130,37 @@ Test(status_tolerance, a_living_generation_of_fewer_copies_counts)
     json_decref(tolerance);
     free(c);
 }
+
+static int64_t no_time(struct env *env)
+{
+    (void)env;
+    return 0;
+}
+
+/* Keys of layers have zeros in them, and many who read JSON take none. */
+Test(status_tolerance, a_key_with_a_zero_does_not_spoil_the_status)
+{
+    static const char shown[] = "\"begin\":\"a\\\\x00b\"";
+    struct cluster *c = made(2, "aC bC cC fL gL kS lS");
+    struct role_status role = {.kind = ROLE_RESOLVER, .id = 7, .has_range = true, .range_begin = BYTES_LITERAL("a\0b")};
+    struct get_worker_status_reply reply = {.roles = &role, .roles_count = 1};
+    struct env_ops ops = {.wall_us = no_time, .now_us = no_time};
+    struct status_rates rates = {0};
+    struct env env = {.ops = &ops};
+    struct arena arena = {0};
+    struct bytes text;
+    json_t *status;
+
+    c->processes[0].worker_id = 1;
+    c->processes[0].reply = &reply;
+    c->processes[0].machine = BYTES_LITERAL("m\0");
+    c->input.rates = &rates;
+    c->controller.env = &env;
+    text = status_json(&c->input, &arena);
+    status = json_loadb((const char *)text.ptr, text.len, 0, NULL);
+    cr_assert_not_null(status);
+    cr_assert_not_null(memmem(text.ptr, text.len, shown, sizeof(shown) - 1), "%.*s", (int)text.len, (const char *)text.ptr);
+    json_decref(status);
+    arena_done(&arena);
+    free(c);
+}

@@ -19,7 +19,7 @@
 /* A start reads each segment of each epoch that has not been drained, and there are many starts and many epochs. */
 enum { SEGMENT_BYTES = 1 << 20 };
 
-enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, POLL_US = 10000, LIE_PATIENCE_S = 40, FAR_US_MAX = 30000, STREAM_FAR = 102 };
+enum { SETUP_LIMIT_S = 120, CHECK_LIMIT_S = 120, POLL_US = 10000, CALM_US = 1000000, LIE_PATIENCE_S = 40, FAR_US_MAX = 30000, STREAM_FAR = 102 };
 
 struct run {
     const struct scenario *scenario;
@@ -381,16 +381,23 @@ static void end_in_loss(struct run *run)
     sim_loss_judge(&run->loss);
 }
 
+/* And stays so for a moment: who has just been asked for something, more copies say, may not have heard of it yet. */
 static bool become_quiet(struct run *run)
 {
     struct sim_world *world = run->world;
-    int64_t limit_us = run->healed_us + run->scenario->quiet_limit_us;
+    int64_t limit_us = run->healed_us + run->scenario->quiet_limit_us, unrest_us;
     const char *why = NULL;
 
     if (!wait_for_actors(run, limit_us - world->now_us, "ending the workloads"))
         return false;
-    while (!world->failed && world->now_us < limit_us && (why = sim_cluster_unrest(&run->cluster)) != NULL)
+    unrest_us = world->now_us;
+    while (!world->failed && world->now_us < limit_us) {
+        why = sim_cluster_unrest(&run->cluster);
+        if (why == NULL && world->now_us - unrest_us >= CALM_US)
+            break;
+        unrest_us = why != NULL ? world->now_us : unrest_us;
         sim_world_run_until(world, world->now_us + POLL_US);
+    }
     sim_set_cause(world, 0);
     if (why != NULL)
         sim_world_fail(world, "not quiet within %d s after the heal: %s",

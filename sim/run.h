@@ -3,7 +3,7 @@
  *   set up       boot, configure new, every workload's setup()
  *   chaos        faults strike, workloads run
  *   heal         everything mended, or all but what is not needed; a commit must succeed within the scenario's recovery-limit
- *   quiet        workloads end, and nothing recovers, moves or waits any more, within the scenario's quiet-limit
+ *   quiet        workloads end, and for a second nothing recovers, moves or waits any more, within the scenario's quiet-limit
  *   check        the workloads' checks; the consistency check
  *
  * Reaching the scenario's time limit in any phase is a failure: it hangs. So is any event of severity error. */

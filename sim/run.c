@@ -191,17 +191,6 @@ static void check_main(struct sim_actor *actor, void *arg)
     workload->type->check(actor, workload);
 }
 
-/* Where memory or a disk was full, FoundationDB's rule makes one transaction wait for up to 30 s, while others commit: a new one asks again. */
-static bool commit_retries(struct sim_actor *actor, struct sim_transaction **transaction, int error)
-{
-    if (error != ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED && error != ERROR_COMMIT_PROXY_MEMORY_LIMIT_EXCEEDED)
-        return sim_retry(*transaction, error);
-    sim_transaction_destroy(*transaction);
-    sim_actor_sleep(actor, SIM_SECOND_US / 10);
-    *transaction = sim_transaction_create(actor);
-    return true;
-}
-
 /* A commit, however long it takes: the scenario's limit says how long that may be. */
 static void commit_main(struct sim_actor *actor, void *arg)
 {
@@ -212,7 +201,7 @@ static void commit_main(struct sim_actor *actor, void *arg)
     do {
         sim_set(transaction, BYTES_LITERAL("healed"), BYTES_LITERAL("yes"));
         error = sim_commit(transaction);
-    } while (error != 0 && commit_retries(actor, &transaction, error));
+    } while (error != 0 && sim_retry_anew(actor, &transaction, error));
     if (error != 0)
         sim_world_fail(actor->client->world, "the commit after the heal failed: %s", error_name(error));
     sim_transaction_destroy(transaction);

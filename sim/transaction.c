@@ -494,3 +494,17 @@ bool sim_retry(struct sim_transaction *transaction, int error)
         apply_tag(transaction);
     return retry->call.error == 0;
 }
+
+bool sim_retry_anew(struct sim_actor *actor, struct sim_transaction **transaction, int error)
+{
+    struct sim_transaction *old = *transaction;
+
+    if (error != ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED && error != ERROR_COMMIT_PROXY_MEMORY_LIMIT_EXCEEDED)
+        return sim_retry(old, error);
+    sim_actor_sleep(actor, SIM_SECOND_US / 10);
+    *transaction = sim_transaction_create(actor);
+    for (size_t i = 0; i < old->option_count; i++)
+        sim_option(*transaction, old->options[i]);
+    sim_transaction_destroy(old);
+    return true;
+}

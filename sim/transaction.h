@@ -91,6 +91,9 @@ version_t sim_committed_version(struct sim_transaction *transaction);
 int sim_versionstamp(struct sim_transaction *transaction, uint8_t ret_stamp[VERSIONSTAMP_BYTES]);
 /* Waits as long as the library finds right and resets the transaction; false when the error is not one to retry. */
 bool sim_retry(struct sim_transaction *transaction, int error);
+/* The same; but where memory or a disk is full, FoundationDB's rule makes one transaction wait for up to 30 s, while others commit: then a
+ * new one with the same options takes its place, after a moment. */
+bool sim_retry_anew(struct sim_actor *actor, struct sim_transaction **transaction, int error);
 
 /* `configure new`: 0 once commits are accepted. One at a time in a client. */
 int sim_configure_new(struct sim_actor *actor, uint32_t redundancy, uint32_t engine);

@@ -27,20 +27,6 @@ static void lock_setup(struct sim_actor *actor, struct sim_workload_run *run)
     (void)run;
 }
 
-/* A proxy whose queue is full makes a transaction wait for up to 30 s (FoundationDB's rule), and nobody else commits while the locker
- * does: it starts anew instead. */
-static bool locker_retries(struct sim_actor *actor, struct sim_transaction **transaction, int error)
-{
-    if (error != ERROR_GRV_PROXY_MEMORY_LIMIT_EXCEEDED && error != ERROR_COMMIT_PROXY_MEMORY_LIMIT_EXCEEDED)
-        return sim_retry(*transaction, error);
-    sim_actor_sleep(actor, SIM_SECOND_US / 10);
-    sim_transaction_destroy(*transaction);
-    *transaction = sim_transaction_create(actor);
-    sim_option(*transaction, OPTION_ACCESS_SYSTEM_KEYS);
-    sim_option(*transaction, OPTION_LOCK_AWARE);
-    return true;
-}
-
 /* Goes on until it is as wanted: an unknown result is found out by the next attempt's read. */
 static void set_lock(struct sim_actor *actor, bool locked)
 {
@@ -60,7 +46,7 @@ static void set_lock(struct sim_actor *actor, bool locked)
                 sim_clear_range(transaction, KEY_DB_LOCKED, BYTES_LITERAL("\xff/dbLocked\x00"));
             error = sim_commit(transaction);
         }
-    } while (error != 0 && locker_retries(actor, &transaction, error));
+    } while (error != 0 && sim_retry_anew(actor, &transaction, error));
     if (error != 0)
         sim_world_fail(workload_world(actor), "Lock: %s", error_name(error));
     sim_transaction_destroy(transaction);
@@ -76,7 +62,7 @@ static void commit_aware(struct sim_actor *actor, struct lock *lock)
     do {
         sim_set(transaction, workload_key(&key, prefix, 0), BYTES_LITERAL("aware"));
         error = sim_commit(transaction);
-    } while (error != 0 && locker_retries(actor, &transaction, error));
+    } while (error != 0 && sim_retry_anew(actor, &transaction, error));
     if (error != 0)
         sim_world_fail(workload_world(actor), "Lock: a lock-aware commit: %s", error_name(error));
     lock->aware++;

@@ -51,6 +51,22 @@ struct transaction_range *change_read_key(struct change *change, struct bytes ke
     return change_read(change, key, after);
 }
 
+struct transaction_range *change_read_shards(struct change *change, struct bytes begin, struct bytes end)
+{
+    struct bytes_buffer first = {0}, last = {0};
+    struct transaction_range *range;
+    struct bytes after;
+    int error = system_key_key_servers(&first, begin);
+
+    error = error != 0 ? error : system_key_key_servers(&last, end);
+    error = error != 0 ? error : key_after(&change->arena, bytes_buffer_bytes(&last), &after);
+    assert(error == 0); /* likewise */
+    range = change_read(change, bytes_buffer_bytes(&first), after);
+    bytes_buffer_done(&first);
+    bytes_buffer_done(&last);
+    return range;
+}
+
 static enum op_result run_read(struct op *op)
 {
     struct change *change = change_of(op);

@@ -45,3 +45,5 @@ static inline bool change_under_way(const struct change *change)
 /* From ask(): the pairs of [begin, end) will be in the range that is returned. */
 struct transaction_range *change_read(struct change *change, struct bytes begin, struct bytes end);
 struct transaction_range *change_read_key(struct change *change, struct bytes key);
+/* The records in keyServers of the shards from `begin` to `end`, that of `end` as well. */
+struct transaction_range *change_read_shards(struct change *change, struct bytes begin, struct bytes end);

@@ -37,7 +37,7 @@ struct tracker {
     int64_t back_since_us;    /* it answers since; 0: it is silent */
     int64_t excused_until_us; /* its silence before counts for nothing: it was away on purpose */
     uint32_t returns;         /* since silent_since_us */
-    bool on_purpose;         /* so was it at the last plan */
+    bool on_purpose;          /* so was it at the last plan */
     struct bytes_buffer at;   /* where its next page begins */
     version_t version, lag;
 };

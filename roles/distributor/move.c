@@ -80,19 +80,13 @@ static bool names(const uint64_t *ids, uint32_t count, uint64_t id)
 static void ask(struct change *change)
 {
     struct move *move = change->parent;
-    struct bytes_buffer begin = {0}, end = {0};
-    struct bytes after, prefix_end, conf_end;
+    struct bytes prefix_end, conf_end;
 
-    must(system_key_key_servers(&begin, bytes_buffer_bytes(&move->begin)));
-    must(system_key_key_servers(&end, bytes_buffer_bytes(&move->end)));
-    must(key_after(&change->arena, bytes_buffer_bytes(&end), &after));
     must(key_strinc(&change->arena, KEY_SERVER_LIST_PREFIX, &prefix_end));
     must(key_strinc(&change->arena, KEY_CONF_PREFIX, &conf_end));
-    move->shard = change_read(change, bytes_buffer_bytes(&begin), after);
+    move->shard = change_read_shards(change, bytes_buffer_bytes(&move->begin), bytes_buffer_bytes(&move->end));
     move->servers = change_read(change, KEY_SERVER_LIST_PREFIX, prefix_end);
     move->conf = change_read(change, KEY_CONF_PREFIX, conf_end);
-    bytes_buffer_done(&begin);
-    bytes_buffer_done(&end);
 }
 
 static int read_shard(struct move *move, struct shard_now *ret)

@@ -104,15 +104,8 @@ static enum op_result run_answered(struct op *op)
 static void ask(struct change *change)
 {
     struct resize *resize = change->parent;
-    struct bytes_buffer begin = {0}, end = {0};
-    struct bytes after;
 
-    must(system_key_key_servers(&begin, bytes_buffer_bytes(&resize->begin)));
-    must(system_key_key_servers(&end, bytes_buffer_bytes(&resize->end)));
-    must(key_after(&change->arena, bytes_buffer_bytes(&end), &after));
-    resize->range = change_read(change, bytes_buffer_bytes(&begin), after);
-    bytes_buffer_done(&begin);
-    bytes_buffer_done(&end);
+    resize->range = change_read_shards(change, bytes_buffer_bytes(&resize->begin), bytes_buffer_bytes(&resize->end));
 }
 
 static int read_shard(const struct resize *resize, uint32_t at, struct bytes begin, struct bytes end, struct arena *arena,

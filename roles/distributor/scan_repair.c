@@ -12,15 +12,8 @@
 static void ask_repair(struct change *change)
 {
     struct scan *scan = change->parent;
-    struct bytes_buffer begin = {0}, end = {0};
-    struct bytes after;
 
-    scan_must(system_key_key_servers(&begin, bytes_buffer_bytes(&scan->begin)));
-    scan_must(system_key_key_servers(&end, bytes_buffer_bytes(&scan->end)));
-    scan_must(key_after(&change->arena, bytes_buffer_bytes(&end), &after));
-    scan->stored = change_read(change, bytes_buffer_bytes(&begin), after);
-    bytes_buffer_done(&begin);
-    bytes_buffer_done(&end);
+    scan->stored = change_read_shards(change, bytes_buffer_bytes(&scan->begin), bytes_buffer_bytes(&scan->end));
 }
 
 static bool is_team(const struct scan *scan, const uint64_t *ids, uint32_t count)

@@ -10,11 +10,6 @@
 
 enum { KEPT_BYTES_MAX = 50000 }; /* of findings, in a value of the database */
 
-static void must(int error)
-{
-    assert(error == 0); /* a server dies of a failed allocation before it gets here */
-}
-
 static const char *outcome_name(enum scan_outcome outcome)
 {
     static const char *const names[] = {
@@ -74,9 +69,9 @@ struct scan_finding *scan_found(struct scan *scan)
 
     arena_done(&finding->arena);
     *finding = (struct scan_finding){.count = scan->count, .bad = judgement->bad, .content = judgement->content, .outcome = SCAN_OPEN};
-    must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->begin), &finding->shard));
-    must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->from), &finding->begin));
-    must(arena_copy(&finding->arena, end, &finding->end));
+    scan_must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->begin), &finding->shard));
+    scan_must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->from), &finding->begin));
+    scan_must(arena_copy(&finding->arena, end, &finding->end));
     memcpy(finding->servers, scan->ids, sizeof(finding->servers));
     finding->wall_us = since_us;
     save_soon(scan);
@@ -159,7 +154,7 @@ void scan_is_equal(struct scan *scan)
         if (!is_open_here(scan, finding))
             continue;
         if (bytes_compare(finding->end, bytes_buffer_bytes(&scan->end)) > 0) { /* the shard was split: the rest may be what differs */
-            must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->end), &finding->begin));
+            scan_must(arena_copy(&finding->arena, bytes_buffer_bytes(&scan->end), &finding->begin));
             finding->again = true;
         } else {
             finding->again = false;
@@ -223,9 +218,9 @@ void scan_findings_restore(struct scan *scan, const struct scan_state *state)
         *finding = (struct scan_finding){.count = record->servers_count, .bad = record->bad, .content = record->content,
                                          .wall_us = record->wall_us, .outcome = (enum scan_outcome)record->outcome, .away = record->away,
                                          .again = record->outcome == SCAN_OPEN};
-        must(arena_copy(&finding->arena, record->shard, &finding->shard));
-        must(arena_copy(&finding->arena, record->begin, &finding->begin));
-        must(arena_copy(&finding->arena, record->end, &finding->end));
+        scan_must(arena_copy(&finding->arena, record->shard, &finding->shard));
+        scan_must(arena_copy(&finding->arena, record->begin, &finding->begin));
+        scan_must(arena_copy(&finding->arena, record->end, &finding->end));
         memcpy(finding->servers, record->servers, record->servers_count * sizeof(*record->servers));
         scan->finding_count++;
     }

@@ -257,7 +257,7 @@ static void conn_timer(struct env_timer *timer)
     }
 }
 
-/* A caller gave up before silence did: without this, callers that time out early and come back would start the silence
+/* A caller gave up before silence did, or nobody waits for answers there, or somebody is about to: without this, callers that time out early and come back would start the silence
  * anew each time, and a connection whose other side has forgotten it would never be found out. */
 void conn_doubted(struct rpc_conn *conn, int64_t since_us)
 {

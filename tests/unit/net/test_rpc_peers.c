@@ -134,17 +134,26 @@ Test(rpc_peers, another_protocol_version_is_refused)
     world_done(&world);
 }
 
+/* In the server's place stands one that says hello and nothing more. */
+static struct env_listener *silence_server(struct world *world, struct foreign *foreign)
+{
+    struct env_listener *listener;
+
+    *foreign = (struct foreign){world, QUOIN_PROTOCOL_VERSION, false};
+    world_init(world);
+    world->env->knobs.rpc_ping_interval_us = 20000;
+    world->env->knobs.rpc_ping_timeout_us = 60000;
+    kill_server(world);
+    cr_assert_eq(env_listen(world->env, world->at, &foreign_listener, foreign, &listener), 0);
+    return listener;
+}
+
 Test(rpc_peers, a_silent_peer_counts_as_dead)
 {
     struct world world;
-    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION, false};
-    struct env_listener *listener;
+    struct foreign foreign;
+    struct env_listener *listener = silence_server(&world, &foreign);
 
-    world_init(&world);
-    world.env->knobs.rpc_ping_interval_us = 20000;
-    world.env->knobs.rpc_ping_timeout_us = 60000;
-    kill_server(&world);
-    cr_assert_eq(env_listen(world.env, world.at, &foreign_listener, &foreign, &listener), 0);
     cr_assert_eq(ask_and_wait(&world, world.caller, ECHO), ERROR_REQUEST_MAYBE_DELIVERED);
     cr_assert_eq(rpc_counters(world.caller)->ping_timeouts, 1);
     foreign.version = 0;
@@ -157,14 +166,9 @@ Test(rpc_peers, a_silent_peer_counts_as_dead)
 Test(rpc_peers, who_only_sends_one_way_messages_finds_out_that_nobody_hears)
 {
     struct world world;
-    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION, false};
-    struct env_listener *listener;
+    struct foreign foreign;
+    struct env_listener *listener = silence_server(&world, &foreign);
 
-    world_init(&world);
-    world.env->knobs.rpc_ping_interval_us = 20000;
-    world.env->knobs.rpc_ping_timeout_us = 60000;
-    kill_server(&world);
-    cr_assert_eq(env_listen(world.env, world.at, &foreign_listener, &foreign, &listener), 0);
     while (rpc_counters(world.caller)->ping_timeouts == 0) { /* no call waits, nobody watches; the watchdog bounds this */
         rpc_send(world.caller, &(struct endpoint){world.at, ECHO}, make_notice());
         run_for(&world.fixture, 5000);
@@ -181,14 +185,9 @@ Test(rpc_peers, who_only_sends_one_way_messages_finds_out_that_nobody_hears)
 Test(rpc_peers, a_doubted_connection_is_pinged_before_anybody_waits_on_it)
 {
     struct world world;
-    struct foreign foreign = {&world, QUOIN_PROTOCOL_VERSION, false};
-    struct env_listener *listener;
+    struct foreign foreign;
+    struct env_listener *listener = silence_server(&world, &foreign);
 
-    world_init(&world);
-    world.env->knobs.rpc_ping_interval_us = 20000;
-    world.env->knobs.rpc_ping_timeout_us = 60000;
-    kill_server(&world);
-    cr_assert_eq(env_listen(world.env, world.at, &foreign_listener, &foreign, &listener), 0);
     rpc_doubt(world.caller, world.at); /* no connection: nothing */
     rpc_send(world.caller, &(struct endpoint){world.at, ECHO}, make_notice());
     run_for(&world.fixture, 30000);
